@@ -1,0 +1,25 @@
+//! The engine: time and rows. SQL becomes one shared dataflow; events go in, hits come out.
+//!
+//! There is no I/O here, no clock, no randomness, no task and no thread: facts in, results out. The same facts give the
+//! same results, which is what makes live runs, tests and replays agree.
+//!
+//! Reading order: [`catalog`] (what SQL can name), [`query`] (what is asked), [`batch`] (what comes in), [`output`]
+//! (what comes out), then `sql` (text to plan), `graph` (plan to operators), `worker` (operators on rows).
+
+pub mod batch;
+pub mod catalog;
+pub mod error;
+pub mod frame;
+pub mod identity;
+pub mod output;
+pub mod query;
+pub mod time;
+
+pub use batch::{ColumnSet, PartitionId, SourceBatch};
+pub use catalog::{Catalog, Relation, Stream, Table, View};
+pub use error::{Diagnostic, Level, Place, Span};
+pub use frame::{Frame, FrameBody};
+pub use identity::Uid;
+pub use output::{Activity, Hit, LateEvent, LateReason, StreamCounts};
+pub use query::{Exception, Published, PublishedValue, Query};
+pub use time::EventTime;
