@@ -21,5 +21,5 @@ pub use error::{Diagnostic, Level, Place, Span};
 pub use frame::{Frame, FrameBody};
 pub use identity::Uid;
 pub use output::{Activity, Hit, LateEvent, LateReason, StreamCounts};
-pub use query::{Exception, Published, PublishedValue, Query};
+pub use query::{Exception, Published, PublishedValue, Query, ScalarValue};
 pub use time::EventTime;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion::common::ScalarValue;
+pub use datafusion::common::ScalarValue;
 
 use crate::error::Place;
 
@@ -54,11 +54,21 @@ pub struct Published {
 pub enum PublishedValue {
     /// The same for every alert of the query (may be a NULL of the column's type).
     Constant(ScalarValue),
-    /// An output column, cast to the published type, or the constant where it is NULL.
+    /// An output column, cast to the published type, or the constant where it is NULL or the query has no such column.
     Column {
         /// The output column's name.
         name: String,
         /// What stands in for NULL.
+        default: ScalarValue,
+    },
+    /// What the text of an output column stands for, compared without case, or the constant where it stands for
+    /// nothing or the query has no such column.
+    Mapped {
+        /// The output column's name.
+        name: String,
+        /// Each text, in lower case, and the value of the published type that it stands for.
+        values: Vec<(String, ScalarValue)>,
+        /// What stands in for any other text and for NULL.
         default: ScalarValue,
     },
 }
