@@ -13,6 +13,7 @@ pub mod frame;
 pub mod identity;
 pub mod output;
 pub mod query;
+pub mod table;
 pub mod time;
 
 pub use batch::{ColumnSet, PartitionId, SourceBatch};
@@ -22,4 +23,5 @@ pub use frame::{Frame, FrameBody};
 pub use identity::Uid;
 pub use output::{Activity, Hit, LateEvent, LateReason, StreamCounts};
 pub use query::{Exception, Published, PublishedValue, Query, ScalarValue};
+pub use table::TableVersion;
 pub use time::EventTime;

@@ -1,0 +1,160 @@
+//! Where state and archive live: a folder, or a bucket of S3, Google Cloud or Azure, behind one interface.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path as FilePath, PathBuf};
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use url::Url;
+
+/// A folder on some object store.
+#[derive(Debug, Clone)]
+pub struct Location {
+    url: Url,
+    root: Arc<dyn ObjectStore>,
+    prefix: Path,
+}
+
+/// Why a location cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LocationError {
+    /// The text is not a location. Whose fault: admin. What next: mend the configuration.
+    #[error("{text:?} is not a location: {reason}; write file:FOLDER, s3://BUCKET/PATH, gs://BUCKET/PATH or az://CONTAINER/PATH")]
+    Malformed {
+        /// The text as configured.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The store behind the location refuses its settings. Whose fault: admin.
+    #[error("{text:?} cannot be reached as it is configured")]
+    Settings {
+        /// The text as configured.
+        text: String,
+        /// What the store says.
+        source: object_store::Error,
+    },
+}
+
+impl Location {
+    /// Opens a location; nothing is created, read or written by that.
+    ///
+    /// `text` is `file:FOLDER` or a plain folder (relative ones start at `base`), `memory:`, `s3://`, `gs://` or
+    /// `az://`. `options` are settings of the cloud store by their usual names (`aws_region`, `AWS_ENDPOINT`,
+    /// `google_service_account`, `azure_storage_account_name`), whatever their case; others are ignored.
+    ///
+    /// # Errors
+    /// The text is not a location, or the store refuses its settings.
+    pub fn open(text: &str, base: &FilePath, options: &BTreeMap<String, String>) -> Result<Self, LocationError> {
+        let malformed = |reason: String| LocationError::Malformed { text: text.to_owned(), reason };
+        if text == "memory:" {
+            return Ok(Self::memory());
+        }
+        let url = match text.split_once(':') {
+            Some(("file", rest)) => folder_url(rest.strip_prefix("//").unwrap_or(rest), base).map_err(malformed)?,
+            Some((scheme, _)) if scheme.len() > 1 && text.contains("://") => {
+                Url::parse(text).map_err(|error| malformed(error.to_string()))?
+            }
+            _ => folder_url(text, base).map_err(malformed)?,
+        };
+        let options = options.iter().map(|(key, value)| (key.to_lowercase(), value.clone()));
+        let (root, prefix) = object_store::parse_url_opts(&url, options)
+            .map_err(|source| LocationError::Settings { text: text.to_owned(), source })?;
+        Ok(Self { url, root: Arc::from(root), prefix })
+    }
+
+    /// A location of its own that lives as long as its clones.
+    #[must_use]
+    pub fn memory() -> Self {
+        let url = Url::parse("memory:///").expect("a constant URL");
+        Self { url, root: Arc::new(InMemory::new()), prefix: Path::default() }
+    }
+
+    /// The folder `name` inside this location.
+    #[must_use]
+    pub fn join(&self, name: &str) -> Self {
+        let mut url = self.url.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push(name);
+        }
+        Self { url, root: Arc::clone(&self.root), prefix: self.prefix.clone().join(name) }
+    }
+
+    /// Its URL, for people and for logs; it never holds a secret.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The folder on the local disk, where it is one.
+    #[must_use]
+    pub fn folder(&self) -> Option<PathBuf> {
+        (self.url.scheme() == "file").then(|| self.url.to_file_path().ok()).flatten()
+    }
+
+    /// The store as a whole.
+    pub(crate) fn root(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.root)
+    }
+
+    /// The store with this folder as its root.
+    pub(crate) fn store(&self) -> Arc<dyn ObjectStore> {
+        if self.prefix == Path::default() {
+            return self.root();
+        }
+        Arc::new(PrefixStore::new(self.root(), self.prefix.clone()))
+    }
+}
+
+/// The absolute `file:` URL of a folder, without `.` and `..`.
+fn folder_url(folder: &str, base: &FilePath) -> Result<Url, String> {
+    if folder.is_empty() {
+        return Err("the folder is missing".to_owned());
+    }
+    let absolute = std::path::absolute(base.join(folder)).map_err(|error| error.to_string())?;
+    let mut plain = PathBuf::new();
+    for component in absolute.components() {
+        match component {
+            Component::ParentDir => drop(plain.pop()),
+            Component::CurDir => {}
+            other => plain.push(other),
+        }
+    }
+    Url::from_file_path(&plain).map_err(|()| format!("{} has no URL", plain.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> String {
+        Location::open(text, FilePath::new("/project/my folder"), &BTreeMap::new()).unwrap().url().to_string()
+    }
+
+    #[test]
+    fn relative_folders_start_at_the_base() {
+        assert_eq!(url("file:./archive"), "file:///project/my%20folder/archive");
+        assert_eq!(url("archive"), "file:///project/my%20folder/archive");
+        assert_eq!(url("file:../state"), "file:///project/state");
+        assert_eq!(url("file:/var/weir"), "file:///var/weir");
+        assert_eq!(url("file:///var/weir"), "file:///var/weir");
+    }
+
+    #[test]
+    fn buckets_are_locations() {
+        let options = BTreeMap::from([("AWS_REGION".to_owned(), "eu-central-1".to_owned())]);
+        let bucket = Location::open("s3://logs/weir", FilePath::new("/"), &options).unwrap();
+        assert_eq!(bucket.join("alerts").url().as_str(), "s3://logs/weir/alerts");
+        assert_eq!(bucket.folder(), None);
+    }
+
+    #[test]
+    fn what_is_no_location_is_refused_with_the_way_to_write_one() {
+        let error = Location::open("ftp://host/x", FilePath::new("/"), &BTreeMap::new()).unwrap_err();
+        assert!(error.to_string().contains("ftp://host/x"), "{error}");
+        assert!(Location::open("file:", FilePath::new("/"), &BTreeMap::new()).is_err());
+    }
+}

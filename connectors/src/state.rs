@@ -1,0 +1,367 @@
+//! What survives a stop: one manifest per epoch, and the snapshots and outputs it names.
+//!
+//! An epoch is committed by creating `manifests/<epoch>.json` where nothing was. That one object is the commit point and
+//! the fence: whoever loses the race for it must stop. Everything it names was written before it and is named with its
+//! BLAKE3 digest, so a torn or exchanged file is noticed and never used. An older epoch is never a silent substitute for
+//! a newest one that cannot be read.
+//!
+//! ```text
+//! manifests/00000000000000000042.json     positions, digests, versions, counts of epoch 42
+//! snapshots/00000000000000000042/0-W.bin  state of worker 0, written by writer W
+//! outputs/00000000000000000042-W.bin      what sinks have to deliver, in named parts
+//! cursors/<sink>.json                     the last epoch a sink has delivered (sinks without a cursor of their own)
+//! ```
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode};
+
+use crate::location::Location;
+
+mod manifest;
+#[cfg(test)]
+mod tests;
+
+pub use manifest::{FORMAT_VERSION, Ledger, Manifest, Output, OutputPart, Outputs, Part, PartitionKey};
+
+/// The manifests, snapshots, outputs and cursors of one project.
+#[derive(Debug, Clone)]
+pub struct StateStore {
+    store: Arc<dyn ObjectStore>,
+    place: String,
+    writer: String,
+}
+
+/// Why state could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// Another process has committed this epoch. Whose fault: admin (two processes share one state). What next: stop.
+    #[error("epoch {epoch} was committed by another process; this one must stop (is Weir running twice on {place}?)")]
+    Fenced {
+        /// The epoch both wanted.
+        epoch: u64,
+        /// The location of the state.
+        place: String,
+    },
+    /// The store refuses or cannot be reached. Whose fault: outside. What next: retry.
+    #[error("cannot {action} {path} in {place}: {source}")]
+    Store {
+        /// What was tried.
+        action: &'static str,
+        /// The object.
+        path: String,
+        /// The location of the state.
+        place: String,
+        /// What the store says.
+        source: object_store::Error,
+    },
+    /// A file is not what it should be. Whose fault: outside. What next: stop and look.
+    #[error("{path} in {place} is damaged: {reason}; nothing older is used in its place, restore it from a backup or move the state away")]
+    Damaged {
+        /// The object.
+        path: String,
+        /// The location of the state.
+        place: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The state is of a newer Weir. Whose fault: admin. What next: run the newer version.
+    #[error("{path} in {place} has format {found}, this version of Weir knows up to {FORMAT_VERSION}")]
+    Newer {
+        /// The object.
+        path: String,
+        /// The location of the state.
+        place: String,
+        /// Its format version.
+        found: u32,
+    },
+}
+
+impl StateError {
+    /// Whether trying again later can help.
+    #[must_use]
+    pub const fn is_retriable(&self) -> bool {
+        matches!(self, Self::Store { .. })
+    }
+}
+
+impl StateStore {
+    /// The state at a location. Nothing is read or written by that.
+    #[must_use]
+    pub fn new(location: &Location) -> Self {
+        let writer = uuid::Uuid::new_v4().simple().to_string();
+        Self { store: location.store(), place: location.url().to_string(), writer }
+    }
+
+    /// The name this process writes under; a manifest says who wrote it.
+    #[must_use]
+    pub fn writer(&self) -> &str {
+        &self.writer
+    }
+
+    /// Proves that the location can be written, before work depends on it.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub async fn check_writable(&self) -> Result<(), StateError> {
+        let path = Path::from(format!("probe-{}", self.writer));
+        self.put(&path, Bytes::from_static(b"weir"), PutMode::Overwrite).await?;
+        self.store.delete(&path).await.map_err(|source| self.store_error("delete", &path, source))
+    }
+
+    /// The newest manifest, verified; `None` where no epoch was ever committed.
+    ///
+    /// # Errors
+    /// It cannot be read, or is damaged: an older one is never used in its place.
+    pub async fn latest(&self) -> Result<Option<Manifest>, StateError> {
+        match self.epochs().await?.last() {
+            Some(epoch) => self.manifest(*epoch).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The epochs that have a manifest, ascending.
+    ///
+    /// # Errors
+    /// The store cannot be listed.
+    pub async fn epochs(&self) -> Result<Vec<u64>, StateError> {
+        let folder = Path::from("manifests");
+        let names: Vec<_> = self
+            .store
+            .list(Some(&folder))
+            .map_ok(|object| object.location)
+            .try_collect()
+            .await
+            .map_err(|source| self.store_error("list", &folder, source))?;
+        let mut epochs: Vec<u64> = names.iter().filter_map(manifest_epoch).collect();
+        epochs.sort_unstable();
+        Ok(epochs)
+    }
+
+    /// The manifest of one epoch, verified.
+    ///
+    /// # Errors
+    /// It cannot be read or is damaged.
+    pub async fn manifest(&self, epoch: u64) -> Result<Option<Manifest>, StateError> {
+        let path = manifest_path(epoch);
+        let Some(bytes) = self.get(&path).await? else { return Ok(None) };
+        let manifest = Manifest::decode(&bytes).map_err(|reason| self.damaged(&path, reason))?;
+        if manifest.format_version > FORMAT_VERSION {
+            let found = manifest.format_version;
+            return Err(StateError::Newer { path: path.to_string(), place: self.place.clone(), found });
+        }
+        if manifest.epoch != epoch {
+            return Err(self.damaged(&path, format!("it is the manifest of epoch {}", manifest.epoch)));
+        }
+        Ok(Some(manifest))
+    }
+
+    /// Writes one worker's snapshot; it counts once a manifest names it.
+    ///
+    /// # Errors
+    /// The store refuses it.
+    pub async fn write_snapshot(&self, epoch: u64, worker: u32, snapshot: Bytes) -> Result<Part, StateError> {
+        let path = Path::from(format!("snapshots/{epoch:020}/{worker}-{}.bin", self.writer));
+        let part = Part::of(path.to_string(), &snapshot);
+        self.put(&path, snapshot, PutMode::Overwrite).await?;
+        Ok(part)
+    }
+
+    /// Writes what an epoch puts out, all parts as one object; nothing is written where there is nothing.
+    ///
+    /// # Errors
+    /// The store refuses it.
+    pub async fn write_outputs(&self, epoch: u64, outputs: Vec<Output>) -> Result<Outputs, StateError> {
+        let path = Path::from(format!("outputs/{epoch:020}-{}.bin", self.writer));
+        let mut whole = Vec::with_capacity(outputs.iter().map(|output| output.body.len()).sum());
+        let mut parts = Vec::with_capacity(outputs.len());
+        for output in outputs {
+            let offset = whole.len() as u64;
+            whole.extend_from_slice(&output.body);
+            parts.push(OutputPart { name: output.name, offset, bytes: output.body.len() as u64, records: output.records });
+        }
+        if whole.is_empty() {
+            return Ok(Outputs { part: None, parts });
+        }
+        let whole = Bytes::from(whole);
+        let part = Part::of(path.to_string(), &whole);
+        self.put(&path, whole, PutMode::Overwrite).await?;
+        Ok(Outputs { part: Some(part), parts })
+    }
+
+    /// Commits an epoch: from here on it has happened. Its parts must have been written before.
+    ///
+    /// # Errors
+    /// [`StateError::Fenced`] where another process has committed this epoch.
+    pub async fn commit(&self, manifest: &Manifest) -> Result<(), StateError> {
+        let path = manifest_path(manifest.epoch);
+        let manifest = Manifest { writer: self.writer.clone(), ..manifest.clone() };
+        let bytes = Bytes::from(manifest.encode().map_err(|reason| self.damaged(&path, reason))?);
+        match self.put(&path, bytes.clone(), PutMode::Create).await {
+            Err(StateError::Store { source: object_store::Error::AlreadyExists { .. }, .. }) => {
+                // An answer of the store can get lost and the retry then finds our own object, so its bytes decide;
+                // they name their writer.
+                if self.get(&path).await?.is_some_and(|existing| existing == bytes) {
+                    return Ok(());
+                }
+                Err(StateError::Fenced { epoch: manifest.epoch, place: self.place.clone() })
+            }
+            result => result,
+        }
+    }
+
+    /// The snapshots that a manifest names, verified, in its order (that of the workers).
+    ///
+    /// # Errors
+    /// One is missing or damaged.
+    pub async fn read_snapshots(&self, manifest: &Manifest) -> Result<Vec<Bytes>, StateError> {
+        let mut snapshots = Vec::with_capacity(manifest.snapshots.len());
+        for part in &manifest.snapshots {
+            snapshots.push(self.read_part(part).await?);
+        }
+        Ok(snapshots)
+    }
+
+    /// The outputs that a manifest names, verified.
+    ///
+    /// # Errors
+    /// They are missing or damaged.
+    pub async fn read_outputs(&self, manifest: &Manifest) -> Result<Vec<Output>, StateError> {
+        let whole = match &manifest.outputs.part {
+            Some(part) => self.read_part(part).await?,
+            None => Bytes::new(),
+        };
+        manifest
+            .outputs
+            .parts
+            .iter()
+            .map(|part| {
+                let end = part.offset.saturating_add(part.bytes);
+                if end > whole.len() as u64 {
+                    let path = Path::from(manifest.outputs.part.as_ref().map_or("outputs", |whole| whole.path.as_str()));
+                    return Err(self.damaged(&path, format!("part {:?} reaches past its end", part.name)));
+                }
+                let body = whole.slice(part.offset as usize..end as usize);
+                Ok(Output { name: part.name.clone(), records: part.records, body })
+            })
+            .collect()
+    }
+
+    /// Deletes what no sink needs any more: everything below `epoch`, the slowest cursor. The newest manifest and what
+    /// the kept manifests name always stay. Gives back how many objects went.
+    ///
+    /// # Errors
+    /// The store refuses; what was not deleted goes next time.
+    pub async fn retain_from(&self, epoch: u64) -> Result<usize, StateError> {
+        let epochs = self.epochs().await?;
+        let bound = epochs.last().map_or(0, |newest| epoch.min(*newest));
+        let mut needed = BTreeSet::new();
+        for kept in epochs.iter().filter(|kept| **kept >= bound) {
+            let Some(manifest) = self.manifest(*kept).await? else { continue };
+            needed.extend(manifest.parts().map(|part| part.path.clone()));
+        }
+        // Manifests go first, so that at no instant one stands without its parts.
+        let mut doomed: Vec<Path> =
+            epochs.into_iter().filter(|old| *old < bound).map(manifest_path).collect();
+        for folder in ["snapshots", "outputs"] {
+            let folder = Path::from(folder);
+            let objects: Vec<_> = self
+                .store
+                .list(Some(&folder))
+                .map_ok(|object| object.location)
+                .try_collect()
+                .await
+                .map_err(|source| self.store_error("list", &folder, source))?;
+            let is_old = |path: &Path| part_epoch(path).is_some_and(|old| old < bound);
+            doomed.extend(objects.into_iter().filter(|path| is_old(path) && !needed.contains(path.as_ref())));
+        }
+        let count = doomed.len();
+        futures::stream::iter(doomed)
+            .map(|path| async move {
+                match self.store.delete(&path).await {
+                    Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+                    Err(source) => Err(self.store_error("delete", &path, source)),
+                }
+            })
+            .buffered(8)
+            .try_collect::<()>()
+            .await?;
+        Ok(count)
+    }
+
+    /// The last epoch that a sink has delivered, for sinks that keep no cursor of their own.
+    ///
+    /// # Errors
+    /// It cannot be read or is damaged.
+    pub async fn cursor(&self, sink: &str) -> Result<Option<u64>, StateError> {
+        let path = cursor_path(sink);
+        let Some(bytes) = self.get(&path).await? else { return Ok(None) };
+        let cursor: manifest::Cursor =
+            serde_json::from_slice(&bytes).map_err(|error| self.damaged(&path, error.to_string()))?;
+        Ok(Some(cursor.epoch))
+    }
+
+    /// Notes that a sink has delivered everything up to `epoch`.
+    ///
+    /// # Errors
+    /// The store refuses it; the sink then delivers again what it has delivered.
+    pub async fn set_cursor(&self, sink: &str, epoch: u64) -> Result<(), StateError> {
+        let path = cursor_path(sink);
+        let bytes = serde_json::to_vec(&manifest::Cursor { epoch })
+            .map_err(|error| self.damaged(&path, error.to_string()))?;
+        self.put(&path, bytes.into(), PutMode::Overwrite).await
+    }
+
+    async fn read_part(&self, part: &Part) -> Result<Bytes, StateError> {
+        let path = Path::from(part.path.as_str());
+        let Some(bytes) = self.get(&path).await? else {
+            return Err(self.damaged(&path, "a manifest names it and it is missing".to_owned()));
+        };
+        part.verify(&bytes).map_err(|reason| self.damaged(&path, reason))?;
+        Ok(bytes)
+    }
+
+    async fn get(&self, path: &Path) -> Result<Option<Bytes>, StateError> {
+        match self.store.get(path).await {
+            Ok(found) => found.bytes().await.map(Some).map_err(|source| self.store_error("read", path, source)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(source) => Err(self.store_error("read", path, source)),
+        }
+    }
+
+    async fn put(&self, path: &Path, bytes: Bytes, mode: PutMode) -> Result<(), StateError> {
+        match self.store.put_opts(path, bytes.into(), mode.into()).await {
+            Ok(_) => Ok(()),
+            Err(source) => Err(self.store_error("write", path, source)),
+        }
+    }
+
+    fn store_error(&self, action: &'static str, path: &Path, source: object_store::Error) -> StateError {
+        StateError::Store { action, path: path.to_string(), place: self.place.clone(), source }
+    }
+
+    fn damaged(&self, path: &Path, reason: String) -> StateError {
+        StateError::Damaged { path: path.to_string(), place: self.place.clone(), reason }
+    }
+}
+
+fn manifest_path(epoch: u64) -> Path {
+    Path::from(format!("manifests/{epoch:020}.json"))
+}
+
+fn manifest_epoch(path: &Path) -> Option<u64> {
+    path.filename()?.strip_suffix(".json")?.parse().ok()
+}
+
+/// The epoch in `snapshots/<epoch>/..` and `outputs/<epoch>-..`.
+fn part_epoch(path: &Path) -> Option<u64> {
+    path.parts().nth(1)?.as_ref().split('-').next()?.trim_end_matches(".bin").parse().ok()
+}
+
+fn cursor_path(sink: &str) -> Path {
+    Path::from("cursors").join(format!("{sink}.json"))
+}

@@ -1,0 +1,237 @@
+//! The manifest of an epoch: what it says, and how it is written so that damage is noticed.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use weir_engine::Uid;
+
+/// The format of manifests that this version writes.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// A partition of a stream as it is called outside.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartitionKey {
+    /// The stream.
+    pub stream: String,
+    /// Kafka topic, or the name of the file.
+    pub topic: String,
+    /// Kafka partition, or 0.
+    pub partition: i32,
+}
+
+/// Everything that holds at the end of an epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The format this is written in.
+    pub format_version: u32,
+    /// The epoch, from 1.
+    pub epoch: u64,
+    /// The process that committed it; set by [`StateStore::commit`](super::StateStore::commit).
+    pub writer: String,
+    /// When it was committed, RFC 3339; for people only.
+    pub created_at: String,
+    /// The next offset of every partition.
+    #[serde(with = "positions")]
+    pub positions: BTreeMap<PartitionKey, i64>,
+    /// The saved state, one part per worker and in their order.
+    pub snapshots: Vec<Part>,
+    /// The version of every look-up table.
+    pub tables: BTreeMap<String, Uid>,
+    /// The detections that ran, by id, with the digest of their text.
+    pub detections: BTreeMap<String, String>,
+    /// What sinks have to deliver.
+    pub outputs: Outputs,
+    /// What became of all records since the beginning, by stream.
+    pub ledger: BTreeMap<String, Ledger>,
+}
+
+/// What became of the records of one stream. Nothing vanishes: `records = on_time + late + rejected`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ledger {
+    /// Records read.
+    pub records: u64,
+    /// Events seen by everything.
+    pub on_time: u64,
+    /// Events seen by row-level detections only.
+    pub late: u64,
+    /// Records put aside as dead letters.
+    pub rejected: u64,
+}
+
+impl Ledger {
+    /// Whether every record is accounted for.
+    #[must_use]
+    pub const fn is_balanced(&self) -> bool {
+        self.records == self.on_time + self.late + self.rejected
+    }
+}
+
+/// An object that a manifest names, with what proves that it is the one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// Its path inside the state.
+    pub path: String,
+    /// Its BLAKE3 digest in hexadecimal digits.
+    pub blake3: String,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// Named bytes that an epoch puts out; what they mean is between who writes and who delivers them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// For example `alerts`, `late_events` or `dead_letters`.
+    pub name: String,
+    /// How many records the bytes hold.
+    pub records: u64,
+    /// The records.
+    pub body: Bytes,
+}
+
+/// The outputs of an epoch: one object and where each part begins in it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outputs {
+    /// The object; `None` where there is nothing to deliver.
+    pub part: Option<Part>,
+    /// Its parts.
+    pub parts: Vec<OutputPart>,
+}
+
+/// One named part of the outputs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutputPart {
+    /// Its name.
+    pub name: String,
+    /// Where it begins.
+    pub offset: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// How many records it holds.
+    pub records: u64,
+}
+
+/// The last epoch a sink has delivered.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Cursor {
+    pub(crate) epoch: u64,
+}
+
+/// A manifest as it lies in the store: its text, and the digest of exactly that text.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sealed<T> {
+    blake3: String,
+    manifest: T,
+}
+
+impl Manifest {
+    /// An empty manifest of an epoch, to be filled in.
+    #[must_use]
+    pub fn new(epoch: u64) -> Self {
+        Self {
+            format_version: FORMAT_VERSION,
+            epoch,
+            writer: String::new(),
+            created_at: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+            positions: BTreeMap::new(),
+            snapshots: Vec::new(),
+            tables: BTreeMap::new(),
+            detections: BTreeMap::new(),
+            outputs: Outputs::default(),
+            ledger: BTreeMap::new(),
+        }
+    }
+
+    /// Every object it names.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.snapshots.iter().chain(&self.outputs.part)
+    }
+
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, String> {
+        let seal = || {
+            let manifest = serde_json::value::to_raw_value(self)?;
+            let blake3 = blake3::hash(manifest.get().as_bytes()).to_hex().to_string();
+            serde_json::to_vec(&Sealed { blake3, manifest })
+        };
+        seal().map_err(|error| error.to_string())
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let sealed: Sealed<Box<RawValue>> = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        let text = sealed.manifest.get();
+        if blake3::hash(text.as_bytes()).to_hex().as_str() != sealed.blake3 {
+            return Err("its text does not fit its digest".to_owned());
+        }
+        // A newer format may have other keys, so its version is read before they are judged.
+        #[derive(Deserialize)]
+        struct Format {
+            format_version: u32,
+        }
+        let format: Format = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        if format.format_version > FORMAT_VERSION {
+            return Ok(Self { format_version: format.format_version, ..Self::new(0) });
+        }
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    }
+}
+
+impl Part {
+    pub(crate) fn of(path: String, bytes: &[u8]) -> Self {
+        Self { path, blake3: blake3::hash(bytes).to_hex().to_string(), bytes: bytes.len() as u64 }
+    }
+
+    pub(crate) fn verify(&self, bytes: &[u8]) -> Result<(), String> {
+        if bytes.len() as u64 != self.bytes {
+            return Err(format!("it has {} bytes, its manifest says {}", bytes.len(), self.bytes));
+        }
+        if blake3::hash(bytes).to_hex().as_str() != self.blake3 {
+            return Err("its content does not fit the digest in its manifest".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Positions as a list, since keys of JSON objects are text only.
+mod positions {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::PartitionKey;
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Entry {
+        stream: String,
+        topic: String,
+        partition: i32,
+        next_offset: i64,
+    }
+
+    pub(super) fn serialize<S: Serializer>(map: &BTreeMap<PartitionKey, i64>, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(map.iter().map(|(key, next)| Entry {
+            stream: key.stream.clone(),
+            topic: key.topic.clone(),
+            partition: key.partition,
+            next_offset: *next,
+        }))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<PartitionKey, i64>, D::Error> {
+        let entries = Vec::<Entry>::deserialize(from)?;
+        let key = |entry: Entry| {
+            let Entry { stream, topic, partition, next_offset } = entry;
+            (PartitionKey { stream, topic, partition }, next_offset)
+        };
+        Ok(entries.into_iter().map(key).collect())
+    }
+}
