@@ -13,6 +13,7 @@ pub mod frame;
 pub mod identity;
 pub mod output;
 pub mod query;
+pub mod sql;
 pub mod table;
 pub mod time;
 

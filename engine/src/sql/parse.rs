@@ -1,0 +1,202 @@
+//! One `SELECT`, and nothing else: text to a syntax tree whose parameters are values and whose places are the file's.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use datafusion::common::ScalarValue;
+use datafusion::sql::sqlparser::ast::{Expr, Query, SetExpr};
+use datafusion::sql::sqlparser::ast::{Spanned, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
+
+use super::dialect::WeirDialect;
+use super::params::Parameters;
+use super::tokens::{is_word, lower_first, place_of, shown, span_of, tokenize};
+use super::{balance, depth, flink, refuse};
+use crate::error::{Diagnostic, Place, Span, codes, nearest};
+
+/// Where a `SELECT` runs, which decides what it may say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Runs {
+    /// Over streams, for ever: no `ORDER BY`, no `LIMIT`, nothing that changes from run to run.
+    OnStreams,
+    /// Over the archive, once.
+    OnArchive,
+}
+
+/// Reads exactly one `SELECT`.
+///
+/// `start` is the place of the file at which `text` begins; all places of the tree and of diagnostics are the file's.
+///
+/// # Errors
+/// Everything that is wrong with the text alone, before any name is looked up.
+pub(crate) fn parse_select(
+    text: &str,
+    start: Place,
+    runs: Runs,
+    params: &BTreeMap<String, ScalarValue>,
+) -> Result<Box<Query>, Vec<Diagnostic>> {
+    let tokens = select_tokens(text, start).map_err(|diagnostic| vec![diagnostic])?;
+    let mut parser = parser(&tokens);
+    let mut query = parser.parse_query().map_err(|error| vec![syntax_error(&error, &tokens)])?;
+    expect_end(&parser).map_err(|diagnostic| vec![diagnostic])?;
+    balance::balance(&mut query);
+    let mut diagnostics = refuse::refuse(&query, &tokens, runs);
+    diagnostics.extend(fill_parameters(&mut *query, params));
+    if diagnostics.is_empty() { Ok(query) } else { Err(sorted(diagnostics)) }
+}
+
+/// Reads exactly one condition, such as that of an exception.
+///
+/// # Errors
+/// As [`parse_select`].
+pub(crate) fn parse_condition(text: &str, start: Place) -> Result<Expr, Vec<Diagnostic>> {
+    let tokens = checked_tokens(text, start).map_err(|diagnostic| vec![diagnostic])?;
+    let mut parser = parser(&tokens);
+    let mut condition = parser.parse_expr().map_err(|error| vec![syntax_error(&error, &tokens)])?;
+    expect_end(&parser).map_err(|diagnostic| vec![diagnostic])?;
+    balance::balance(&mut condition);
+    let mut diagnostics = refuse::refuse(&condition, &tokens, Runs::OnStreams);
+    diagnostics.extend(fill_parameters(&mut condition, &BTreeMap::new()));
+    if diagnostics.is_empty() { Ok(condition) } else { Err(sorted(diagnostics)) }
+}
+
+fn parser(tokens: &[TokenWithSpan]) -> Parser<'static> {
+    Parser::new(&WeirDialect).with_tokens_with_locations(tokens.to_vec())
+}
+
+fn sorted(mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    diagnostics.sort_by_key(|diagnostic| diagnostic.span);
+    diagnostics
+}
+
+fn fill_parameters(tree: &mut impl VisitMut, params: &BTreeMap<String, ScalarValue>) -> Vec<Diagnostic> {
+    let mut filling = Filling { params: Parameters::new(params), diagnostics: Vec::new() };
+    let ControlFlow::Continue(()) = tree.visit(&mut filling);
+    filling.diagnostics
+}
+
+struct Filling<'a> {
+    params: Parameters<'a>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl VisitorMut for Filling<'_> {
+    type Break = std::convert::Infallible;
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        if let Err(diagnostic) = self.params.fill(expr) {
+            self.diagnostics.push(diagnostic);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The tokens of a text that begins like one `SELECT` and is one statement.
+fn select_tokens(text: &str, start: Place) -> Result<Vec<TokenWithSpan>, Diagnostic> {
+    let mut tokens = checked_tokens(text, start)?;
+    if let Some(end) = tokens.iter().position(|token| token.token == Token::SemiColon) {
+        if let Some(second) = tokens[end..].iter().find(|token| token.token != Token::SemiColon) {
+            return Err(Diagnostic::error(codes::NOT_ONE_SELECT, "a second statement begins here; one SELECT is allowed")
+                .at(span_of(second.span))
+                .hint("put each SELECT into a file of its own, or join them with UNION ALL"));
+        }
+        tokens.truncate(end);
+    }
+    let Some(first) = tokens.first() else {
+        return Err(Diagnostic::error(codes::NOT_ONE_SELECT, "there is no SELECT here").at(Span::at(start)));
+    };
+    match &first.token {
+        Token::LParen => Ok(tokens),
+        token if is_word(token, "SELECT") || is_word(token, "WITH") => Ok(tokens),
+        Token::Word(Word { value, quote_style: None, .. }) => {
+            let hint = nearest(value, ["SELECT", "WITH"])
+                .unwrap_or_else(|| "write one SELECT, with or without a WITH in front".to_owned());
+            Err(Diagnostic::error(codes::NOT_ONE_SELECT, format!("one SELECT is allowed here, not `{value}`"))
+                .at(span_of(first.span))
+                .hint(hint))
+        }
+        token => Err(Diagnostic::error(codes::SYNTAX, format!("expected SELECT, found `{token}`")).at(span_of(first.span))),
+    }
+}
+
+/// The tokens of a text, in short form, if there are not too many to nest.
+fn checked_tokens(text: &str, start: Place) -> Result<Vec<TokenWithSpan>, Diagnostic> {
+    let (tokens, error) = tokenize(text, start);
+    if let Some(error) = error {
+        return Err(error);
+    }
+    depth::check(&tokens)?;
+    Ok(flink::shorten(tokens))
+}
+
+fn expect_end(parser: &Parser<'_>) -> Result<(), Diagnostic> {
+    let next = parser.peek_token_ref();
+    if next.token == Token::EOF {
+        return Ok(());
+    }
+    let into = is_word(&next.token, "INTO");
+    let code = if into { codes::NOT_ONE_SELECT } else { codes::SYNTAX };
+    Err(Diagnostic::error(code, format!("expected the end of the SELECT, found `{}`", next.token)).at(span_of(next.span)))
+}
+
+/// A refusal of sqlparser in our words: its place taken out of its message, its sentence made ours.
+fn syntax_error(error: &ParserError, tokens: &[TokenWithSpan]) -> Diagnostic {
+    let text = match error {
+        ParserError::TokenizerError(text) | ParserError::ParserError(text) => text.as_str(),
+        ParserError::RecursionLimitExceeded => "this nests too deeply",
+    };
+    let (message, location) = split_place(text);
+    let index = location.and_then(|place| tokens.iter().position(|token| place_of(token.span.start) == place));
+    let span = match (index, location) {
+        (Some(index), _) => span_of(tokens[index].span),
+        (None, Some(place)) => Some(Span::at(place)),
+        (None, None) => tokens.last().map(|token| Span::at(place_of(token.span.end))),
+    };
+    let message = lower_first(message).replace(", found: EOF", ", found the end").replace("expected: ", "expected ");
+    let message = match message.split_once(", found: ") {
+        Some((before, found)) => format!("{before}, found `{found}`"),
+        None => message,
+    };
+    Diagnostic::error(codes::SYNTAX, message).at(span).maybe_hint(index.and_then(|index| syntax_hint(tokens, index)))
+}
+
+/// Splits ` at Line: 3, Column: 7` off the end of a message.
+fn split_place(text: &str) -> (&str, Option<Place>) {
+    let Some((message, place)) = text.rsplit_once(" at Line: ") else { return (text, None) };
+    let numbers = place.split_once(", Column: ").and_then(|(line, column)| {
+        Some(Place { line: line.trim().parse().ok()?, column: column.trim().parse().ok()? })
+    });
+    (message, numbers)
+}
+
+/// The usual mistakes behind a syntax error at this token.
+fn syntax_hint(tokens: &[TokenWithSpan], index: usize) -> Option<String> {
+    let token = &tokens[index].token;
+    let before = index.checked_sub(1).map(|before| &tokens[before].token);
+    if before == Some(&Token::Comma) && !matches!(token, Token::Comma) {
+        return Some(format!("remove the comma before {}", shown(Some(token))));
+    }
+    match token {
+        Token::Word(Word { value, quote_style: None, keyword, .. })
+            if *keyword != datafusion::sql::sqlparser::keywords::Keyword::NoKeyword =>
+        {
+            Some(format!("to use `{value}` as a name, quote it: \"{value}\""))
+        }
+        _ => None,
+    }
+}
+
+/// Whether a query's body reads rows (and is not, say, an `INSERT` behind a `WITH`).
+pub(super) fn is_select(body: &SetExpr) -> bool {
+    match body {
+        SetExpr::Select(_) | SetExpr::Query(_) | SetExpr::Values(_) => true,
+        SetExpr::SetOperation { .. } => true,
+        _ => false,
+    }
+}
+
+/// Where a part of a tree stands.
+pub(super) fn spot(part: &impl Spanned) -> Option<Span> {
+    span_of(part.span())
+}
