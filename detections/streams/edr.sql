@@ -46,6 +46,7 @@ SELECT
     'uid', CAST(NULL AS STRING),
     'integrity', properties.ProcessIntegrityLevel,
     'working_directory', CAST(NULL AS STRING),
+    'user', named_struct('name', lower(properties.AccountName)),
     'file', named_struct(
       'path', properties.FolderPath,
       'internal_name', lower(properties.ProcessVersionInfoOriginalFileName),

@@ -47,8 +47,9 @@ SELECT
     'cmd_line', coalesce(array_to_string(process.args, ' '), process.title),
     'pid', CAST(process.pid AS STRING),
     'uid', CAST(NULL AS STRING),
-    'integrity', a."user".effective.name,
+    'integrity', CAST(NULL AS STRING),
     'working_directory', process.working_directory,
+    'user', named_struct('name', lower(coalesce(a."user".effective.name, a."user".name))),
     'file', named_struct(
       'path', process.executable,
       'internal_name', CAST(NULL AS STRING),

@@ -53,6 +53,7 @@ SELECT
     'uid', CAST(NULL AS STRING),
     'integrity', CAST(NULL AS STRING),
     'working_directory', event.exec.cwd.path,
+    'user', named_struct('name', CAST(event.exec.target.audit_token.euid AS STRING)),
     'file', named_struct(
       'path', event.exec.target.executable.path,
       'internal_name', event.exec.target.signing_id,

@@ -137,8 +137,9 @@ CREATE STREAM windows (
   lateness = '1 minute'
 );
 
--- OCSF 1007 Process Activity: Launch (1) and Terminate (2).
-CREATE VIEW windows_process_activity AS
+-- OCSF 1007 Process Activity: Launch (1), from Sysmon 1 and from Security 4688. Where a machine logs both, a process is
+-- seen twice; a cooldown on host and user folds the second alert into the first.
+CREATE VIEW sysmon_process_activity AS
 SELECT
   SystemTime AS time,
   1007 AS class_uid, 1 AS category_uid, 1 AS activity_id, 100701 AS type_uid, 1 AS severity_id,
@@ -156,6 +157,7 @@ SELECT
     'uid', ProcessGuid,
     'integrity', IntegrityLevel,
     'working_directory', CurrentDirectory,
+    'user', named_struct('name', lower(regexp_replace(User, '^.*\\', ''))),
     'file', named_struct(
       'path', Image,
       'internal_name', lower(OriginalFileName),
@@ -169,8 +171,9 @@ SELECT
       'pid', ParentProcessId,
       'file', named_struct('path', ParentImage))) AS process
 FROM windows
-WHERE Channel = 'Microsoft-Windows-Sysmon/Operational' AND EventID = 1
-UNION ALL
+WHERE Channel = 'Microsoft-Windows-Sysmon/Operational' AND EventID = 1;
+
+CREATE VIEW winsec_process_activity AS
 SELECT
   SystemTime AS time,
   1007 AS class_uid, 1 AS category_uid, 1 AS activity_id, 100701 AS type_uid, 1 AS severity_id,
@@ -188,6 +191,7 @@ SELECT
     'uid', CAST(NULL AS STRING),
     'integrity', CAST(NULL AS STRING),
     'working_directory', CAST(NULL AS STRING),
+    'user', named_struct('name', lower(coalesce(nullif(TargetUserName, '-'), SubjectUserName))),
     'file', named_struct(
       'path', NewProcessName,
       'internal_name', CAST(NULL AS STRING),
@@ -202,7 +206,7 @@ FROM windows
 WHERE Channel IN ('Security', 'security') AND EventID = 4688;
 
 -- OCSF 1007 Process Activity: Open (3, Sysmon 10) and Inject (4, Sysmon 8). `process` is the target.
-CREATE VIEW windows_process_access AS
+CREATE VIEW sysmon_process_access AS
 SELECT
   SystemTime AS time,
   1007 AS class_uid, 1 AS category_uid,
@@ -229,7 +233,7 @@ FROM windows
 WHERE Channel = 'Microsoft-Windows-Sysmon/Operational' AND EventID IN (8, 10);
 
 -- OCSF 1005 Module Activity: Load (1) of a library (Sysmon 7) or a driver (Sysmon 6).
-CREATE VIEW windows_module_activity AS
+CREATE VIEW sysmon_module_activity AS
 SELECT
   SystemTime AS time,
   1005 AS class_uid, 1 AS category_uid, 1 AS activity_id, 100501 AS type_uid, 1 AS severity_id,
@@ -256,7 +260,7 @@ FROM windows
 WHERE Channel = 'Microsoft-Windows-Sysmon/Operational' AND EventID IN (6, 7);
 
 -- OCSF 1001 File System Activity: Create (1) and Delete (4).
-CREATE VIEW windows_file_activity AS
+CREATE VIEW sysmon_file_activity AS
 SELECT
   SystemTime AS time,
   1001 AS class_uid, 1 AS category_uid,
@@ -280,7 +284,7 @@ FROM windows
 WHERE Channel = 'Microsoft-Windows-Sysmon/Operational' AND EventID IN (11, 23, 26);
 
 -- OCSF 201002 Registry Value Activity (Windows extension): Set (2) from Sysmon 13, Security 4657.
-CREATE VIEW windows_registry_value_activity AS
+CREATE VIEW sysmon_registry_value_activity AS
 SELECT
   SystemTime AS time,
   201002 AS class_uid, 1 AS category_uid, 2 AS activity_id, 20100202 AS type_uid, 1 AS severity_id,
@@ -297,8 +301,9 @@ SELECT
     'name', lower(regexp_replace(TargetObject, '^.*\\', '')),
     'data', Details) AS reg_value
 FROM windows
-WHERE Channel = 'Microsoft-Windows-Sysmon/Operational' AND EventID = 13
-UNION ALL
+WHERE Channel = 'Microsoft-Windows-Sysmon/Operational' AND EventID = 13;
+
+CREATE VIEW winsec_registry_value_activity AS
 SELECT
   SystemTime AS time,
   201002 AS class_uid, 1 AS category_uid, 2 AS activity_id, 20100202 AS type_uid, 1 AS severity_id,
@@ -318,7 +323,7 @@ FROM windows
 WHERE Channel IN ('Security', 'security') AND EventID = 4657;
 
 -- OCSF 1009 Script Activity: Execute (1) from PowerShell script block logging.
-CREATE VIEW windows_script_activity AS
+CREATE VIEW powershell_script_activity AS
 SELECT
   SystemTime AS time,
   1009 AS class_uid, 1 AS category_uid, 1 AS activity_id, 100901 AS type_uid, 1 AS severity_id,
@@ -333,7 +338,7 @@ FROM windows
 WHERE Channel = 'Microsoft-Windows-PowerShell/Operational' AND EventID = 4104;
 
 -- OCSF 201004 Windows Service Activity (Windows extension): Create (1).
-CREATE VIEW windows_service_activity AS
+CREATE VIEW winsys_service_activity AS
 SELECT
   SystemTime AS time,
   201004 AS class_uid, 1 AS category_uid, 1 AS activity_id, 20100401 AS type_uid, 1 AS severity_id,
@@ -342,8 +347,9 @@ SELECT
   named_struct('user', named_struct('name', CAST(NULL AS STRING))) AS actor,
   named_struct('name', ServiceName, 'cmd_line', ImagePath, 'run_as', AccountName) AS win_service
 FROM windows
-WHERE Channel = 'System' AND EventID = 7045
-UNION ALL
+WHERE Channel = 'System' AND EventID = 7045;
+
+CREATE VIEW winsec_service_activity AS
 SELECT
   SystemTime AS time,
   201004 AS class_uid, 1 AS category_uid, 1 AS activity_id, 20100401 AS type_uid, 1 AS severity_id,
@@ -356,7 +362,7 @@ WHERE Channel IN ('Security', 'security') AND EventID = 4697;
 
 -- OCSF 3002 Authentication: Logon (1). Status says whether it worked; logon types are those of Windows
 -- (2 interactive, 3 network, 4 batch, 5 service, 7 unlock, 8 cleartext, 9 new credentials, 10 remote, 11 cached).
-CREATE VIEW windows_authentication AS
+CREATE VIEW winsec_authentication AS
 SELECT
   SystemTime AS time,
   3002 AS class_uid, 3 AS category_uid, 1 AS activity_id, 300201 AS type_uid, 1 AS severity_id,
@@ -380,7 +386,7 @@ FROM windows
 WHERE Channel IN ('Security', 'security') AND EventID IN (4624, 4625);
 
 -- OCSF 3001 Account Change, 3006 Group Management: accounts and groups of the domain or the machine.
-CREATE VIEW windows_account_change AS
+CREATE VIEW winsec_account_change AS
 SELECT
   SystemTime AS time,
   CASE WHEN EventID IN (4728, 4729, 4732, 4733, 4756, 4757) THEN 3006 ELSE 3001 END AS class_uid,
@@ -413,7 +419,7 @@ WHERE Channel IN ('Security', 'security')
   AND EventID IN (4720, 4722, 4723, 4724, 4725, 4726, 4728, 4729, 4732, 4733, 4738, 4740, 4742, 4756, 4757);
 
 -- OCSF 4001 Network Activity: Open (1) from Sysmon 3 and the Windows Filtering Platform (5156).
-CREATE VIEW windows_network_activity AS
+CREATE VIEW sysmon_network_activity AS
 SELECT
   SystemTime AS time,
   4001 AS class_uid, 4 AS category_uid, 1 AS activity_id, 400101 AS type_uid, 1 AS severity_id,
@@ -431,8 +437,9 @@ SELECT
   'Allowed' AS disposition,
   CAST(NULL AS STRING) AS app_name
 FROM windows
-WHERE Channel = 'Microsoft-Windows-Sysmon/Operational' AND EventID = 3
-UNION ALL
+WHERE Channel = 'Microsoft-Windows-Sysmon/Operational' AND EventID = 3;
+
+CREATE VIEW winsec_network_activity AS
 SELECT
   SystemTime AS time,
   4001 AS class_uid, 4 AS category_uid,
@@ -460,7 +467,7 @@ FROM windows
 WHERE Channel IN ('Security', 'security') AND EventID IN (5156, 5157);
 
 -- OCSF 4003 DNS Activity: Query (1) as the endpoint asked it, with the process that asked.
-CREATE VIEW windows_dns_activity AS
+CREATE VIEW sysmon_dns_activity AS
 SELECT
   SystemTime AS time,
   4003 AS class_uid, 4 AS category_uid, 1 AS activity_id, 400301 AS type_uid, 1 AS severity_id,
