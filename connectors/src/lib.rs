@@ -1,5 +1,12 @@
-//! The outside, not meaning: Kafka, files, formats, archive, responders and stores.
+//! The outside, not meaning: Kafka, files, formats, the archive, responders and stores. The only library room with I/O.
+//!
+//! Reading order for what comes in: [`position`] (where records lie), [`decode`] (bytes to Arrow), [`source`] (what a source
+//! gives), [`file`] (files as a source).
 
+pub mod decode;
+pub mod file;
 pub mod location;
+pub mod position;
+pub mod source;
 pub mod state;
 pub mod table;

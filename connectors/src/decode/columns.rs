@@ -1,0 +1,408 @@
+//! Builders of Arrow columns that take JSON tokens: what fits the declared type becomes a value, the rest NULL.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanBuilder, ListArray, NullBufferBuilder, PrimitiveBuilder, StructArray};
+use arrow::buffer::{Buffer, OffsetBuffer};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Date32Type, Field, FieldRef, Fields, Float32Type, Float64Type, Int8Type, Int16Type,
+    Int32Type, Int64Type, TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
+use arrow::error::ArrowError;
+use chrono_tz::Tz;
+use weir_engine::catalog::TIME_TYPE;
+
+use super::arena::{Arena, Stored, Views};
+use super::instant;
+use super::keys::{Keys, Place, Tree};
+use super::scan::{Kind, Scanner, Token};
+use super::{number, text};
+
+const DAY_US: i64 = 86_400_000_000;
+
+/// What a value is read from and written to.
+pub(crate) struct Row<'a> {
+    /// The text that tokens point into.
+    pub(crate) payload: &'a [u8],
+    /// Where that text lies in the arena.
+    pub(crate) stored: Stored,
+    pub(crate) arena: &'a mut Arena,
+    /// The tokens of all wanted places.
+    pub(crate) slots: &'a [Token],
+    pub(crate) zone: Tz,
+    /// Values that did not fit their type.
+    pub(crate) misfits: u64,
+}
+
+/// A column, or a part of one, that is being built.
+pub(crate) enum Builder {
+    Text(Views),
+    Bytes(Views),
+    Boolean(BooleanBuilder),
+    Int8(PrimitiveBuilder<Int8Type>),
+    Int16(PrimitiveBuilder<Int16Type>),
+    Int32(PrimitiveBuilder<Int32Type>),
+    Int64(PrimitiveBuilder<Int64Type>),
+    UInt8(PrimitiveBuilder<UInt8Type>),
+    UInt16(PrimitiveBuilder<UInt16Type>),
+    UInt32(PrimitiveBuilder<UInt32Type>),
+    UInt64(PrimitiveBuilder<UInt64Type>),
+    Float32(PrimitiveBuilder<Float32Type>),
+    Float64(PrimitiveBuilder<Float64Type>),
+    Time(PrimitiveBuilder<TimestampMicrosecondType>),
+    Date(PrimitiveBuilder<Date32Type>),
+    Struct(StructBuilder),
+    List(Box<ListBuilder>),
+}
+
+pub(crate) struct StructBuilder {
+    fields: Fields,
+    children: Vec<Builder>,
+    nulls: NullBufferBuilder,
+    /// Tokens of the fields of an object inside a list, which has no slots.
+    found: Vec<Token>,
+}
+
+pub(crate) struct ListBuilder {
+    field: FieldRef,
+    offsets: Vec<i32>,
+    items: Builder,
+    nulls: NullBufferBuilder,
+}
+
+/// Where the tokens of a column lie: the slot of the place, and those of its fields.
+pub(crate) struct Slots {
+    slot: u32,
+    fields: Vec<Slots>,
+}
+
+/// The same before the slots are numbered.
+pub(crate) struct Places {
+    place: Place,
+    fields: Vec<Places>,
+}
+
+impl Places {
+    /// Asks for everything that a column of this type reads.
+    pub(crate) fn of(tree: &mut Tree, parent: Place, field: &Field) -> Self {
+        let place = tree.read(parent, field.name());
+        let fields = match field.data_type() {
+            DataType::Struct(fields) => fields.iter().map(|field| Self::of(tree, place, field)).collect(),
+            _ => Vec::new(),
+        };
+        Self { place, fields }
+    }
+
+    pub(crate) fn slots(&self, keys: &Keys) -> Slots {
+        Slots {
+            slot: keys.slot(self.place),
+            fields: self.fields.iter().map(|field| field.slots(keys)).collect(),
+        }
+    }
+}
+
+/// A type as it is produced: any value may be NULL, whatever the declaration says.
+pub(crate) fn nullable(field: &Field) -> FieldRef {
+    let data_type = match field.data_type() {
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(|field| nullable(field)).collect()),
+        DataType::List(item) => DataType::List(nullable(item)),
+        other => other.clone(),
+    };
+    Arc::new(field.clone().with_data_type(data_type).with_nullable(true))
+}
+
+impl Builder {
+    /// A builder for a type; `None` for one that JSON cannot give.
+    pub(crate) fn new(data_type: &DataType) -> Option<Self> {
+        Some(match data_type {
+            DataType::Utf8View => Self::Text(Views::new()),
+            DataType::BinaryView => Self::Bytes(Views::new()),
+            DataType::Boolean => Self::Boolean(BooleanBuilder::new()),
+            DataType::Int8 => Self::Int8(PrimitiveBuilder::new()),
+            DataType::Int16 => Self::Int16(PrimitiveBuilder::new()),
+            DataType::Int32 => Self::Int32(PrimitiveBuilder::new()),
+            DataType::Int64 => Self::Int64(PrimitiveBuilder::new()),
+            DataType::UInt8 => Self::UInt8(PrimitiveBuilder::new()),
+            DataType::UInt16 => Self::UInt16(PrimitiveBuilder::new()),
+            DataType::UInt32 => Self::UInt32(PrimitiveBuilder::new()),
+            DataType::UInt64 => Self::UInt64(PrimitiveBuilder::new()),
+            DataType::Float32 => Self::Float32(PrimitiveBuilder::new()),
+            DataType::Float64 => Self::Float64(PrimitiveBuilder::new()),
+            time if *time == TIME_TYPE => Self::Time(PrimitiveBuilder::new()),
+            DataType::Date32 => Self::Date(PrimitiveBuilder::new()),
+            DataType::Struct(fields) => {
+                let children = fields
+                    .iter()
+                    .map(|field| Self::new(field.data_type()))
+                    .collect::<Option<_>>()?;
+                let found = vec![Token::MISSING; fields.len()];
+                Self::Struct(StructBuilder {
+                    fields: fields.clone(),
+                    children,
+                    nulls: NullBufferBuilder::new(0),
+                    found,
+                })
+            }
+            DataType::List(field) => Self::List(Box::new(ListBuilder {
+                field: Arc::clone(field),
+                offsets: vec![0],
+                items: Self::new(field.data_type())?,
+                nulls: NullBufferBuilder::new(0),
+            })),
+            _ => return None,
+        })
+    }
+
+    /// Appends the value that lies in a column's slots.
+    pub(crate) fn push_slots(&mut self, slots: &Slots, row: &mut Row<'_>) {
+        let token = row.slots[slots.slot as usize];
+        match self {
+            Self::Struct(builder) => builder.push_slots(token, slots, row),
+            _ => self.push(token, row),
+        }
+    }
+
+    /// Appends a value; one that does not fit is counted and becomes NULL.
+    pub(crate) fn push(&mut self, token: Token, row: &mut Row<'_>) {
+        match self {
+            Self::Text(views) => return push_text(views, token, row),
+            Self::Bytes(views) => return push_text(views, token, row),
+            Self::Boolean(builder) => {
+                let value = boolean(token, row.payload);
+                row.count_misfit(token, value.is_none());
+                builder.append_option(value);
+            }
+            Self::Int8(builder) => push_integer(builder, token, row),
+            Self::Int16(builder) => push_integer(builder, token, row),
+            Self::Int32(builder) => push_integer(builder, token, row),
+            Self::Int64(builder) => push_integer(builder, token, row),
+            Self::UInt8(builder) => push_integer(builder, token, row),
+            Self::UInt16(builder) => push_integer(builder, token, row),
+            Self::UInt32(builder) => push_integer(builder, token, row),
+            Self::UInt64(builder) => push_integer(builder, token, row),
+            Self::Float32(builder) => {
+                let narrow = |value: f64| Some(value as f32).filter(|value| value.is_finite());
+                push_with(builder, token, row, |text, _| number::float(text).and_then(narrow));
+            }
+            Self::Float64(builder) => push_with(builder, token, row, |text, _| number::float(text)),
+            Self::Time(builder) => push_with(builder, token, row, instant::instant),
+            Self::Date(builder) => push_with(builder, token, row, |text, zone| {
+                i32::try_from(instant::instant(text, zone)?.div_euclid(DAY_US)).ok()
+            }),
+            Self::Struct(builder) => builder.push(token, row),
+            Self::List(builder) => builder.push(token, row),
+        }
+    }
+
+    /// Ends the batch: the column, in the order of the rows. Empties the builder.
+    pub(crate) fn finish(&mut self, blocks: &Arc<[Buffer]>) -> Result<ArrayRef, ArrowError> {
+        Ok(match self {
+            Self::Text(views) => views.text(blocks)?,
+            Self::Bytes(views) => views.bytes(blocks)?,
+            Self::Boolean(builder) => Arc::new(builder.finish()),
+            Self::Int8(builder) => Arc::new(builder.finish()),
+            Self::Int16(builder) => Arc::new(builder.finish()),
+            Self::Int32(builder) => Arc::new(builder.finish()),
+            Self::Int64(builder) => Arc::new(builder.finish()),
+            Self::UInt8(builder) => Arc::new(builder.finish()),
+            Self::UInt16(builder) => Arc::new(builder.finish()),
+            Self::UInt32(builder) => Arc::new(builder.finish()),
+            Self::UInt64(builder) => Arc::new(builder.finish()),
+            Self::Float32(builder) => Arc::new(builder.finish()),
+            Self::Float64(builder) => Arc::new(builder.finish()),
+            Self::Time(builder) => Arc::new(builder.finish()),
+            Self::Date(builder) => Arc::new(builder.finish()),
+            Self::Struct(builder) => builder.finish(blocks)?,
+            Self::List(builder) => builder.finish(blocks)?,
+        })
+    }
+}
+
+impl Row<'_> {
+    fn count_misfit(&mut self, token: Token, is_null: bool) {
+        self.misfits += u64::from(is_null && !token.is_nothing());
+    }
+}
+
+impl StructBuilder {
+    fn push_slots(&mut self, token: Token, slots: &Slots, row: &mut Row<'_>) {
+        let is_object = self.begin(token, row);
+        for (child, slots) in self.children.iter_mut().zip(&slots.fields) {
+            if is_object {
+                child.push_slots(slots, row)
+            } else {
+                child.push(Token::MISSING, row)
+            }
+        }
+    }
+
+    fn begin(&mut self, token: Token, row: &mut Row<'_>) -> bool {
+        let is_object = token.kind == Kind::Object;
+        self.nulls.append(is_object);
+        row.count_misfit(token, !is_object);
+        is_object
+    }
+
+    /// Appends an object that lies inside a list and is scanned a second time.
+    fn push(&mut self, token: Token, row: &mut Row<'_>) {
+        self.found.fill(Token::MISSING);
+        if self.begin(token, row) {
+            find_fields(token, row.payload, &self.fields, &mut self.found);
+        }
+        for (child, token) in self.children.iter_mut().zip(&self.found) {
+            child.push(*token, row);
+        }
+    }
+
+    fn finish(&mut self, blocks: &Arc<[Buffer]>) -> Result<ArrayRef, ArrowError> {
+        let len = self.nulls.len();
+        let children = self
+            .children
+            .iter_mut()
+            .map(|child| child.finish(blocks))
+            .collect::<Result<_, _>>()?;
+        let nulls = self.nulls.finish();
+        Ok(Arc::new(StructArray::try_new_with_length(
+            self.fields.clone(),
+            children,
+            nulls,
+            len,
+        )?))
+    }
+}
+
+/// Notes the tokens of an object's fields; of a repeated key the last one counts.
+///
+/// The object was scanned before, as part of its record, so that there are no faults left to meet.
+fn find_fields(object: Token, payload: &[u8], fields: &Fields, found: &mut [Token]) {
+    let mut unescaped = Vec::new();
+    each_member(object, payload, |key, value| {
+        let name = match key.kind {
+            Kind::Escaped => {
+                unescaped.clear();
+                text::unescape(key.of(payload), &mut unescaped);
+                &unescaped
+            }
+            _ => key.of(payload),
+        };
+        if let Some(at) = fields.iter().position(|field| field.name().as_bytes() == name) {
+            found[at] = value;
+        }
+    });
+}
+
+/// Calls `member` for every key and value of an object that is known to be well formed.
+pub(crate) fn each_member(object: Token, payload: &[u8], mut member: impl FnMut(Token, Token)) {
+    let mut scanner = Scanner::new(object.of(payload), u32::MAX);
+    let shift = |token: Token| Token {
+        start: token.start + object.start,
+        end: token.end + object.start,
+        ..token
+    };
+    if scanner.open(b'}').unwrap_or(true) {
+        return;
+    }
+    while let (Ok(key), Ok(value)) = (scanner.key(), scanner.value()) {
+        member(shift(key), shift(value));
+        if !scanner.goes_on(b'}').unwrap_or(false) {
+            return;
+        }
+    }
+}
+
+impl ListBuilder {
+    fn push(&mut self, token: Token, row: &mut Row<'_>) {
+        let is_array = token.kind == Kind::Array;
+        self.nulls.append(is_array);
+        row.count_misfit(token, !is_array);
+        let mut len = self.offsets.last().copied().unwrap_or(0);
+        if is_array {
+            let mut scanner = Scanner::new(token.of(row.payload), u32::MAX);
+            let mut goes_on = !scanner.open(b']').unwrap_or(true);
+            while goes_on {
+                let Ok(item) = scanner.value() else { break };
+                let item = Token {
+                    start: item.start + token.start,
+                    end: item.end + token.start,
+                    ..item
+                };
+                self.items.push(item, row);
+                len += 1;
+                goes_on = scanner.goes_on(b']').unwrap_or(false);
+            }
+        }
+        self.offsets.push(len);
+    }
+
+    fn finish(&mut self, blocks: &Arc<[Buffer]>) -> Result<ArrayRef, ArrowError> {
+        let offsets = std::mem::replace(&mut self.offsets, vec![0]);
+        let items = self.items.finish(blocks)?;
+        let offsets = OffsetBuffer::new(offsets.into());
+        Ok(Arc::new(ListArray::try_new(
+            Arc::clone(&self.field),
+            offsets,
+            items,
+            self.nulls.finish(),
+        )?))
+    }
+}
+
+/// Text of any value: of a string its content, of anything else its JSON without white space.
+pub(crate) fn text_view(token: Token, row: &mut Row<'_>) -> Option<u128> {
+    let bytes = token.of(row.payload);
+    match token.kind {
+        Kind::Missing | Kind::Null => None,
+        Kind::Escaped => Some(row.arena.write(|out| text::unescape(bytes, out))),
+        Kind::Object | Kind::Array if text::has_space(bytes) => Some(row.arena.write(|out| text::minify(bytes, out))),
+        _ => Some(row.stored.view(bytes, token.start)),
+    }
+}
+
+fn push_text(views: &mut Views, token: Token, row: &mut Row<'_>) {
+    let view = text_view(token, row);
+    views.push_option(view);
+}
+
+fn boolean(token: Token, payload: &[u8]) -> Option<bool> {
+    match token.kind {
+        Kind::True => Some(true),
+        Kind::False => Some(false),
+        Kind::Plain if token.of(payload).eq_ignore_ascii_case(b"true") => Some(true),
+        Kind::Plain if token.of(payload).eq_ignore_ascii_case(b"false") => Some(false),
+        _ => None,
+    }
+}
+
+fn push_integer<T>(builder: &mut PrimitiveBuilder<T>, token: Token, row: &mut Row<'_>)
+where
+    T: ArrowPrimitiveType<Native: TryFrom<i128>>,
+{
+    push_with(builder, token, row, |text, _| {
+        T::Native::try_from(number::integer(text)?).ok()
+    });
+}
+
+/// Appends what `read` makes of a number or of the content of a string.
+fn push_with<T: ArrowPrimitiveType>(
+    builder: &mut PrimitiveBuilder<T>,
+    token: Token,
+    row: &mut Row<'_>,
+    read: impl FnOnce(&[u8], Tz) -> Option<T::Native>,
+) {
+    let value = with_content(token, row.payload, |content| read(content, row.zone));
+    row.count_misfit(token, value.is_none());
+    builder.append_option(value);
+}
+
+/// Hands the digits of a number or the content of a string to `read`; other values have none.
+pub(crate) fn with_content<T>(token: Token, payload: &[u8], read: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
+    match token.kind {
+        Kind::Number | Kind::Plain => read(token.of(payload)),
+        Kind::Escaped => {
+            let mut content = Vec::new();
+            text::unescape(token.of(payload), &mut content);
+            read(&content)
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,531 @@
+//! Claims about decoding, and a slow twin on `serde_json` that random records are compared with.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Date32Type, Field, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+use weir_engine::catalog::{Format, Stream, TIME_TYPE};
+use weir_engine::{ColumnSet, EventTime};
+
+use super::*;
+use crate::position::Position;
+
+fn field(name: &str, data_type: DataType) -> Arc<Field> {
+    Arc::new(Field::new(name, data_type, true))
+}
+
+fn user_type() -> DataType {
+    let org = DataType::Struct(vec![field("id", DataType::Int64), field("name", DataType::Utf8View)].into());
+    DataType::Struct(vec![field("name", DataType::Utf8View), field("org", org)].into())
+}
+
+fn declared() -> Vec<Arc<Field>> {
+    let item = DataType::Struct(vec![field("k", DataType::Utf8View), field("v", DataType::Int64)].into());
+    vec![
+        field("time", TIME_TYPE),
+        field("text", DataType::Utf8View),
+        field("number", DataType::Int64),
+        field("small", DataType::Int32),
+        field("float", DataType::Float64),
+        field("flag", DataType::Boolean),
+        field("day", DataType::Date32),
+        field("user", user_type()),
+        field("tags", DataType::List(field("item", DataType::Utf8View))),
+        field("items", DataType::List(field("item", item))),
+    ]
+}
+
+fn stream() -> Stream {
+    Stream {
+        name: "s".into(),
+        columns: declared().into(),
+        open: false,
+        topics: Vec::new(),
+        format: Format::Json,
+        event_time: "time".into(),
+        time_zone: chrono_tz::Tz::UTC,
+        lateness_us: 0,
+        future_guard_us: 0,
+        event_id: None,
+        tenant: None,
+    }
+}
+
+fn set(fields: Vec<Arc<Field>>) -> ColumnSet {
+    ColumnSet { columns: fields.into() }
+}
+
+fn position() -> Position {
+    Position {
+        topic: "t".into(),
+        partition: 3,
+        offset: 7,
+    }
+}
+
+fn decode(stream: Stream, columns: Vec<Arc<Field>>, lines: &[&[u8]]) -> (RecordBatch, Vec<RejectReason>) {
+    let mut decoder = Decoder::new(Arc::new(stream), set(columns)).expect("columns exist");
+    let position = position();
+    let rejects = lines
+        .iter()
+        .filter_map(|line| decoder.push(&Record::new(line, &position)).err());
+    let rejects = rejects.map(|reject| reject.reason).collect();
+    (decoder.finish().expect("a well-formed batch"), rejects)
+}
+
+/// One record whose event time is fine; the value of one column.
+fn one(column: &str, json: &str) -> Value {
+    let columns = declared().into_iter().filter(|field| field.name() == column).collect();
+    let line = format!(r#"{{"time":"2020-01-02T03:04:05Z",{}"#, &json[1..]);
+    let (batch, rejects) = decode(stream(), columns, &[line.as_bytes()]);
+    assert_eq!(rejects, [], "{line}");
+    cell(batch.column(0), 0)
+}
+
+/// A cell as JSON, so that it can be compared and read.
+fn cell(array: &dyn Array, row: usize) -> Value {
+    if array.is_null(row) {
+        return Value::Null;
+    }
+    match array.data_type() {
+        DataType::Utf8View => array.as_string_view().value(row).into(),
+        DataType::BinaryView => String::from_utf8_lossy(array.as_binary_view().value(row)).into(),
+        DataType::Int64 => array.as_primitive::<Int64Type>().value(row).into(),
+        DataType::Int32 => array.as_primitive::<Int32Type>().value(row).into(),
+        DataType::Float64 => array.as_primitive::<Float64Type>().value(row).into(),
+        DataType::Boolean => array.as_boolean().value(row).into(),
+        DataType::Date32 => array.as_primitive::<Date32Type>().value(row).into(),
+        DataType::Timestamp(..) => array.as_primitive::<TimestampMicrosecondType>().value(row).into(),
+        DataType::Struct(fields) => {
+            let columns = array.as_struct().columns();
+            fields
+                .iter()
+                .zip(columns)
+                .map(|(field, column)| (field.name().clone(), cell(column, row)))
+                .collect()
+        }
+        DataType::List(_) => {
+            let items = array.as_list::<i32>().value(row);
+            (0..items.len()).map(|item| cell(&items, item)).collect()
+        }
+        other => panic!("no cell of type {other}"),
+    }
+}
+
+#[test]
+fn values_are_read_as_their_declared_type() {
+    assert_eq!(one("number", r#"{"number":4624}"#), json!(4624));
+    assert_eq!(one("number", r#"{"number":"4624"}"#), json!(4624));
+    assert_eq!(one("number", r#"{"number":4624.0}"#), json!(4624));
+    assert_eq!(one("number", r#"{"number":9223372036854775807}"#), json!(i64::MAX));
+    assert_eq!(one("number", r#"{"number":-0}"#), json!(0));
+    assert_eq!(one("float", r#"{"float":"1.5"}"#), json!(1.5));
+    assert_eq!(one("flag", r#"{"flag":"True"}"#), json!(true));
+    assert_eq!(one("flag", r#"{"flag":false}"#), json!(false));
+    assert_eq!(one("day", r#"{"day":"2020-01-02"}"#), json!(18263));
+    assert_eq!(one("time", r#"{"x":1}"#), json!(1_577_934_245_000_000_i64));
+    assert_eq!(
+        one("tags", r#"{"tags":["a",1,null,{"b": 2}]}"#),
+        json!(["a", "1", null, "{\"b\":2}"])
+    );
+    assert_eq!(
+        one("items", r#"{"items":[{"k":"a","v":"1"},{"v":2,"v":3},7,{}]}"#),
+        json!([{"k":"a","v":1},{"k":null,"v":3},null,{"k":null,"v":null}])
+    );
+    assert_eq!(
+        one("user", r#"{"user":{"org":{"name":"o","id":1},"name":"n"}}"#),
+        json!({"name":"n","org":{"id":1,"name":"o"}})
+    );
+}
+
+#[test]
+fn any_value_in_a_text_column_is_its_json_text() {
+    for (json, text) in [
+        (r#""plain""#, "plain"),
+        (r#""longer than twelve bytes""#, "longer than twelve bytes"),
+        (r#""C:\\Windows\\\u0000\ud83d\ude00""#, "C:\\Windows\\\0😀"),
+        ("1e400", "1e400"),
+        ("-0", "-0"),
+        ("123456789012345678901234567890", "123456789012345678901234567890"),
+        ("true", "true"),
+        (r#"{ "a" : [ 1 , "x y" ] }"#, r#"{"a":[1,"x y"]}"#),
+        ("[]", "[]"),
+        (r#""""#, ""),
+    ] {
+        assert_eq!(one("text", &format!(r#"{{"text":{json}}}"#)), json!(text));
+    }
+    assert_eq!(one("text", r#"{"text":null}"#), Value::Null);
+}
+
+#[test]
+fn a_value_that_does_not_fit_is_null_and_counted() {
+    let columns = declared();
+    let mut decoder = Decoder::new(Arc::new(stream()), set(columns)).expect("columns exist");
+    let line = br#"{"time":1577934245,"number":"4624x","small":3000000000,"float":1e400,"flag":1,"day":"no","user":[],"tags":"x","text":null}"#;
+    decoder.push(&Record::new(line, &position())).expect("accepted");
+    let misfits: Vec<_> = decoder
+        .misfits()
+        .filter(|(_, count)| *count > 0)
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    assert_eq!(misfits, ["number", "small", "float", "flag", "day", "user", "tags"]);
+    let batch = decoder.finish().expect("a well-formed batch");
+    assert!((1..batch.num_columns() - 3).all(|column| batch.column(column).is_null(0)));
+}
+
+#[test]
+fn of_a_repeated_key_the_last_value_counts() {
+    assert_eq!(one("text", r#"{"text":"a","te\u0078t":"b"}"#), json!("b"));
+    assert_eq!(
+        one("user", r#"{"user":{"name":"a","org":{"id":1}},"user":{"org":{}}}"#),
+        json!({"name":null,"org":{"id":null,"name":null}})
+    );
+    assert_eq!(one("user", r#"{"user":{"name":"a"},"user":null}"#), Value::Null);
+    assert_eq!(
+        one("user", r#"{"user":{"name":"a"},"user":{}}"#),
+        json!({"name":null,"org":null})
+    );
+}
+
+#[test]
+fn a_broken_record_is_refused_with_a_reason_and_leaves_nothing() {
+    let deep = format!(r#"{{"time":1,"a":{}}}"#, "[".repeat(200));
+    let large = format!(r#"{{"time":1,"a":"{}"}}"#, "x".repeat(1 << 20));
+    let cases: Vec<(&[u8], RejectReason)> = vec![
+        (b"", RejectReason::Empty),
+        (b" \r", RejectReason::Empty),
+        (br#"{"time":1577934245,"text":"a"#, RejectReason::TruncatedJson),
+        (br#"{"time":1577934245,"text":}"#, RejectReason::InvalidJson),
+        (br#"{"time":1577934245} {"#, RejectReason::TrailingData),
+        (b"{\"time\":1577934245,\"text\":\"\xff\"}", RejectReason::InvalidUtf8),
+        (b"[1]", RejectReason::NotAnObject),
+        (b"\"x\"", RejectReason::NotAnObject),
+        (b"<30>syslog", RejectReason::InvalidJson),
+        (deep.as_bytes(), RejectReason::TooDeep),
+        (large.as_bytes(), RejectReason::TooLarge),
+        (br#"{"text":"a"}"#, RejectReason::MissingTime),
+        (br#"{"time":null,"text":"a"}"#, RejectReason::MissingTime),
+        (br#"{"time":"soon"}"#, RejectReason::BadTime),
+        (br#"{"time":{}}"#, RejectReason::BadTime),
+        (br#"{"time":"1969-12-31T23:59:59Z"}"#, RejectReason::TimeOutOfRange),
+        (br#"{"time":"2200-01-01"}"#, RejectReason::TimeOutOfRange),
+    ];
+    let good: &[u8] = br#"{"time":1577934245,"text":"good"}"#;
+    for (bad, reason) in &cases {
+        let (batch, rejects) = decode(stream(), declared(), &[good, bad, good]);
+        assert_eq!(
+            rejects,
+            [*reason],
+            "{}",
+            String::from_utf8_lossy(&bad[..bad.len().min(60)])
+        );
+        assert_eq!(batch.num_rows(), 2);
+        assert_eq!(cell(batch.column(1), 1), json!("good"));
+    }
+}
+
+#[test]
+fn the_event_time_may_lie_deep_and_have_any_type() {
+    for (path, line) in [
+        ("user.name", r#"{"user":{"name":"2020-01-02 04:04:05"}}"#),
+        ("number", r#"{"number":1577934245000}"#),
+        ("text", r#"{"text":"2020-01-02T03:04:05\u005a"}"#),
+        ("float", r#"{"float":1577934245.0}"#),
+    ] {
+        let stream = Stream {
+            event_time: path.into(),
+            time_zone: chrono_tz::Tz::Europe__Berlin,
+            ..stream()
+        };
+        let (batch, rejects) = decode(stream, Vec::new(), &[line.as_bytes()]);
+        assert_eq!(
+            (cell(batch.column(0), 0), rejects),
+            (json!(1_577_934_245_000_000_i64), vec![]),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn an_open_stream_reads_a_key_before_a_path() {
+    let stream = Stream { open: true, ..stream() };
+    let columns = vec![
+        field("a.b", DataType::Utf8View),
+        field("a", DataType::Utf8View),
+        field("c", DataType::Utf8View),
+    ];
+    let lines: [&[u8]; 3] = [
+        br#"{"time":1577934245,"a":{"b":1}}"#,
+        br#"{"a":{"b":1},"time":1577934245,"a.b":"x"}"#,
+        br#"{"time":1577934245,"c":[1, 2]}"#,
+    ];
+    let (batch, _) = decode(stream, columns, &lines);
+    let rows: Vec<Vec<Value>> = (0..3)
+        .map(|row| (0..3).map(|column| cell(batch.column(column), row)).collect())
+        .collect();
+    assert_eq!(rows[0], [json!("1"), json!("{\"b\":1}"), Value::Null]);
+    assert_eq!(rows[1], [json!("x"), json!("{\"b\":1}"), Value::Null]);
+    assert_eq!(rows[2], [Value::Null, Value::Null, json!("[1,2]")]);
+}
+
+#[test]
+fn undeclared_fields_are_kept_and_declared_ones_are_not() {
+    let columns = vec![field("unmapped", DataType::Utf8View)];
+    let lines: [&[u8]; 2] = [
+        br#"{"x":"a b","time":1577934245,"y":{ "z" : null },"text":"t","x":2}"#,
+        br#"{"time":1577934245,"text":"t"}"#,
+    ];
+    let (batch, _) = decode(stream(), columns, &lines);
+    assert_eq!(cell(batch.column(0), 0), json!(r#"{"y":{"z":null},"x":2}"#));
+    assert_eq!(cell(batch.column(0), 1), Value::Null);
+}
+
+#[test]
+fn metadata_and_event_id_come_with_the_rows() {
+    let stream = Stream {
+        event_id: Some("text".into()),
+        ..stream()
+    };
+    let all = stream.all_columns();
+    let names = [
+        "_topic",
+        "_partition",
+        "_offset",
+        "_key",
+        "_timestamp",
+        "_headers",
+        "_time",
+    ];
+    let columns = names
+        .iter()
+        .filter_map(|name| all.iter().find(|field| field.name() == name).cloned())
+        .collect();
+    let mut decoder = Decoder::new(Arc::new(stream), set(columns)).expect("columns exist");
+    assert!(decoder.reads_headers());
+    let header = |name, value| Header { name, value };
+    let headers = [
+        header("h", Some(&b"1"[..])),
+        header("n", None),
+        header("h", Some(b"\xff")),
+    ];
+    let position = position();
+    let record = Record {
+        payload: br#"{"time":1577934245,"text":"the sender's own id"}"#,
+        key: Some(b"k\xff"),
+        timestamp: Some(EventTime(5)),
+        arrival: None,
+        headers: &headers,
+        position: &position,
+    };
+    decoder.push(&record).expect("accepted");
+    let batch = decoder.finish().expect("a well-formed batch");
+    let row: Vec<Value> = batch.columns().iter().map(|column| cell(column, 0)).collect();
+    let time = json!(1_577_934_245_000_000_i64);
+    let raw = json!(String::from_utf8_lossy(record.payload));
+    let headers = json!("{\"h\":[\"1\",\"\u{fffd}\"],\"n\":null}");
+    let expected = [
+        json!("t"),
+        json!(3),
+        json!(7),
+        json!("k\u{fffd}"),
+        json!(5),
+        headers,
+        time.clone(),
+        time,
+        raw,
+        Value::Null,
+    ];
+    assert_eq!(row[..10], expected);
+    assert_eq!(batch.schema().field(10).name(), EVENT_ID);
+    assert_eq!(row[10], json!("the sender's own id"));
+}
+
+#[test]
+fn a_decoder_starts_again_after_each_batch() {
+    let mut decoder = Decoder::new(Arc::new(stream()), set(declared())).expect("columns exist");
+    for round in 0..3 {
+        for row in 0..round {
+            let line = format!(r#"{{"time":1577934245,"text":"a text of round {round} row {row}","tags":["x"]}}"#);
+            decoder
+                .push(&Record::new(line.as_bytes(), &position()))
+                .expect("accepted");
+        }
+        let batch = decoder.finish().expect("a well-formed batch");
+        assert_eq!(batch.num_rows(), round);
+        for row in 0..round {
+            assert_eq!(
+                cell(batch.column(1), row),
+                json!(format!("a text of round {round} row {row}"))
+            );
+        }
+    }
+}
+
+/// The slow, obvious twin: what a column of this type holds for a JSON value.
+fn expected(value: Option<&Value>, data_type: &DataType) -> Value {
+    let Some(value) = value.filter(|value| !value.is_null()) else {
+        return Value::Null;
+    };
+    let text = value.as_str();
+    match data_type {
+        DataType::Utf8View => text.map_or_else(|| value.to_string(), str::to_owned).into(),
+        DataType::Int64 => integer(value).map_or(Value::Null, Value::from),
+        DataType::Int32 => integer(value)
+            .and_then(|value| i32::try_from(value).ok())
+            .map_or(Value::Null, Value::from),
+        DataType::Float64 => value
+            .as_f64()
+            .or_else(|| text?.parse().ok())
+            .map_or(Value::Null, Value::from),
+        DataType::Boolean => value
+            .as_bool()
+            .or_else(|| text?.parse().ok())
+            .map_or(Value::Null, Value::from),
+        DataType::Struct(fields) => value.as_object().map_or(Value::Null, |object| {
+            fields
+                .iter()
+                .map(|field| {
+                    (
+                        field.name().clone(),
+                        expected(object.get(field.name()), field.data_type()),
+                    )
+                })
+                .collect()
+        }),
+        DataType::List(item) => value.as_array().map_or(Value::Null, |items| {
+            items
+                .iter()
+                .map(|value| expected(Some(value), item.data_type()))
+                .collect()
+        }),
+        other => panic!("the twin does not know {other}"),
+    }
+}
+
+fn integer(value: &Value) -> Option<i64> {
+    let exact = |float: f64| (float.fract() == 0.0 && float.abs() < 9.0e18).then_some(float as i64);
+    value
+        .as_i64()
+        .or_else(|| value.as_f64().filter(|_| value.is_f64()).and_then(exact))
+        .or_else(|| value.as_str()?.parse().ok())
+}
+
+fn any_value() -> impl Strategy<Value = Value> {
+    let text = prop_oneof![
+        any::<String>(),
+        "[a-z]{0,20}",
+        "[\\\\\"/\n\t\u{0}\u{1f}é😀 x]{0,40}",
+        Just("true".to_owned()),
+        (-99_999_i64..99_999).prop_map(|number| number.to_string()),
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        (-9_i64..9).prop_map(Value::from),
+        (-1.0e9..1.0e9).prop_map(Value::from),
+        text.prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 40, 6, |inner| {
+        let name = prop_oneof![
+            Just("name"),
+            Just("org"),
+            Just("id"),
+            Just("k"),
+            Just("v"),
+            Just("other"),
+            Just("é\"\\")
+        ];
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+            proptest::collection::vec((name, inner), 0..5).prop_map(|members| {
+                members
+                    .into_iter()
+                    .map(|(name, value)| (name.to_owned(), value))
+                    .collect::<Map<_, _>>()
+                    .into()
+            }),
+        ]
+    })
+}
+
+fn typed() -> Vec<Arc<Field>> {
+    declared()
+        .into_iter()
+        .filter(|field| !matches!(field.name().as_str(), "time" | "day"))
+        .collect()
+}
+
+fn any_record() -> impl Strategy<Value = Map<String, Value>> {
+    let names: Vec<String> = typed()
+        .iter()
+        .map(|field| field.name().clone())
+        .chain(["x".to_owned(), String::new()])
+        .collect();
+    proptest::collection::vec((proptest::sample::select(names), any_value()), 0..12).prop_map(|members| {
+        let mut record: Map<String, Value> = members.into_iter().collect();
+        record.insert("time".into(), json!("2020-01-02T03:04:05Z"));
+        record
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn any_record_decodes_as_the_slow_twin_says(
+        records in proptest::collection::vec(any_record(), 1..4),
+        columns in proptest::sample::subsequence(typed(), 0..=8),
+        is_pretty in any::<bool>(),
+    ) {
+        let lines: Vec<String> = records.iter().map(|record| {
+            if is_pretty { serde_json::to_string_pretty(record) } else { serde_json::to_string(record) }.expect("JSON")
+        }).collect();
+        let bytes: Vec<&[u8]> = lines.iter().map(String::as_bytes).collect();
+        let (batch, rejects) = decode(stream(), columns.clone(), &bytes);
+        prop_assert!(rejects.is_empty());
+        for (row, record) in records.iter().enumerate() {
+            for (column, field) in columns.iter().enumerate() {
+                let twin = expected(record.get(field.name()), field.data_type());
+                prop_assert_eq!(cell(batch.column(column), row), twin, "{} of {}", field.name(), &lines[row]);
+            }
+        }
+    }
+
+    #[test]
+    fn whatever_the_columns_the_same_records_are_refused(
+        record in any_record(), at in any::<proptest::sample::Index>(), byte in any::<u8>(),
+        columns in proptest::sample::subsequence(typed(), 0..=8),
+    ) {
+        let mut line = serde_json::to_vec(&record).expect("JSON");
+        let at = at.index(line.len());
+        line[at] = byte;
+        let (some, rejects) = decode(stream(), columns, &[&line]);
+        let (none, same) = decode(stream(), Vec::new(), &[&line]);
+        prop_assert_eq!(&rejects, &same);
+        prop_assert_eq!(some.num_rows() + rejects.len(), 1);
+        prop_assert_eq!(none.num_rows(), some.num_rows());
+        // Of what is no object only the first value is looked at.
+        prop_assume!(rejects != [RejectReason::NotAnObject]);
+        let is_json = std::str::from_utf8(&line).is_ok_and(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok());
+        let not_json = [RejectReason::InvalidUtf8, RejectReason::TruncatedJson, RejectReason::InvalidJson, RejectReason::TrailingData];
+        prop_assert_eq!(is_json, !rejects.iter().any(|reason| not_json.contains(reason)), "{:?}", rejects);
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic_and_add_up(lines in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..60), 0..8)) {
+        let bytes: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
+        let (batch, rejects) = decode(stream(), declared(), &bytes);
+        prop_assert_eq!(batch.num_rows() + rejects.len(), lines.len());
+    }
+
+    #[test]
+    fn bytes_that_look_like_json_never_panic_and_add_up(lines in proptest::collection::vec("[{}\\[\\]\",:\\\\u0-9a-f.eE+\\-tn ]{0,40}", 0..8)) {
+        let whole: Vec<String> = lines.iter().map(|line| format!("{{\"time\":1577934245,\"user\":{line}}}")).collect();
+        let bytes: Vec<&[u8]> = whole.iter().chain(&lines).map(String::as_bytes).collect();
+        let (batch, rejects) = decode(stream(), declared(), &bytes);
+        prop_assert_eq!(batch.num_rows() + rejects.len(), bytes.len());
+    }
+}
