@@ -15,6 +15,7 @@ pub(crate) mod flink;
 mod params;
 pub(crate) mod parse;
 mod refuse;
+pub(crate) mod resolve;
 mod tokens;
 mod types;
 
