@@ -1,0 +1,266 @@
+//! One step: its verb, the keys that belong to the verb, and the keys that every step has.
+
+use std::time::Duration;
+
+use crate::body::Body;
+use crate::openc2::{Action, TargetKind};
+use crate::problem::{Problem, codes, nearest};
+use crate::template::{Check, Template};
+use crate::yaml::{Fields, Key, Node, Tree};
+
+use super::read::{condition, is_name, suggest};
+use super::{OnFail, Retry, Source, Step, TargetTemplate, TicketDeed, What, names};
+
+/// The verbs: OpenC2 actions and Weir's own.
+pub(crate) const ACTION_KEYS: &[&str] = &[
+    "enrich", "ask", "notify", "ticket", "scan", "locate", "query", "deny", "contain", "allow", "start", "stop", "restart",
+    "cancel", "set", "update", "redirect", "create", "delete", "detonate", "restore", "copy", "investigate", "remediate",
+];
+
+/// Every key that some step may have.
+pub(crate) const STEP_KEYS: &[&str] = &[
+    "id", "if", "responder", "retry", "timeout", "on_fail", "table", "key", "value", "lookup", "args", "duration",
+    "approvers", "on_timeout", "on_deny", "to", "title", "text", "fields",
+    // The verbs.
+    "enrich", "ask", "notify", "ticket", "scan", "locate", "query", "deny", "contain", "allow", "start", "stop", "restart",
+    "cancel", "set", "update", "redirect", "create", "delete", "detonate", "restore", "copy", "investigate", "remediate",
+];
+
+/// Keys of `retry`.
+pub(crate) const RETRY_KEYS: &[&str] = &["attempts", "backoff"];
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
+const DEFAULT_WAIT: Duration = Duration::from_secs(3_600);
+const ATTEMPTS_MAX: u64 = 20;
+const WAIT_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
+
+/// A step before its neighbours are known.
+pub(super) struct RawStep<'a> {
+    pub(super) step: Step,
+    /// The steps of `on_fail`, where it is a list.
+    pub(super) on_fail: Option<&'a Node>,
+}
+
+pub(super) fn read<'a>(
+    item: &'a Node,
+    (prefix, at): (&str, usize),
+    check: &Check<'_>,
+    default_on_fail: OnFail,
+    problems: &mut Vec<Problem>,
+) -> Option<RawStep<'a>> {
+    let mut fields = Fields::open(item, "a step", STEP_KEYS, codes::P, problems)?;
+    let Some((verb, value)) = fields.take_first(|name| ACTION_KEYS.contains(&name)) else {
+        no_verb(item, problems);
+        return None;
+    };
+    let id = fields.text("id", problems).unwrap_or_else(|| names::default_id(prefix, at, &verb.name));
+    if !is_name(&id) && !id.starts_with(|c: char| c.is_ascii_digit()) {
+        problems.push(Problem::new(codes::PLAYBOOK_VALUE, item.place, format!("`{id}` is no name"))
+            .hint("a name has letters, digits and `_`"));
+    }
+    let when = fields.take("if").and_then(|node| condition(node, check.source, check.names, problems));
+    let responder = fields.take("responder").and_then(|node| Some((node.text()?, node.place)));
+    let timeout = fields.duration("timeout", problems);
+    let retry = retry(&mut fields, problems);
+    let (on_fail, branch) = on_fail(&mut fields, default_on_fail, problems);
+    let what = what(verb, value, &mut fields, timeout, check, problems);
+    fields.close(problems);
+    let what = what?;
+    let step = Step { id, place: item.place, when, what, responder, retry, timeout: timeout.unwrap_or(DEFAULT_TIMEOUT), on_fail, next: None };
+    Some(RawStep { step, on_fail: branch })
+}
+
+fn no_verb(item: &Node, problems: &mut Vec<Problem>) {
+    let keys: Vec<&Key> = match &item.tree {
+        Tree::Map(fields) => fields.iter().map(|(key, _)| key).filter(|key| !STEP_KEYS.contains(&key.name.as_str())).collect(),
+        _ => Vec::new(),
+    };
+    let problem = match keys.first() {
+        Some(key) => Problem::new(codes::UNKNOWN_ACTION, key.place, format!("`{}` is nothing a step can do", key.name))
+            .maybe_hint(suggest(&key.name, ACTION_KEYS)),
+        None => Problem::new(codes::UNKNOWN_ACTION, item.place, "the step does not say what to do")
+            .hint(format!("begin it with one of {}", ACTION_KEYS.join(", "))),
+    };
+    problems.push(problem);
+}
+
+fn retry(fields: &mut Fields<'_>, problems: &mut Vec<Problem>) -> Retry {
+    let default = Retry::default();
+    let Some(node) = fields.take("retry") else { return default };
+    let Some(mut inner) = Fields::open(node, "`retry`", RETRY_KEYS, codes::P, problems) else { return default };
+    let attempts = inner.whole("attempts", 1, ATTEMPTS_MAX, problems).map_or(default.attempts, |attempts| attempts as u32);
+    let backoff = inner.duration("backoff", problems).unwrap_or(default.backoff);
+    inner.close(problems);
+    Retry { attempts, backoff }
+}
+
+fn on_fail<'a>(fields: &mut Fields<'a>, default: OnFail, problems: &mut Vec<Problem>) -> (OnFail, Option<&'a Node>) {
+    let Some(node) = fields.take("on_fail") else { return (default, None) };
+    match (&node.tree, node.text().as_deref()) {
+        (Tree::List(_), _) => (OnFail::Continue, Some(node)),
+        (_, Some("stop")) => (OnFail::Stop, None),
+        (_, Some("continue")) => (OnFail::Continue, None),
+        _ => {
+            fields.wrong(node, "on_fail", "`stop`, `continue` or a list of steps", problems);
+            (default, None)
+        }
+    }
+}
+
+fn what(
+    verb: &Key,
+    value: &Node,
+    fields: &mut Fields<'_>,
+    timeout: Option<Duration>,
+    check: &Check<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<What> {
+    match verb.name.as_str() {
+        "enrich" => enrich(value, fields, check, problems),
+        "ask" => ask(value, fields, timeout, check, problems),
+        "notify" => {
+            let text = template(value, check, problems)?;
+            let to = fields.take("to").and_then(|node| template(node, check, problems));
+            Some(What::Notify { text, to })
+        }
+        "ticket" => ticket(value, fields, check, problems),
+        word => act(Action::of_word(word)?, value, fields, check, problems),
+    }
+}
+
+fn enrich(value: &Node, fields: &mut Fields<'_>, check: &Check<'_>, problems: &mut Vec<Problem>) -> Option<What> {
+    let name = value.text().unwrap_or_default();
+    if !is_name(&name) || ["alert", "case", "run", "playbook", "ticket", "steps"].contains(&name.as_str()) {
+        problems.push(Problem::new(codes::PLAYBOOK_VALUE, value.place, format!("`{name}` cannot be the name of a result"))
+            .hint("name it after what is looked up, such as `asset`"));
+    }
+    if let Some(node) = fields.take("lookup") {
+        let Some((lookup, rest)) = first_word(node, check, problems) else {
+            problems.push(Problem::new(codes::PLAYBOOK_VALUE, node.place, "a look-up has a name and a value")
+                .hint("write `lookup: reputation ${alert.entities.domain}`"));
+            return None;
+        };
+        return Some(What::Enrich { name, source: Source::Lookup { lookup, value: rest } });
+    }
+    let table = fields.take("table");
+    let (column, value) = (fields.text("key", problems), fields.take("value"));
+    let (Some(table), Some(column), Some(value)) = (table, column, value) else {
+        problems.push(Problem::new(codes::PLAYBOOK_MISSING, fields.place, "`enrich` needs `table`, `key` and `value`, or `lookup`"));
+        return None;
+    };
+    let template = template(value, check, problems)?;
+    Some(What::Enrich { name, source: Source::Table { table: table.text()?, place: table.place, column, value: template } })
+}
+
+fn ask(
+    value: &Node,
+    fields: &mut Fields<'_>,
+    timeout: Option<Duration>,
+    check: &Check<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<What> {
+    let question = template(value, check, problems)?;
+    let approvers = fields.texts("approvers", problems);
+    let silence_approves = fields.word("on_timeout", &[("deny", false), ("approve", true)], problems).unwrap_or(false);
+    let go_on = fields.word("on_deny", &[("stop", false), ("continue", true)], problems).unwrap_or(false);
+    let wait = timeout.unwrap_or(DEFAULT_WAIT);
+    if wait > WAIT_MAX {
+        problems.push(Problem::new(codes::PLAYBOOK_VALUE, value.place, "an answer may take at most 30 days"));
+    }
+    Some(What::Ask { question, approvers, wait, silence_approves, go_on })
+}
+
+fn ticket(value: &Node, fields: &mut Fields<'_>, check: &Check<'_>, problems: &mut Vec<Problem>) -> Option<What> {
+    const DEEDS: [(&str, TicketDeed); 3] = [("open", TicketDeed::Open), ("update", TicketDeed::Update), ("close", TicketDeed::Close)];
+    let word = value.text().unwrap_or_default();
+    let Some((_, deed)) = DEEDS.into_iter().find(|(name, _)| *name == word) else {
+        let problem = Problem::new(codes::UNKNOWN_ACTION, value.place, format!("a ticket cannot be told to `{word}`"));
+        problems.push(problem.maybe_hint(nearest(&word, DEEDS.map(|(name, _)| name))));
+        return None;
+    };
+    let mut pairs = Vec::new();
+    for name in ["title", "text"] {
+        if let Some(template) = fields.take(name).and_then(|node| template(node, check, problems)) {
+            pairs.push((name.to_owned(), template));
+        }
+    }
+    for (key, node) in fields.pairs("fields", problems) {
+        if let Some(template) = template(node, check, problems) {
+            pairs.push((key.name.clone(), template));
+        }
+    }
+    if deed == TicketDeed::Open && !pairs.iter().any(|(name, _)| name == "title") {
+        pairs.push(("title".to_owned(), Template::read("${alert.title}", value.place, check, problems)));
+    }
+    Some(What::Ticket { deed, fields: pairs })
+}
+
+fn act(action: Action, value: &Node, fields: &mut Fields<'_>, check: &Check<'_>, problems: &mut Vec<Problem>) -> Option<What> {
+    let target = target(action, value, check, problems);
+    let mut args = Vec::new();
+    for (key, node) in fields.pairs("args", problems) {
+        args.push((key.name.clone(), Body::read(node, check, problems)));
+    }
+    let duration = fields.duration("duration", problems);
+    Some(What::Act { action, target: target?, args, duration })
+}
+
+fn target(action: Action, value: &Node, check: &Check<'_>, problems: &mut Vec<Problem>) -> Option<TargetTemplate> {
+    if let Tree::Map(pairs) = &value.tree {
+        let [(key, node)] = pairs.as_slice() else {
+            problems.push(Problem::new(codes::UNKNOWN_ACTION, value.place, "a command has exactly one target"));
+            return None;
+        };
+        let kind = target_kind(&key.name, key.place, problems)?;
+        return long_target(kind, node, check, problems);
+    }
+    let Some((word, template)) = first_word(value, check, problems) else {
+        problems.push(Problem::new(codes::UNKNOWN_ACTION, value.place, format!("`{action}` needs a kind of target and a value"))
+            .hint(format!("write `{action}: device ${{alert.entities.host}}`")));
+        return None;
+    };
+    Some(TargetTemplate::Short(target_kind(&word, value.place, problems)?, template))
+}
+
+fn long_target(kind: TargetKind, node: &Node, check: &Check<'_>, problems: &mut Vec<Problem>) -> Option<TargetTemplate> {
+    let Tree::Map(pairs) = &node.tree else { return Some(TargetTemplate::Short(kind, template(node, check, problems)?)) };
+    let mut fields = Vec::new();
+    for (key, node) in pairs {
+        if kind.fields().contains(&key.name.as_str()) {
+            fields.push((key.name.clone(), template(node, check, problems)?));
+        } else {
+            let message = format!("`{kind}` has no field `{}`", key.name);
+            problems.push(Problem::new(codes::UNKNOWN_ACTION, key.place, message).maybe_hint(suggest(&key.name, kind.fields())));
+        }
+    }
+    Some(TargetTemplate::Fields(kind, fields))
+}
+
+fn target_kind(word: &str, place: crate::problem::Place, problems: &mut Vec<Problem>) -> Option<TargetKind> {
+    let kind = TargetKind::of_word(word);
+    if kind.is_none() {
+        let hint = nearest(word, TargetKind::ALL.iter().map(|kind| kind.as_str()));
+        problems.push(Problem::new(codes::UNKNOWN_ACTION, place, format!("unknown kind of target `{word}`")).maybe_hint(hint));
+    }
+    kind
+}
+
+/// The first word of a text, and the rest of it as a template.
+fn first_word(node: &Node, check: &Check<'_>, problems: &mut Vec<Problem>) -> Option<(String, Template)> {
+    let text = node.text()?;
+    let (word, rest) = text.trim().split_once(char::is_whitespace)?;
+    (!rest.trim().is_empty()).then(|| (word.to_owned(), Template::read(rest.trim(), node.place, check, problems)))
+}
+
+fn template(node: &Node, check: &Check<'_>, problems: &mut Vec<Problem>) -> Option<Template> {
+    match node.text() {
+        Some(text) => Some(match &node.tree {
+            Tree::Text(_) => Template::read(&text, node.place, check, problems),
+            _ => Template::literal(text),
+        }),
+        None => {
+            problems.push(Problem::new(codes::PLAYBOOK_VALUE, node.place, "text is needed here"));
+            None
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! `weir.toml`: what it means. [`raw`] is what was written; here it has real types and was checked once.
+//!
+//! Each part of the program receives its own section by value. The environment is read here and nowhere else.
+
+mod raw;
+mod read;
+mod resolve;
+mod secret;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use url::Url;
+use weir_engine::{Diagnostic, EventTime};
+
+pub(crate) use read::Environment;
+pub(crate) use secret::Secret;
+
+/// The name of the file.
+pub(crate) const FILE: &str = "weir.toml";
+
+/// Every code `weir.toml` can be refused with.
+pub(crate) mod codes {
+    /// The text is not TOML.
+    pub(crate) const SYNTAX: &str = "C001";
+    /// A key that does not exist.
+    pub(crate) const UNKNOWN_KEY: &str = "C002";
+    /// A value of the wrong type, out of range, or malformed.
+    pub(crate) const BAD_VALUE: &str = "C003";
+    /// A variable of the environment that is not set.
+    pub(crate) const NOT_SET: &str = "C004";
+    /// A secret file that cannot be read.
+    pub(crate) const SECRET_FILE: &str = "C005";
+    /// A setting of librdkafka that it refuses or that Weir sets itself.
+    pub(crate) const KAFKA_SETTING: &str = "C006";
+    /// A file of the project that cannot be read.
+    pub(crate) const UNREADABLE: &str = "C010";
+    /// A folder that is not a project.
+    pub(crate) const NOT_A_PROJECT: &str = "C011";
+}
+
+/// What the values of the outside are needed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Nothing will be connected to: a variable or secret file that is missing is a warning.
+    Texts,
+    /// Everything must be there.
+    Everything,
+}
+
+/// A project's configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    /// The Kafka cluster; `None` where the file has no `[kafka]`.
+    pub(crate) kafka: Option<KafkaConfig>,
+    /// Topic of the alerts.
+    pub(crate) alerts_topic: String,
+    /// Topic of the rejected records.
+    pub(crate) dead_letters_topic: String,
+    /// The Parquet tables.
+    pub(crate) archive: ArchiveConfig,
+    /// Manifests, snapshots and journal.
+    pub(crate) state: StateConfig,
+    /// Sizes and times of the dataflow.
+    pub(crate) engine: EngineConfig,
+    /// Where our own HTTP listens, if it does.
+    pub(crate) http: Option<SocketAddr>,
+    /// What playbooks may do.
+    pub(crate) playbooks: PlaybooksConfig,
+    /// How responders are reached, by name.
+    pub(crate) responders: BTreeMap<String, ResponderConfig>,
+    /// Limits of hunts.
+    pub(crate) hunt: HuntConfig,
+}
+
+/// The Kafka cluster that is read from and written to.
+#[derive(Debug, Clone)]
+pub(crate) struct KafkaConfig {
+    /// Brokers to begin with, separated by commas.
+    pub(crate) bootstrap_servers: String,
+    /// Consumer group, and prefix of transactional ids.
+    pub(crate) group: String,
+    /// Where to begin in a partition that has no cursor.
+    pub(crate) start: Start,
+    /// Settings of librdkafka, checked.
+    pub(crate) client: BTreeMap<String, Secret>,
+}
+
+/// Where reading begins in a partition that has no cursor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// At the oldest record that the broker has.
+    Earliest,
+    /// At what comes next.
+    Latest,
+    /// At the first record whose Kafka timestamp is not before this.
+    At(EventTime),
+}
+
+/// The Parquet tables.
+#[derive(Debug, Clone)]
+pub(crate) struct ArchiveConfig {
+    /// Folder or bucket.
+    pub(crate) url: Url,
+    /// Whether the raw bytes of every event are kept.
+    pub(crate) raw: bool,
+    /// Settings of the object store.
+    pub(crate) options: BTreeMap<String, Secret>,
+}
+
+/// What must survive a restart.
+#[derive(Debug, Clone)]
+pub(crate) struct StateConfig {
+    /// Manifests and snapshots.
+    pub(crate) url: Url,
+    /// The SQLite file with runs, cases and the audit trail.
+    pub(crate) journal: PathBuf,
+}
+
+/// Sizes and times of the dataflow.
+#[derive(Debug, Clone)]
+pub(crate) struct EngineConfig {
+    /// The span between two barriers.
+    pub(crate) epoch: Duration,
+    /// Shards, and threads to run them.
+    pub(crate) parallelism: usize,
+    /// Memory for state.
+    pub(crate) memory_bytes: usize,
+    /// Bytes waiting between Kafka and the engine before partitions are paused.
+    pub(crate) queue_bytes: usize,
+    /// Silence after which a partition no longer holds the others.
+    pub(crate) idle: Duration,
+}
+
+/// What playbooks may do.
+#[derive(Debug, Clone)]
+pub(crate) struct PlaybooksConfig {
+    /// Whether actions leave the house.
+    pub(crate) mode: Mode,
+    /// Targets that no action may touch.
+    pub(crate) never_touch: Vec<String>,
+    /// Actions per hour over all playbooks.
+    pub(crate) actions_per_hour_max: u32,
+    /// Runs at the same time.
+    pub(crate) runs_max: usize,
+    /// How long an approval is waited for where the playbook does not say.
+    pub(crate) approval_timeout: Duration,
+}
+
+/// Whether actions leave the house.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Actions are shown, not done.
+    DryRun,
+    /// Actions are done.
+    Live,
+}
+
+/// How one responder is reached.
+#[derive(Debug, Clone)]
+pub(crate) struct ResponderConfig {
+    /// Its file, where another than `responders/NAME.yaml` is meant.
+    pub(crate) file: Option<PathBuf>,
+    /// Where its API is.
+    pub(crate) base_url: Option<Url>,
+    /// Settings that its file names, such as `token`.
+    pub(crate) settings: BTreeMap<String, Secret>,
+}
+
+/// Limits of hunts.
+#[derive(Debug, Clone)]
+pub(crate) struct HuntConfig {
+    /// Memory of one hunt.
+    pub(crate) memory_bytes: usize,
+    /// How long one hunt may take.
+    pub(crate) timeout: Duration,
+}
+
+impl Config {
+    /// Reads the text of a `weir.toml` that lies in the folder `dir`. The configuration holds a default wherever the
+    /// diagnostics have an error, so that the rest of a project can be checked all the same.
+    pub(crate) fn read(text: &str, dir: &Path, environment: Environment<'_>, need: Need) -> (Self, Vec<Diagnostic>) {
+        let (raw, mut diagnostics) = read::read(text, environment, need == Need::Everything);
+        let config = resolve::resolve(&raw, text, dir, need, &mut diagnostics);
+        diagnostics.sort_by_key(|diagnostic| diagnostic.span);
+        let diagnostics = diagnostics.into_iter().map(|diagnostic| diagnostic.in_file(FILE)).collect();
+        (config, diagnostics)
+    }
+}
+
+/// The JSON Schema of the file.
+pub(crate) fn schema() -> schemars::Schema {
+    schemars::schema_for!(raw::RawConfig)
+}

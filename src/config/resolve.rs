@@ -1,0 +1,282 @@
+//! From what was written to what it means: ranges, URLs, paths and secret files.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::ops::{Range, RangeInclusive};
+use std::path::{Path, PathBuf};
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use chrono::DateTime;
+use url::Url;
+use weir_engine::{Diagnostic, EventTime};
+
+use super::raw::{At, RawConfig, RawEngine, RawKafka, RawMode, RawPlaybooks, RawResponder};
+use super::read::span_of;
+use super::{
+    ArchiveConfig, Config, EngineConfig, HuntConfig, KafkaConfig, Mode, Need, PlaybooksConfig, ResponderConfig, Secret,
+    Start, StateConfig, codes,
+};
+
+const MIB: u64 = 1 << 20;
+const STORE_SCHEMES: [&str; 8] = ["file", "s3", "s3a", "gs", "az", "azure", "abfs", "abfss"];
+
+/// Gives every value its type; what does not fit is noted and replaced by its default.
+pub(super) fn resolve(
+    raw: &RawConfig,
+    text: &str,
+    dir: &Path,
+    need: Need,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Config {
+    let mut resolver = Resolver { text, dir, need, diagnostics };
+    let alerts_topic = resolver.topic(raw.alerts.topic.as_ref(), "weir.alerts");
+    let dead_letters_topic = resolver.topic(raw.dead_letters.topic.as_ref(), "weir.dead-letters");
+    if alerts_topic == dead_letters_topic {
+        let span = raw.dead_letters.topic.as_ref().or(raw.alerts.topic.as_ref()).map(At::span);
+        resolver.refuse(codes::BAD_VALUE, "alerts and dead letters cannot share a topic", "name another topic", span);
+    }
+    Config {
+        kafka: raw.kafka.as_ref().map(|kafka| resolver.kafka(kafka)),
+        alerts_topic,
+        dead_letters_topic,
+        archive: ArchiveConfig {
+            url: resolver.store_url(raw.archive.url.as_ref(), "archive"),
+            raw: raw.archive.raw.unwrap_or(false),
+            options: resolver.secrets(&raw.archive.options),
+        },
+        state: StateConfig {
+            url: resolver.store_url(raw.state.url.as_ref(), "state"),
+            journal: resolver.path(raw.state.journal.as_ref(), "weir.db"),
+        },
+        engine: resolver.engine(&raw.engine),
+        http: raw.http.listen.as_ref().and_then(|listen| resolver.listen(listen)),
+        playbooks: resolver.playbooks(&raw.playbooks),
+        responders: raw
+            .responders
+            .iter()
+            .map(|(name, responder)| (name.clone(), resolver.responder(responder)))
+            .collect(),
+        hunt: HuntConfig {
+            memory_bytes: resolver.mebibytes(raw.hunt.memory_mb.as_ref(), 1024, 16..=MIB),
+            timeout: Duration::from_secs(resolver.number(raw.hunt.timeout_seconds.as_ref(), 600, 1..=604_800)),
+        },
+    }
+}
+
+struct Resolver<'a> {
+    text: &'a str,
+    dir: &'a Path,
+    need: Need,
+    diagnostics: &'a mut Vec<Diagnostic>,
+}
+
+impl Resolver<'_> {
+    fn refuse(&mut self, code: &'static str, message: impl Into<String>, hint: &str, span: Option<Range<usize>>) {
+        self.diagnostics.push(Diagnostic::error(code, message).at(span_of(self.text, span)).hint(hint));
+    }
+
+    fn bad_value(&mut self, message: impl Into<String>, hint: &str, value: &At<String>) {
+        self.refuse(codes::BAD_VALUE, message, hint, Some(value.span()));
+    }
+
+    fn number(&mut self, value: Option<&At<u64>>, default: u64, range: RangeInclusive<u64>) -> u64 {
+        let Some(value) = value else { return default };
+        if range.contains(value.value()) {
+            return *value.value();
+        }
+        let message = format!("{} is out of range", value.value());
+        let hint = format!("from {} to {}", range.start(), range.end());
+        self.refuse(codes::BAD_VALUE, message, &hint, Some(value.span()));
+        default
+    }
+
+    fn mebibytes(&mut self, value: Option<&At<u64>>, default: u64, range: RangeInclusive<u64>) -> usize {
+        usize::try_from(self.number(value, default, range) * MIB).unwrap_or(usize::MAX)
+    }
+
+    /// Kafka allows 1 to 249 letters, digits, dots, underscores and hyphens.
+    fn topic(&mut self, value: Option<&At<String>>, default: &str) -> String {
+        let Some(value) = value else { return default.to_owned() };
+        let name = value.value();
+        let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if (1..=249).contains(&name.len()) && name.chars().all(fits) && name != "." && name != ".." {
+            return name.clone();
+        }
+        let hint = "1 to 249 letters, digits, `.`, `_` and `-`";
+        self.bad_value(format!("`{name}` is not a topic name"), hint, value);
+        default.to_owned()
+    }
+
+    fn kafka(&mut self, raw: &RawKafka) -> KafkaConfig {
+        let bootstrap_servers = raw.bootstrap_servers.as_ref().map_or_else(String::new, |servers| {
+            self.check_servers(servers);
+            servers.value().clone()
+        });
+        let group = raw.group.as_ref().map_or_else(|| "weir".to_owned(), |group| group.value().clone());
+        if let Some(written) = raw.group.as_ref()
+            && group.trim().is_empty()
+        {
+            self.bad_value("a consumer group needs a name", "for example `weir`", written);
+        }
+        let start = raw.start.as_ref().map_or(Start::Earliest, |start| self.start(start));
+        let mut client = BTreeMap::new();
+        for (key, value) in &raw.client {
+            if let Some(secret) = self.secret(&value.value().text(), value.span()) {
+                client.insert(key.clone(), secret);
+            }
+        }
+        KafkaConfig { bootstrap_servers, group, start, client }
+    }
+
+    fn check_servers(&mut self, servers: &At<String>) {
+        for server in servers.value().split(',').map(str::trim) {
+            // A broker may be written with a protocol, as in SASL_SSL://host:9093.
+            let address = server.rsplit_once("://").map_or(server, |(_, address)| address);
+            let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
+            if port.and_then(|port| port.parse::<u16>().ok()).is_none_or(|port| port == 0) {
+                let message = format!("`{server}` is not the address of a broker");
+                self.bad_value(message, "write `host:port`, several separated by commas", servers);
+            }
+        }
+    }
+
+    fn start(&mut self, start: &At<String>) -> Start {
+        match start.value().as_str() {
+            "earliest" => return Start::Earliest,
+            "latest" => return Start::Latest,
+            _ => {}
+        }
+        match DateTime::parse_from_rfc3339(start.value()) {
+            Ok(time) => Start::At(EventTime(time.timestamp_micros())),
+            Err(_) => {
+                let message = format!("`{}` is not a place to begin", start.value());
+                self.bad_value(message, "`earliest`, `latest`, or a time such as `2026-01-31T00:00:00Z`", start);
+                Start::Earliest
+            }
+        }
+    }
+
+    fn engine(&mut self, raw: &RawEngine) -> EngineConfig {
+        let processors = available_parallelism().map_or(1, |count| count.get().min(256)) as u64;
+        let parallelism = self.number(raw.parallelism.as_ref(), processors, 1..=256);
+        EngineConfig {
+            epoch: Duration::from_millis(self.number(raw.epoch_ms.as_ref(), 1000, 100..=600_000)),
+            parallelism: usize::try_from(parallelism).unwrap_or(1),
+            memory_bytes: self.mebibytes(raw.memory_mb.as_ref(), 2048, 64..=MIB),
+            queue_bytes: self.mebibytes(raw.queue_mb.as_ref(), 64, 1..=4096),
+            idle: Duration::from_millis(self.number(raw.idle_ms.as_ref(), 30_000, 1000..=86_400_000)),
+        }
+    }
+
+    fn listen(&mut self, listen: &At<String>) -> Option<SocketAddr> {
+        let address = listen.value().replacen("localhost:", "127.0.0.1:", 1).parse().ok();
+        if address.is_none() {
+            let message = format!("`{}` is not an address to listen on", listen.value());
+            self.bad_value(message, "an IP address and a port, such as `127.0.0.1:7700`", listen);
+        }
+        address
+    }
+
+    fn playbooks(&mut self, raw: &RawPlaybooks) -> PlaybooksConfig {
+        let actions = self.number(raw.actions_per_hour_max.as_ref(), 60, 0..=1_000_000);
+        let runs = self.number(raw.runs_max.as_ref(), 16, 1..=10_000);
+        let approval = self.number(raw.approval_timeout_seconds.as_ref(), 14_400, 1..=2_592_000);
+        for target in raw.never_touch.iter().filter(|target| target.value().trim().trim_matches('*').is_empty()) {
+            let hint = "name a host, user, domain, address or network; `mode = \"dry-run\"` stops everything";
+            self.bad_value(format!("`{}` names nothing", target.value()), hint, target);
+        }
+        PlaybooksConfig {
+            mode: match raw.mode {
+                Some(RawMode::Live) => Mode::Live,
+                Some(RawMode::DryRun) | None => Mode::DryRun,
+            },
+            never_touch: raw.never_touch.iter().map(|target| target.value().trim().to_owned()).collect(),
+            actions_per_hour_max: u32::try_from(actions).unwrap_or(u32::MAX),
+            runs_max: usize::try_from(runs).unwrap_or(1),
+            approval_timeout: Duration::from_secs(approval),
+        }
+    }
+
+    fn responder(&mut self, raw: &RawResponder) -> ResponderConfig {
+        ResponderConfig {
+            file: raw.get("file").map(|file| self.absolute(file.value())),
+            base_url: raw.get("base_url").and_then(|url| self.http_url(url)),
+            settings: self.secrets(raw.iter().filter(|(key, _)| !["file", "base_url"].contains(&key.as_str()))),
+        }
+    }
+
+    fn http_url(&mut self, written: &At<String>) -> Option<Url> {
+        let url = Url::parse(written.value()).ok().filter(|url| ["http", "https"].contains(&url.scheme()));
+        if url.is_none() {
+            let message = format!("`{}` is not the URL of an HTTP service", written.value());
+            self.bad_value(message, "for example `https://edr.example.com`", written);
+        }
+        url
+    }
+
+    fn secrets<'a>(
+        &mut self,
+        raw: impl IntoIterator<Item = (&'a String, &'a At<String>)>,
+    ) -> BTreeMap<String, Secret> {
+        let mut secrets = BTreeMap::new();
+        for (key, value) in raw {
+            if let Some(secret) = self.secret(value.value(), value.span()) {
+                secrets.insert(key.clone(), secret);
+            }
+        }
+        secrets
+    }
+
+    /// The value itself, or the content of the file behind `file:` without its last line end.
+    fn secret(&mut self, value: &str, span: Range<usize>) -> Option<Secret> {
+        let Some(path) = value.strip_prefix("file:") else { return Some(Secret::new(value)) };
+        let path = self.absolute(path);
+        match std::fs::read_to_string(&path) {
+            Ok(content) => Some(Secret::new(content.trim_end_matches(['\n', '\r']))),
+            Err(error) => {
+                let message = format!("cannot read the secret file {}: {error}", path.display());
+                let diagnostic = match self.need {
+                    Need::Everything => Diagnostic::error(codes::SECRET_FILE, message),
+                    Need::Texts => Diagnostic::warning(codes::SECRET_FILE, message),
+                };
+                let hint = "the file holds the value and nothing else";
+                self.diagnostics.push(diagnostic.at(span_of(self.text, Some(span))).hint(hint));
+                None
+            }
+        }
+    }
+
+    fn path(&self, value: Option<&At<String>>, default: &str) -> PathBuf {
+        self.absolute(value.map_or(default, |value| value.value()))
+    }
+
+    /// A path relative to the file's folder, without `.` and doubled separators.
+    fn absolute(&self, path: &str) -> PathBuf {
+        let joined = self.dir.join(path);
+        std::path::absolute(&joined).unwrap_or(joined)
+    }
+
+    fn store_url(&mut self, value: Option<&At<String>>, default: &str) -> Url {
+        let folder = |path: &str| Url::from_directory_path(self.absolute(path)).ok();
+        let written = value.map_or(default, |value| value.value().as_str());
+        let url = match (written.split_once("://"), written.strip_prefix("file:")) {
+            (Some(_), _) => Url::parse(written).ok().filter(|url| STORE_SCHEMES.contains(&url.scheme())),
+            (None, Some(path)) => folder(path),
+            (None, None) => folder(written),
+        };
+        url.or_else(|| {
+            let value = value?;
+            let message = format!("`{written}` is not a place for tables or snapshots");
+            self.bad_value(message, "`file:./folder`, `s3://bucket/prefix`, `gs://...` or `az://...`", value);
+            None
+        })
+        .or_else(|| Url::from_directory_path(self.absolute(default)).ok())
+        .unwrap_or_else(memory_url)
+    }
+}
+
+/// Stands in for a folder whose path is no URL at all, which only a relative path can be.
+fn memory_url() -> Url {
+    Url::parse("memory:///").expect("a constant that is a URL")
+}

@@ -1,0 +1,110 @@
+use super::*;
+
+fn read_with(text: &str, variables: &[(&str, &str)], need: Need) -> (Config, Vec<String>) {
+    let environment =
+        |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    let (config, diagnostics) = Config::read(text, Path::new("/project"), &environment, need);
+    (config, diagnostics.iter().map(ToString::to_string).collect())
+}
+
+fn read(text: &str) -> (Config, Vec<String>) {
+    read_with(text, &[], Need::Everything)
+}
+
+#[test]
+fn empty_file_means_defaults() {
+    let (config, diagnostics) = read("");
+    assert_eq!(diagnostics, Vec::<String>::new());
+    assert!(config.kafka.is_none());
+    assert_eq!(config.alerts_topic, "weir.alerts");
+    assert_eq!(config.archive.url.as_str(), "file:///project/archive/");
+    assert_eq!(config.state.journal, Path::new("/project/weir.db"));
+    assert_eq!(config.playbooks.mode, Mode::DryRun);
+    assert_eq!(config.engine.epoch, Duration::from_secs(1));
+}
+
+#[test]
+fn every_mistake_of_a_file_is_reported_with_its_place() {
+    let (_, diagnostics) = read(
+        "[kafka]\nbootstrap_server = \"a:1\"\ngrupo = \"x\"\nstart = \"yesterday\"\n[engine]\nepoch_ms = \"1s\"\n\
+         parallelism = 0\n[archiv]\nurl = \"x\"\n[playbooks]\nmode = \"alive\"\n",
+    );
+    assert_eq!(
+        diagnostics,
+        [
+            "weir.toml:2:1: C002 unknown key `bootstrap_server`; did you mean `bootstrap_servers`?",
+            "weir.toml:3:1: C002 unknown key `grupo`; did you mean `group`?",
+            "weir.toml:4:9: C003 `yesterday` is not a place to begin; `earliest`, `latest`, or a time such as \
+             `2026-01-31T00:00:00Z`",
+            "weir.toml:6:12: C003 invalid type: string \"1s\", expected u64",
+            "weir.toml:7:15: C003 0 is out of range; from 1 to 256",
+            "weir.toml:8:2: C002 unknown key `archiv`; did you mean `archive`?",
+            "weir.toml:11:8: C003 `alive` is not one of the values of this key; it takes `dry-run`, `live`",
+        ]
+    );
+}
+
+#[test]
+fn every_syntax_error_is_reported() {
+    let (_, diagnostics) = read("[kafka\ngroup = \nx = 1 2\n");
+    assert!(diagnostics.len() >= 2, "{diagnostics:?}");
+    assert!(diagnostics.iter().all(|text| text.contains(" C001 ")), "{diagnostics:?}");
+}
+
+#[test]
+fn environment_is_read_in_any_text_and_dollars_can_be_escaped() {
+    let text = "[kafka]\nbootstrap_servers = \"${HOST}:${PORT}\"\ngroup = \"$${x}\"\n";
+    let (config, diagnostics) = read_with(text, &[("HOST", "broker"), ("PORT", "9092")], Need::Everything);
+    assert_eq!(diagnostics, Vec::<String>::new());
+    let kafka = config.kafka.expect("the section is there");
+    assert_eq!(kafka.bootstrap_servers, "broker:9092");
+    assert_eq!(kafka.group, "${x}");
+}
+
+#[test]
+fn missing_variable_is_an_error_only_where_it_is_needed() {
+    let text = "[responders.edr]\ntoken = \"${EDR_TOKEN}\"\n";
+    let (_, needed) = read_with(text, &[], Need::Everything);
+    let message = "the environment has no variable `EDR_TOKEN`";
+    assert_eq!(
+        needed,
+        [format!("weir.toml:2:9: C004 {message}; set it before `weir run`: export EDR_TOKEN=...")]
+    );
+    let environment = |_: &str| None;
+    let (_, checked) = Config::read(text, Path::new("/project"), &environment, Need::Texts);
+    assert_eq!(checked[0].level, weir_engine::Level::Warning);
+}
+
+#[test]
+fn secrets_come_from_files_and_are_never_shown() {
+    let dir = tempfile::tempdir().expect("a folder");
+    std::fs::write(dir.path().join("token"), "s3cret\n").expect("a file");
+    let text = "[kafka.client]\n\"sasl.password\" = \"file:token\"\n\"linger.ms\" = 5\n";
+    let (config, diagnostics) = Config::read(text, dir.path(), &|_| None, Need::Everything);
+    assert_eq!(diagnostics, []);
+    let kafka = config.kafka.expect("the section is there");
+    assert_eq!(kafka.client["sasl.password"].expose(), "s3cret");
+    assert_eq!(kafka.client["linger.ms"].expose(), "5");
+    assert!(!format!("{kafka:?}").contains("s3cret"));
+}
+
+#[test]
+fn places_of_tables_are_folders_and_buckets() {
+    let place = |url: &str| {
+        let (config, diagnostics) = read(&format!("[archive]\nurl = \"{url}\"\n"));
+        (config.archive.url.to_string(), diagnostics.len())
+    };
+    assert_eq!(place("file:./data/a"), ("file:///project/data/a/".to_owned(), 0));
+    assert_eq!(place("/abs"), ("file:///abs/".to_owned(), 0));
+    assert_eq!(place("s3://bucket/prefix"), ("s3://bucket/prefix".to_owned(), 0));
+    assert_eq!(place("ftp://host/x"), ("file:///project/archive/".to_owned(), 1));
+}
+
+#[test]
+fn responder_settings_beyond_the_known_keys_are_kept() {
+    let (config, diagnostics) = read("[responders.edr]\nbase_url = \"https://edr.example\"\ntoken = \"t\"\n");
+    assert_eq!(diagnostics, Vec::<String>::new());
+    assert_eq!(config.responders["edr"].settings["token"].expose(), "t");
+    let (_, diagnostics) = read("[responders.edr]\nbase_url = \"edr\"\n");
+    assert_eq!(diagnostics.len(), 1);
+}
