@@ -11,12 +11,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_engine::error::nearest;
+use weir_engine::sql::parse_duration_us;
 use weir_engine::{Diagnostic, Place, Span};
 
 use crate::codes;
 use crate::detection::{Confidence, Detection, Param, Severity, Status};
 use crate::document::{At, Codes, Entry, Fields, Report, Value, parse_toml};
-use crate::duration;
 use crate::entity::EntityKind;
 
 /// Every key of a header, in the order in which the documentation lists them.
@@ -332,12 +332,13 @@ impl Reader<'_> {
     fn cooldown(&mut self) -> Option<i64> {
         let text = self.fields.text("cooldown", self.report)?;
         self.places.insert("cooldown".to_owned(), text.span);
-        let parsed = duration::parse(&text.value).filter(|us| *us > 0);
-        if parsed.is_none() {
-            let message = format!("`{}` is not a duration", text.value);
-            self.report.wrong_value(message, text.span, Some(duration::HOW.to_owned()));
+        match parse_duration_us(&text.value) {
+            Ok(us) => Some(us).filter(|us| *us > 0),
+            Err(error) => {
+                self.report.wrong_value(error.to_string(), text.span, None);
+                None
+            }
         }
-        parsed
     }
 
     fn params(&mut self) -> BTreeMap<String, Param> {

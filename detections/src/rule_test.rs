@@ -23,11 +23,11 @@ pub(crate) mod given;
 
 use serde_json::Value as Json;
 use weir_engine::error::nearest;
+use weir_engine::sql::parse_duration_us;
 use weir_engine::{Diagnostic, Span};
 
 use crate::codes;
 use crate::document::{Codes, Entry, Fields, Node, Report, Value, parse_yaml};
-use crate::duration;
 
 /// The keys of a test file.
 pub(crate) const FILE_KEYS: [&str; 3] = ["detection", "with", "cases"];
@@ -238,13 +238,12 @@ fn item(node: Node, report: &mut Report) -> Option<Item> {
 fn repeat(node: Node, report: &mut Report) -> Option<ItemKind> {
     let mut fields = Fields::of(node, "the repetition", &REPEAT_KEYS, report)?;
     let times = fields.int("repeat", 1..=REPEAT_MAX, report);
-    let every_us = fields.text("every", report).and_then(|text| {
-        let parsed = duration::parse(&text.value);
-        if parsed.is_none() {
-            let message = format!("`{}` is not a duration", text.value);
-            report.wrong_value(message, text.span, Some(duration::HOW.to_owned()));
+    let every_us = fields.text("every", report).and_then(|text| match parse_duration_us(&text.value) {
+        Ok(us) => Some(us),
+        Err(error) => {
+            report.wrong_value(error.to_string(), text.span, None);
+            None
         }
-        parsed
     });
     let event = fields.take("event")?;
     if !matches!(event.value, Value::Map(_)) {

@@ -1,0 +1,78 @@
+use std::collections::BTreeMap;
+
+use super::files;
+use crate::{Detection, Status, rule_test};
+
+/// Shipped detections by path without `.sql`.
+fn detections() -> BTreeMap<String, Detection> {
+    let mut detections = BTreeMap::new();
+    for file in files() {
+        let Some(name) = file.path.strip_prefix("detections/").and_then(|path| path.strip_suffix(".sql")) else {
+            continue;
+        };
+        match crate::parse(&file.path, file.text) {
+            Ok(detection) => drop(detections.insert(name.to_owned(), detection)),
+            Err(found) => panic!("{found:#?}"),
+        }
+    }
+    detections
+}
+
+#[test]
+fn every_shipped_file_is_text_in_a_known_place() {
+    let files = files();
+    assert!(files.iter().any(|file| file.path.starts_with("streams/")));
+    for file in &files {
+        let known = [".sql", ".test.yaml", ".md", ".csv", ".ndjson"].iter().any(|ending| file.path.ends_with(ending));
+        assert!(known, "{} is of no known kind", file.path);
+        assert!(!file.text.contains('\r'), "{} has Windows line ends", file.path);
+        assert!(file.text.ends_with('\n'), "{} does not end with a line", file.path);
+    }
+}
+
+#[test]
+fn every_shipped_detection_has_a_complete_header() {
+    for (name, detection) in detections() {
+        assert_eq!(&*detection.id, name.replace('/', "."), "{name}: the id is folder and file");
+        assert_eq!(name.matches('/').count(), 1, "{name}: one folder, which is the family");
+        assert!(detection.description.is_some(), "{name} has no description");
+        assert!(detection.owner.is_some(), "{name} has no owner");
+        assert!(!detection.attack.is_empty(), "{name} has no ATT&CK id");
+        assert!(!detection.entities.is_empty(), "{name} has no entities");
+        assert!(!detection.false_positives.is_empty(), "{name} names no false positives");
+        assert_ne!(detection.status, Status::Deprecated, "{name} is shipped and deprecated");
+    }
+}
+
+#[test]
+fn every_shipped_detection_has_a_test_with_a_case_that_fires_and_one_that_does_not() {
+    let texts: BTreeMap<_, _> = files().into_iter().map(|file| (file.path, file.text)).collect();
+    for name in detections().keys() {
+        let path = format!("detections/{name}.test.yaml");
+        let text = texts.get(&path).unwrap_or_else(|| panic!("{name} has no {path}"));
+        let test = rule_test::parse(&path, text).unwrap_or_else(|found| panic!("{found:#?}"));
+        assert!(test.cases.iter().any(|case| !case.expect.is_empty()), "{path} has no case that fires");
+        assert!(test.cases.iter().any(|case| case.expect.is_empty()), "{path} has no case that stays quiet");
+    }
+}
+
+#[test]
+fn every_shipped_test_stands_beside_a_detection() {
+    let detections = detections();
+    for file in files() {
+        let Some(name) = file.path.strip_prefix("detections/").and_then(|path| path.strip_suffix(".test.yaml")) else {
+            continue;
+        };
+        assert!(detections.contains_key(name), "{} tests nothing", file.path);
+    }
+}
+
+#[test]
+fn every_shipped_title_is_used_once() {
+    let mut titles = BTreeMap::new();
+    for (name, detection) in detections() {
+        if let Some(other) = titles.insert(detection.title.clone(), name.clone()) {
+            panic!("{name} and {other} are both called {:?}", detection.title);
+        }
+    }
+}
