@@ -61,7 +61,9 @@ fn shorten_call(call: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             at += 1;
         }
     }
-    if let (false, Some(close)) = (keys.is_empty(), kept.pop()) {
+    if !keys.is_empty()
+        && let Some(close) = kept.pop()
+    {
         kept.push(TokenWithSpan { token: Token::Comma, span: keys[0].span });
         kept.append(&mut keys);
         kept.push(close);

@@ -26,7 +26,7 @@ use datafusion::sql::sqlparser::tokenizer::Span as SqlSpan;
 use crate::catalog::{Stream, Table};
 use crate::error::Diagnostic;
 use scope::{Scope, Source};
-pub(crate) use shape::{Column, Shape};
+pub(crate) use shape::Column;
 
 /// What stands behind `FROM`, as the planner knows it.
 pub(crate) trait Relations {
@@ -133,7 +133,7 @@ pub(crate) fn resolve_condition(
 ) -> Result<Expr, Vec<Diagnostic>> {
     let mut resolver = Resolver::new(&Nothing, functions);
     let columns = columns.iter().map(|field| Column::of_field(field, false)).collect();
-    let source = Source { alias: relation.to_owned(), columns, open: None, span: SqlSpan::empty() };
+    let source = Source { alias: relation.to_owned(), columns, open: None, span: SqlSpan::empty(), broken: false };
     resolver.scopes.push(Scope { sources: vec![source], ..Scope::default() });
     resolver.expr(&mut condition);
     if resolver.diagnostics.is_empty() { Ok(condition) } else { Err(sorted(resolver.diagnostics)) }

@@ -98,11 +98,6 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Where the token before the next one is.
-    pub(super) fn last_span(&self) -> Option<Span> {
-        self.tokens.get(self.at.checked_sub(1)?).and_then(|token| span_of(token.span))
-    }
-
     /// The next token if it is an unquoted word.
     pub(super) fn peek_word(&self) -> Option<&'a str> {
         match self.peek() {

@@ -92,8 +92,14 @@ impl Resolver<'_> {
     fn factor(&mut self, factor: &mut TableFactor) -> Scope {
         let span = datafusion::sql::sqlparser::ast::Spanned::span(factor);
         let source = match factor {
-            TableFactor::Table { name, alias, args: Some(args), .. } => self.window_table(name, alias, &mut args.args, span),
-            TableFactor::Table { name, alias, .. } => self.table(name, alias),
+            TableFactor::Table { name, alias, args, .. } => {
+                let source = match args {
+                    Some(args) => self.window_table(name, alias, &mut args.args, span),
+                    None => self.table(name, alias),
+                };
+                let called = alias.as_ref().map(|alias| &alias.name);
+                source.or_else(|| called.or(name.0.last()?.as_ident()).map(Source::broken))
+            }
             TableFactor::Derived { subquery, alias, .. } => {
                 let columns = self.query(subquery);
                 Some(self.derived(columns, alias, span))
@@ -139,7 +145,7 @@ impl Resolver<'_> {
             Some(alias) => (alias.name.value.clone(), alias.name.span),
             None => (called, written.span),
         };
-        Some(Source { alias, columns, open, span })
+        Some(Source { alias, columns, open, span, broken: false })
     }
 
     /// The one part of a relation's name.
@@ -192,13 +198,13 @@ impl Resolver<'_> {
             Some(alias) => {
                 self.rename(&mut columns, alias);
                 alias.name = exact(&alias.name.value, alias.name.span);
-                Source { alias: alias.name.value.clone(), columns, open: None, span: alias.name.span }
+                Source { alias: alias.name.value.clone(), columns, open: None, span: alias.name.span, broken: false }
             }
             None => {
                 self.unnamed += 1;
                 let name = format!("_{}", self.unnamed);
                 *alias = Some(alias_of(&name, span));
-                Source { alias: name, columns, open: None, span }
+                Source { alias: name, columns, open: None, span, broken: false }
             }
         }
     }
@@ -233,6 +239,9 @@ impl Resolver<'_> {
             let Some(ident) = self.relation_ident(name) else { return };
             let sides = [left, right].map(|side| in_scope(side, std::slice::from_ref(&ident)).ok().flatten());
             let [Some(left), Some(right)] = sides else {
+                if both.sources.iter().any(|source| source.broken) {
+                    continue;
+                }
                 let message = format!("`{}` is not one column on each side of the join", ident.value);
                 self.diagnostics.push(
                     Diagnostic::error(codes::UNKNOWN_COLUMN, message)

@@ -23,6 +23,13 @@ pub(super) struct Ambiguous {
     candidates: Vec<String>,
 }
 
+/// The open streams of one `SELECT` that would answer to a name, and whether the name says which one it means.
+struct OpenCandidates {
+    level: usize,
+    sources: Vec<Source>,
+    qualified: bool,
+}
+
 pub(super) type Lookup = Result<Option<Found>, Ambiguous>;
 
 /// A column of a relation, written out.
@@ -48,8 +55,10 @@ impl Resolver<'_> {
                 self.fields(found.expr, found.shape, rest)
             }
             Ok(None) => {
-                let diagnostic = self.unknown(parts);
-                self.diagnostics.push(diagnostic);
+                if !self.scopes.iter().flat_map(|scope| &scope.sources).any(|source| source.broken) {
+                    let diagnostic = self.unknown(parts);
+                    self.diagnostics.push(diagnostic);
+                }
                 (as_typed(parts), Shape::Unknown)
             }
             Err(Ambiguous { name, candidates }) => {
@@ -73,29 +82,41 @@ impl Resolver<'_> {
                 break;
             }
         }
-        let open = self.scopes.iter().enumerate().rev().find_map(|(level, scope)| {
-            open_sources(scope, parts).map(|(sources, qualified)| (level, sources, qualified))
-        });
-        let Some((open_level, sources, qualified)) = open else { return Ok(declared.map(|(_, found)| found)) };
-        let candidates =
-            |sources: &[&Source]| sources.iter().map(|source| format!("{}.{}", source.alias, dotted(parts))).collect::<Vec<_>>();
+        let Some(open) = self.open_candidates(parts) else { return Ok(declared.map(|(_, found)| found)) };
+        let OpenCandidates { level: open_level, sources, qualified } = open;
+        let name = dotted(if qualified { &parts[1..] } else { parts });
+        let mut candidates: Vec<_> = sources.iter().map(|source| format!("{}.{name}", source.alias)).collect();
         match (declared, &sources[..]) {
             (Some((level, found)), _) if level >= open_level => Ok(Some(found)),
-            (Some(_), sources) if !qualified => {
-                let mut candidates = candidates(sources);
-                candidates.push(format!("the declared `{}` of the outer SELECT, by its relation", dotted(parts)));
-                Err(Ambiguous { name: dotted(parts), candidates })
+            (Some(_), _) if !qualified => {
+                candidates.push(format!("`{name}` of the outer SELECT with its relation in front"));
+                Err(Ambiguous { name, candidates })
             }
             (_, [source]) => {
-                let name = dotted(if qualified { &parts[1..] } else { parts });
                 let expr = column_expr(&source.alias, &name, name_span(parts));
-                if let Some(stream) = &source.open {
-                    self.open_columns.entry(stream.clone()).or_default().insert(name);
+                if let Some(stream) = source.open.clone() {
+                    self.open_columns.entry(stream).or_default().insert(name);
                 }
                 Ok(Some(Found { expr, shape: Shape::Leaf(arrow::datatypes::DataType::Utf8View), used: parts.len() }))
             }
-            (_, sources) => Err(Ambiguous { name: dotted(parts), candidates: candidates(sources) }),
+            _ => Err(Ambiguous { name, candidates }),
         }
+    }
+
+    /// The open streams that a name could belong to: the one whose name stands in front of it, or those of the nearest
+    /// `SELECT` that has one.
+    fn open_candidates(&self, parts: &[Ident]) -> Option<OpenCandidates> {
+        let [first, rest @ ..] = parts else { return None };
+        let qualifier = self.scopes.iter().enumerate().rev().find_map(|(level, scope)| {
+            (!rest.is_empty()).then(|| scope.source(first)).flatten().map(|source| (level, source))
+        });
+        if let Some((level, source)) = qualifier {
+            return source.open.is_some().then(|| OpenCandidates { level, sources: vec![source.clone()], qualified: true });
+        }
+        self.scopes.iter().enumerate().rev().find_map(|(level, scope)| {
+            let sources: Vec<_> = scope.sources.iter().filter(|source| source.open.is_some()).cloned().collect();
+            (!sources.is_empty()).then_some(OpenCandidates { level, sources, qualified: false })
+        })
     }
 
     /// Goes into a value, field by field.
@@ -236,16 +257,6 @@ fn only<'a>(matching: &[(&'a Source, &'a Column)], name: &Ident) -> Result<Optio
             Err(Ambiguous { name: name.value.clone(), candidates: candidates.collect() })
         }
     }
-}
-
-/// The open streams of one scope that would answer to a name, and whether the name says which one it means.
-fn open_sources<'a>(scope: &'a Scope, parts: &[Ident]) -> Option<(Vec<&'a Source>, bool)> {
-    let [first, rest @ ..] = parts else { return None };
-    if let (Some(source), [_, ..]) = (scope.source(first), rest) {
-        return source.open.is_some().then(|| (vec![source], true));
-    }
-    let open: Vec<_> = scope.sources.iter().filter(|source| source.open.is_some()).collect();
-    (!open.is_empty()).then_some((open, false))
 }
 
 /// A field of an expression, in the form that DataFusion plans everywhere.

@@ -14,6 +14,8 @@ pub(super) struct Source {
     pub(super) open: Option<String>,
     /// Where the alias stands in the text.
     pub(super) span: SqlSpan,
+    /// The relation does not exist, which was told; what it might have had is not told again.
+    pub(super) broken: bool,
 }
 
 /// A column that `USING` made out of two.
@@ -52,6 +54,11 @@ impl Source {
     /// The columns that a written name can mean.
     pub(super) fn matching<'a>(&'a self, name: &'a Ident) -> impl Iterator<Item = &'a Column> {
         self.columns.iter().filter(|column| means(name, &column.name))
+    }
+
+    /// A relation that does not exist.
+    pub(super) fn broken(alias: &Ident) -> Self {
+        Self { alias: alias.value.clone(), columns: Vec::new(), open: None, span: alias.span, broken: true }
     }
 
     pub(super) fn visible(&self) -> impl Iterator<Item = &Column> {

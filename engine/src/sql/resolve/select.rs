@@ -191,7 +191,9 @@ impl Resolver<'_> {
         let text = if is_name { String::new() } else { expr.to_string() };
         let merged = self.merged_name(&expr);
         let shape = self.expr(&mut expr);
-        if let (None, Some((_, name))) = (&merged, written_column(&expr)) {
+        if let Some((_, name)) = written_column(&expr)
+            && merged.as_ref().is_none_or(|merged| *merged == name)
+        {
             let column = Column::new(name, shape);
             return Item { item: SelectItem::UnnamedExpr(expr), column, aliased: false, span };
         }
@@ -230,6 +232,9 @@ impl Resolver<'_> {
             self.diagnostics.push(Diagnostic::error(codes::UNSUPPORTED, message).at(span_of(span)).hint("name the columns"));
             return;
         }
+        if sources.iter().any(|source| source.broken) {
+            return;
+        }
         let mut left_out = left_out(options);
         let mut columns: Vec<(Column, Expr, bool)> = Vec::new();
         if qualifier.is_none() {
@@ -260,6 +265,7 @@ impl Resolver<'_> {
         columns.retain(|(column, ..)| !left_out.iter().any(|ident| means(ident, &column.name)));
         into.extend(columns.into_iter().map(|(column, expr, aliased)| {
             let column = Column { hidden: false, ..column };
+            let aliased = aliased && written_column(&expr).is_none_or(|(_, name)| name != column.name);
             let item = if aliased {
                 SelectItem::ExprWithAlias { expr, alias: exact(&column.name, span) }
             } else {

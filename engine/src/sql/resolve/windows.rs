@@ -60,6 +60,7 @@ impl Resolver<'_> {
             columns: named.columns.clone(),
             open: named.open.clone(),
             span: relation.span,
+            broken: false,
         };
         if !exprs.first().is_some_and(is_name) {
             let Some(time) = default_time(&named, relation.span) else {
@@ -154,7 +155,7 @@ impl Resolver<'_> {
             self.diagnostics.push(Diagnostic::error(codes::UNSUPPORTED, message).at(span_of(alias.name.span)));
         }
         alias.name = exact(&alias.name.value, alias.name.span);
-        Source { alias: alias.name.value.clone(), columns, open, span: alias.name.span }
+        Source { alias: alias.name.value.clone(), columns, open, span: alias.name.span, broken: false }
     }
 }
 
