@@ -40,6 +40,8 @@ pub(crate) mod codes {
     pub(crate) const KAFKA_SETTING: &str = "C006";
     /// A file of the project that cannot be read.
     pub(crate) const UNREADABLE: &str = "C010";
+    /// A detection that names a playbook which does not exist.
+    pub(crate) const UNKNOWN_PLAYBOOK: &str = "C012";
     /// A folder that is not a project.
     pub(crate) const NOT_A_PROJECT: &str = "C011";
 }
@@ -191,6 +193,19 @@ impl Config {
         let diagnostics = diagnostics.into_iter().map(|diagnostic| diagnostic.in_file(FILE)).collect();
         (config, diagnostics)
     }
+}
+
+impl Config {
+    /// What a responder's file gets for a setting that it names: the key of its section, else the environment.
+    pub(crate) fn responder_setting(&self, responder: &str, name: &str) -> Option<String> {
+        let configured = self.responders.get(responder).and_then(|section| section.settings.get(name));
+        configured.map(|secret| secret.expose().to_owned()).or_else(|| variable(name))
+    }
+}
+
+/// A variable of the environment; the only place where it is read for values.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// The JSON Schema of the file.

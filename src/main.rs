@@ -6,6 +6,7 @@
 
 mod check;
 mod cli;
+mod compile;
 mod config;
 mod exit;
 mod init;

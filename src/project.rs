@@ -28,6 +28,8 @@ pub(crate) struct Project {
     pub(crate) streams: Vec<SourceFile>,
     /// `detections/**/*.sql`
     pub(crate) detections: Vec<SourceFile>,
+    /// `detections/**/*.md`
+    pub(crate) runbooks: Vec<SourceFile>,
     /// `detections/**/*.test.yaml`
     pub(crate) tests: Vec<SourceFile>,
     /// `playbooks/**/*.yaml`
@@ -50,10 +52,10 @@ impl Project {
         let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
         let mut reader = Reader { dir: &dir, diagnostics: Vec::new() };
         let config_text = reader.config_text();
-        let environment = |name: &str| std::env::var(name).ok();
         let text = config_text.as_deref().unwrap_or("");
-        let (config, mut diagnostics) = Config::read(text, &dir, &environment, need);
+        let (config, mut diagnostics) = Config::read(text, &dir, &config::variable, need);
         let (tests, _) = reader.folder("detections", &[".test.yaml", ".test.yml"], &[]);
+        let (runbooks, _) = reader.folder("detections", &[".md"], &[]);
         let (playbook_tests, _) = reader.folder("playbooks", &[".test.yaml", ".test.yml"], &[]);
         let (streams, any_streams) = reader.folder("streams", &[".sql"], &[]);
         let (detections, any_detections) = reader.folder("detections", &[".sql"], &[]);
@@ -68,6 +70,7 @@ impl Project {
             config,
             streams,
             detections,
+            runbooks,
             tests,
             playbooks,
             playbook_tests,
@@ -176,7 +179,7 @@ fn read_text(path: &Path) -> std::io::Result<String> {
 }
 
 /// A path relative to `dir` with `/` between its parts; the path itself where it lies elsewhere.
-fn relative(dir: &Path, path: &Path) -> String {
+pub(crate) fn relative(dir: &Path, path: &Path) -> String {
     let inside = path.strip_prefix(dir).unwrap_or(path);
     let separator = std::path::MAIN_SEPARATOR_STR;
     inside.to_string_lossy().replace(separator, "/")

@@ -46,7 +46,7 @@ fn every_mistake_of_a_file_is_reported_with_its_place() {
 
 #[test]
 fn every_syntax_error_is_reported() {
-    let (_, diagnostics) = read("[kafka\ngroup = \nx = 1 2\n");
+    let (_, diagnostics) = read("[kafka]\ngroup = \nx = 1 2\n");
     assert!(diagnostics.len() >= 2, "{diagnostics:?}");
     assert!(diagnostics.iter().all(|text| text.contains(" C001 ")), "{diagnostics:?}");
 }
