@@ -12,7 +12,7 @@ pub(super) fn columns(table: &Table, content: &[u8]) -> Result<(Vec<ArrayRef>, u
         .trim(csv::Trim::All)
         .from_reader(content);
     let header = reader.headers().map_err(|error| Refusal::Rows(vec![unreadable(&error)]))?.clone();
-    let header_line = header.position().map_or(1, |position| position.line() as u32);
+    let header_line = line_of(content, header.position());
     let mut bad = Vec::new();
     let mut wanted = Vec::with_capacity(table.columns.len());
     for field in &table.columns {
@@ -36,7 +36,7 @@ pub(super) fn columns(table: &Table, content: &[u8]) -> Result<(Vec<ArrayRef>, u
                 continue;
             }
         };
-        let line = record.position().map_or(0, |position| position.line() as u32);
+        let line = line_of(content, record.position());
         if record.len() != header.len() {
             let reason = format!("the row has {} cells, the header has {}", record.len(), header.len());
             bad.push(BadRow { line, column: None, reason, hint: Some("quote cells that hold commas".to_owned()) });
@@ -54,6 +54,22 @@ pub(super) fn columns(table: &Table, content: &[u8]) -> Result<(Vec<ArrayRef>, u
         .filter_map(|(field, cells)| typed(field, cells, &lines, &mut bad))
         .collect();
     if bad.is_empty() { Ok((columns, lines.len())) } else { Err(Refusal::Rows(bad)) }
+}
+
+/// The line on which a record begins. The reader's own position is that of the comments and empty lines before it.
+fn line_of(content: &[u8], position: Option<&csv::Position>) -> u32 {
+    let Some(position) = position else { return 1 };
+    let mut line = position.line() as u32;
+    let mut rest = content.get(position.byte() as usize..).unwrap_or_default();
+    while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+        let text = rest[..end].trim_ascii();
+        if !text.is_empty() && !text.starts_with(b"#") {
+            break;
+        }
+        rest = &rest[end + 1..];
+        line += 1;
+    }
+    line
 }
 
 fn unreadable(error: &csv::Error) -> BadRow {

@@ -1,0 +1,185 @@
+//! Reading events back in the order of their time, for replays: day by day, so that a month needs the memory of a day.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Date32Type, Field, FieldRef, Fields, Schema, SchemaRef};
+use datafusion::common::ScalarValue;
+use datafusion::execution::disk_manager::DiskManagerBuilder;
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::functions_aggregate::expr_fn::{max, min};
+use datafusion::prelude::{DataFrame, Expr, SessionConfig, SessionContext, lit};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use weir_engine::catalog::{TIME_TYPE, system};
+use weir_engine::{ColumnSet, EventTime, Stream, Uid};
+
+use super::schema::{Conformer, DAY, UID, exact, time_range};
+use super::tables::late_events;
+use super::{Archive, ArchiveError};
+
+/// Microseconds of a day.
+const DAY_US: i64 = 86_400_000_000;
+
+/// Reads tables of the archive in the order (time, uid), within bounds of memory.
+#[derive(Debug, Clone)]
+pub struct ArchiveReader {
+    archive: Archive,
+    memory_bytes: usize,
+}
+
+impl ArchiveReader {
+    /// A reader that sorts within `memory_bytes` and beyond that on disk.
+    #[must_use]
+    pub fn new(archive: Archive, memory_bytes: usize) -> Self {
+        Self { archive, memory_bytes }
+    }
+
+    /// The events of a stream from `from` up to, and without, `to`, in the order (time, uid).
+    ///
+    /// Shape: the columns of `columns`, then `_time`, `_raw` and `_arrival` as in a source batch, then `_uid`
+    /// (`FixedSizeBinary(16)`), `_topic`, `_partition` and `_offset` where they are not among the columns. `_raw` is
+    /// empty where raw bytes were not archived.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub async fn scan(
+        &self,
+        stream: &Stream,
+        from: Option<EventTime>,
+        to: Option<EventTime>,
+        columns: &ColumnSet,
+    ) -> Result<BoxStream<'static, Result<RecordBatch, ArchiveError>>, ArchiveError> {
+        let schema = replay_schema(columns);
+        let context = self.context(&stream.name)?;
+        let provider = self.archive.stream_provider(stream).await?;
+        let table = scan_error(&stream.name, context.read_table(provider))?;
+        let name: Arc<str> = Arc::from(stream.name.as_str());
+        let days = days(&name, table.clone(), from, to).await?;
+        let conformer = Conformer::new(Arc::clone(&schema));
+        let wanted: Vec<Expr> = schema.fields().iter().map(|field| exact(field.name())).collect();
+        let range = time_range(system::TIME, from, to);
+        let batches = futures::stream::iter(days)
+            .then(move |day| {
+                let day = exact(DAY).eq(lit(ScalarValue::Date32(Some(day))));
+                let (table, range, wanted, name) = (table.clone(), range.clone(), wanted.clone(), Arc::clone(&name));
+                async move { scan_error(&name, one_day(table, day.and(range), wanted).await) }
+            })
+            .try_flatten()
+            .and_then(move |batch| {
+                let rows = conformer.conform(&batch).and_then(|batch| with_raw(&batch));
+                let table = "stream".to_owned();
+                std::future::ready(rows.map_err(|source| ArchiveError::Rows { table, source }))
+            });
+        Ok(batches.boxed())
+    }
+
+    /// The identities of the events of a stream that stateful operators did not see.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub async fn late_uids(
+        &self,
+        stream: &str,
+        from: Option<EventTime>,
+        to: Option<EventTime>,
+    ) -> Result<HashSet<Uid>, ArchiveError> {
+        let spec = late_events();
+        let context = self.context(&spec.name)?;
+        let provider = self.archive.provider(&spec).await?;
+        let wanted = exact("stream").eq(lit(stream)).and(time_range("time", from, to));
+        let rows = async {
+            context.read_table(provider)?.filter(wanted)?.select(vec![exact("uid")])?.collect().await
+        };
+        let mut uids = HashSet::new();
+        for batch in scan_error(&spec.name, rows.await)? {
+            let text = arrow::compute::cast(batch.column(0), &DataType::Utf8View)
+                .map_err(|source| ArchiveError::Rows { table: spec.name.clone(), source })?;
+            uids.extend(text.as_string_view().iter().flatten().filter_map(|uid| uid.parse::<Uid>().ok()));
+        }
+        Ok(uids)
+    }
+
+    fn context(&self, table: &str) -> Result<SessionContext, ArchiveError> {
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(FairSpillPool::new(self.memory_bytes)))
+            .with_disk_manager_builder(DiskManagerBuilder::default())
+            .build_arc();
+        Ok(SessionContext::new_with_config_rt(SessionConfig::new(), scan_error(table, runtime)?))
+    }
+}
+
+fn scan_error<T>(table: &str, result: Result<T, datafusion::error::DataFusionError>) -> Result<T, ArchiveError> {
+    result.map_err(|source| ArchiveError::Scan { table: table.to_owned(), source: Box::new(source) })
+}
+
+async fn one_day(
+    table: DataFrame,
+    wanted: Expr,
+    columns: Vec<Expr>,
+) -> Result<BoxStream<'static, Result<RecordBatch, ArchiveError>>, datafusion::error::DataFusionError> {
+    let order = vec![exact(system::TIME).sort(true, true), exact(UID).sort(true, true)];
+    let rows = table.filter(wanted)?.sort(order)?.select(columns)?.execute_stream().await?;
+    Ok(rows.map(|batch| scan_error("stream", batch)).boxed())
+}
+
+/// The days that have events in the range, ascending, as days since 1970.
+async fn days(
+    name: &str,
+    table: DataFrame,
+    from: Option<EventTime>,
+    to: Option<EventTime>,
+) -> Result<Vec<i32>, ArchiveError> {
+    // Partition columns of Delta hold no NULL for events, since every event has a time.
+    let distinct = async {
+        let range = time_range(DAY, None, None);
+        table.filter(range)?.aggregate(vec![exact(DAY)], vec![min(exact(DAY)), max(exact(DAY))])?.collect().await
+    };
+    let mut days = Vec::new();
+    for batch in scan_error(name, distinct.await)? {
+        days.extend(batch.column(0).as_primitive::<Date32Type>().iter().flatten());
+    }
+    let first = from.map_or(i32::MIN, |from| from.0.div_euclid(DAY_US) as i32);
+    let last = to.map_or(i32::MAX, |to| to.0.saturating_sub(1).div_euclid(DAY_US) as i32);
+    days.retain(|day| (first..=last).contains(day));
+    days.sort_unstable();
+    Ok(days)
+}
+
+/// The schema of a replayed batch: that of a source batch, and what says who each event is and where it came from.
+fn replay_schema(columns: &ColumnSet) -> SchemaRef {
+    let further = [
+        (system::TIME, TIME_TYPE),
+        (system::RAW, DataType::BinaryView),
+        (system::ARRIVAL, TIME_TYPE),
+        (UID, DataType::FixedSizeBinary(16)),
+        (system::TOPIC, DataType::Utf8View),
+        (system::PARTITION, DataType::Int32),
+        (system::OFFSET, DataType::Int64),
+    ];
+    let mut fields: Vec<FieldRef> = columns.columns.iter().cloned().collect();
+    for (name, data_type) in further {
+        if !fields.iter().any(|field| field.name() == name) {
+            fields.push(Arc::new(Field::new(name, data_type, true)));
+        }
+    }
+    Arc::new(Schema::new(Fields::from(fields)))
+}
+
+/// The batch with empty raw bytes where there are none, and with the columns that are never NULL marked so.
+fn with_raw(batch: &RecordBatch) -> Result<RecordBatch, arrow::error::ArrowError> {
+    let mut columns = batch.columns().to_vec();
+    let mut fields: Vec<FieldRef> = batch.schema_ref().fields().iter().cloned().collect();
+    for (at, field) in batch.schema_ref().fields().iter().enumerate() {
+        if field.name() == system::RAW {
+            let raw = columns[at].as_binary_view().iter().map(|raw| Some(raw.unwrap_or_default()));
+            columns[at] = Arc::new(arrow::array::BinaryViewArray::from_iter(raw));
+        }
+        if [system::RAW, system::TIME].contains(&field.name().as_str()) && columns[at].null_count() == 0 {
+            fields[at] = Arc::new(field.as_ref().clone().with_nullable(false));
+        }
+    }
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+}
