@@ -67,7 +67,9 @@ pub enum ArchiveError {
         source: object_store::Error,
     },
     /// Others commit to a table all the time. Whose fault: outside. What next: retry.
-    #[error("table {table} of the archive at {place} was changed by others {attempts} times in a row while it was written")]
+    #[error(
+        "table {table} of the archive at {place} was changed by others {attempts} times in a row while it was written"
+    )]
     Busy {
         /// The table.
         table: String,
@@ -78,7 +80,9 @@ pub enum ArchiveError {
     },
     /// A column is archived in a type that does not hold the declared one. Whose fault: whoever changed the declaration.
     /// What next: name the new column differently, or move the old table away.
-    #[error("column {column} of table {table} is archived as {archived} and now declared as {declared}; rename the column, or move the archived table away")]
+    #[error(
+        "column {column} of table {table} is archived as {archived} and now declared as {declared}; rename the column, or move the archived table away"
+    )]
     ColumnType {
         /// The table.
         table: String,
@@ -128,7 +132,10 @@ impl Archive {
     /// count; a second, independent pipeline into the same tables needs another.
     #[must_use]
     pub fn new(location: Location, app_id: &str) -> Self {
-        Self { location, app_id: Arc::from(app_id) }
+        Self {
+            location,
+            app_id: Arc::from(app_id),
+        }
     }
 
     /// Where it is.
@@ -142,7 +149,12 @@ impl Archive {
     /// # Errors
     /// The store cannot be listed.
     pub async fn tables(&self) -> Result<Vec<String>, ArchiveError> {
-        let listing = self.location.store().list_with_delimiter(None).await.map_err(|source| self.store_error("list", source))?;
+        let listing = self
+            .location
+            .store()
+            .list_with_delimiter(None)
+            .await
+            .map_err(|source| self.store_error("list", source))?;
         let mut names = Vec::new();
         for folder in listing.common_prefixes {
             let Some(name) = folder.filename() else { continue };
@@ -197,7 +209,10 @@ impl Archive {
     pub async fn undeclared_provider(&self, name: &str) -> Result<Arc<dyn TableProvider>, ArchiveError> {
         match self.open(name).await? {
             Some(table) => scan::provider(&TableSpec::undeclared(name), table).await,
-            None => Err(ArchiveError::NoTable { table: name.to_owned(), place: self.place() }),
+            None => Err(ArchiveError::NoTable {
+                table: name.to_owned(),
+                place: self.place(),
+            }),
         }
     }
 
@@ -211,7 +226,11 @@ impl Archive {
         let is_data = |path: &str| path.ends_with(".parquet") && !path.contains("_delta_log");
         objects
             .try_fold(0, |sum, object| {
-                let bytes = if is_data(object.location.as_ref()) { object.size } else { 0 };
+                let bytes = if is_data(object.location.as_ref()) {
+                    object.size
+                } else {
+                    0
+                };
                 std::future::ready(Ok(sum + bytes))
             })
             .await
@@ -227,6 +246,10 @@ impl Archive {
     }
 
     fn store_error(&self, action: &'static str, source: object_store::Error) -> ArchiveError {
-        ArchiveError::Store { action, place: self.place(), source }
+        ArchiveError::Store {
+            action,
+            place: self.place(),
+            source,
+        }
     }
 }

@@ -22,7 +22,9 @@ pub struct Location {
 #[derive(Debug, thiserror::Error)]
 pub enum LocationError {
     /// The text is not a location. Whose fault: admin. What next: mend the configuration.
-    #[error("{text:?} is not a location: {reason}; write file:FOLDER, s3://BUCKET/PATH, gs://BUCKET/PATH or az://CONTAINER/PATH")]
+    #[error(
+        "{text:?} is not a location: {reason}; write file:FOLDER, s3://BUCKET/PATH, gs://BUCKET/PATH or az://CONTAINER/PATH"
+    )]
     Malformed {
         /// The text as configured.
         text: String,
@@ -49,7 +51,10 @@ impl Location {
     /// # Errors
     /// The text is not a location, or the store refuses its settings.
     pub fn open(text: &str, base: &FilePath, options: &BTreeMap<String, String>) -> Result<Self, LocationError> {
-        let malformed = |reason: String| LocationError::Malformed { text: text.to_owned(), reason };
+        let malformed = |reason: String| LocationError::Malformed {
+            text: text.to_owned(),
+            reason,
+        };
         if text == "memory:" {
             return Ok(Self::memory());
         }
@@ -61,16 +66,26 @@ impl Location {
             _ => folder_url(text, base).map_err(malformed)?,
         };
         let options = options.iter().map(|(key, value)| (key.to_lowercase(), value.clone()));
-        let (root, prefix) = object_store::parse_url_opts(&url, options)
-            .map_err(|source| LocationError::Settings { text: text.to_owned(), source })?;
-        Ok(Self { url, root: Arc::from(root), prefix })
+        let (root, prefix) = object_store::parse_url_opts(&url, options).map_err(|source| LocationError::Settings {
+            text: text.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            url,
+            root: Arc::from(root),
+            prefix,
+        })
     }
 
     /// A location of its own that lives as long as its clones.
     #[must_use]
     pub fn memory() -> Self {
         let url = Url::parse("memory:///").expect("a constant URL");
-        Self { url, root: Arc::new(InMemory::new()), prefix: Path::default() }
+        Self {
+            url,
+            root: Arc::new(InMemory::new()),
+            prefix: Path::default(),
+        }
     }
 
     /// The folder `name` inside this location.
@@ -80,7 +95,11 @@ impl Location {
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().push(name);
         }
-        Self { url, root: Arc::clone(&self.root), prefix: self.prefix.clone().join(name) }
+        Self {
+            url,
+            root: Arc::clone(&self.root),
+            prefix: self.prefix.clone().join(name),
+        }
     }
 
     /// Its URL, for people and for logs; it never holds a secret.
@@ -92,7 +111,9 @@ impl Location {
     /// The folder on the local disk, where it is one.
     #[must_use]
     pub fn folder(&self) -> Option<PathBuf> {
-        (self.url.scheme() == "file").then(|| self.url.to_file_path().ok()).flatten()
+        (self.url.scheme() == "file")
+            .then(|| self.url.to_file_path().ok())
+            .flatten()
     }
 
     /// The store as a whole.
@@ -131,7 +152,10 @@ mod tests {
     use super::*;
 
     fn url(text: &str) -> String {
-        Location::open(text, FilePath::new("/project/my folder"), &BTreeMap::new()).unwrap().url().to_string()
+        Location::open(text, FilePath::new("/project/my folder"), &BTreeMap::new())
+            .unwrap()
+            .url()
+            .to_string()
     }
 
     #[test]

@@ -60,7 +60,9 @@ pub enum StateError {
         source: object_store::Error,
     },
     /// A file is not what it should be. Whose fault: outside. What next: stop and look.
-    #[error("{path} in {place} is damaged: {reason}; nothing older is used in its place, restore it from a backup or move the state away")]
+    #[error(
+        "{path} in {place} is damaged: {reason}; nothing older is used in its place, restore it from a backup or move the state away"
+    )]
     Damaged {
         /// The object.
         path: String,
@@ -94,7 +96,11 @@ impl StateStore {
     #[must_use]
     pub fn new(location: &Location) -> Self {
         let writer = uuid::Uuid::new_v4().simple().to_string();
-        Self { store: location.store(), place: location.url().to_string(), writer }
+        Self {
+            store: location.store(),
+            place: location.url().to_string(),
+            writer,
+        }
     }
 
     /// The name this process writes under; a manifest says who wrote it.
@@ -110,7 +116,10 @@ impl StateStore {
     pub async fn check_writable(&self) -> Result<(), StateError> {
         let path = Path::from(format!("probe-{}", self.writer));
         self.put(&path, Bytes::from_static(b"weir"), PutMode::Overwrite).await?;
-        self.store.delete(&path).await.map_err(|source| self.store_error("delete", &path, source))
+        self.store
+            .delete(&path)
+            .await
+            .map_err(|source| self.store_error("delete", &path, source))
     }
 
     /// The newest manifest, verified; `None` where no epoch was ever committed.
@@ -148,11 +157,17 @@ impl StateStore {
     /// It cannot be read or is damaged.
     pub async fn manifest(&self, epoch: u64) -> Result<Option<Manifest>, StateError> {
         let path = manifest_path(epoch);
-        let Some(bytes) = self.get(&path).await? else { return Ok(None) };
+        let Some(bytes) = self.get(&path).await? else {
+            return Ok(None);
+        };
         let manifest = Manifest::decode(&bytes).map_err(|reason| self.damaged(&path, reason))?;
         if manifest.format_version > FORMAT_VERSION {
             let found = manifest.format_version;
-            return Err(StateError::Newer { path: path.to_string(), place: self.place.clone(), found });
+            return Err(StateError::Newer {
+                path: path.to_string(),
+                place: self.place.clone(),
+                found,
+            });
         }
         if manifest.epoch != epoch {
             return Err(self.damaged(&path, format!("it is the manifest of epoch {}", manifest.epoch)));
@@ -182,7 +197,12 @@ impl StateStore {
         for output in outputs {
             let offset = whole.len() as u64;
             whole.extend_from_slice(&output.body);
-            parts.push(OutputPart { name: output.name, offset, bytes: output.body.len() as u64, records: output.records });
+            parts.push(OutputPart {
+                name: output.name,
+                offset,
+                bytes: output.body.len() as u64,
+                records: output.records,
+            });
         }
         if whole.is_empty() {
             return Ok(Outputs { part: None, parts });
@@ -190,7 +210,10 @@ impl StateStore {
         let whole = Bytes::from(whole);
         let part = Part::of(path.to_string(), &whole);
         self.put(&path, whole, PutMode::Overwrite).await?;
-        Ok(Outputs { part: Some(part), parts })
+        Ok(Outputs {
+            part: Some(part),
+            parts,
+        })
     }
 
     /// Commits an epoch: from here on it has happened. Its parts must have been written before.
@@ -199,16 +222,25 @@ impl StateStore {
     /// [`StateError::Fenced`] where another process has committed this epoch.
     pub async fn commit(&self, manifest: &Manifest) -> Result<(), StateError> {
         let path = manifest_path(manifest.epoch);
-        let manifest = Manifest { writer: self.writer.clone(), ..manifest.clone() };
+        let manifest = Manifest {
+            writer: self.writer.clone(),
+            ..manifest.clone()
+        };
         let bytes = Bytes::from(manifest.encode().map_err(|reason| self.damaged(&path, reason))?);
         match self.put(&path, bytes.clone(), PutMode::Create).await {
-            Err(StateError::Store { source: object_store::Error::AlreadyExists { .. }, .. }) => {
+            Err(StateError::Store {
+                source: object_store::Error::AlreadyExists { .. },
+                ..
+            }) => {
                 // An answer of the store can get lost and the retry then finds our own object, so its bytes decide;
                 // they name their writer.
                 if self.get(&path).await?.is_some_and(|existing| existing == bytes) {
                     return Ok(());
                 }
-                Err(StateError::Fenced { epoch: manifest.epoch, place: self.place.clone() })
+                Err(StateError::Fenced {
+                    epoch: manifest.epoch,
+                    place: self.place.clone(),
+                })
             }
             result => result,
         }
@@ -242,11 +274,21 @@ impl StateStore {
             .map(|part| {
                 let end = part.offset.saturating_add(part.bytes);
                 if end > whole.len() as u64 {
-                    let path = Path::from(manifest.outputs.part.as_ref().map_or("outputs", |whole| whole.path.as_str()));
+                    let path = Path::from(
+                        manifest
+                            .outputs
+                            .part
+                            .as_ref()
+                            .map_or("outputs", |whole| whole.path.as_str()),
+                    );
                     return Err(self.damaged(&path, format!("part {:?} reaches past its end", part.name)));
                 }
                 let body = whole.slice(part.offset as usize..end as usize);
-                Ok(Output { name: part.name.clone(), records: part.records, body })
+                Ok(Output {
+                    name: part.name.clone(),
+                    records: part.records,
+                    body,
+                })
             })
             .collect()
     }
@@ -261,12 +303,17 @@ impl StateStore {
         let bound = epochs.last().map_or(0, |newest| epoch.min(*newest));
         let mut needed = BTreeSet::new();
         for kept in epochs.iter().filter(|kept| **kept >= bound) {
-            let Some(manifest) = self.manifest(*kept).await? else { continue };
+            let Some(manifest) = self.manifest(*kept).await? else {
+                continue;
+            };
             needed.extend(manifest.parts().map(|part| part.path.clone()));
         }
         // Manifests go first, so that at no instant one stands without its parts.
-        let mut doomed: Vec<Path> =
-            epochs.into_iter().filter(|old| *old < bound).map(manifest_path).collect();
+        let mut doomed: Vec<Path> = epochs
+            .into_iter()
+            .filter(|old| *old < bound)
+            .map(manifest_path)
+            .collect();
         for folder in ["snapshots", "outputs"] {
             let folder = Path::from(folder);
             let objects: Vec<_> = self
@@ -277,7 +324,11 @@ impl StateStore {
                 .await
                 .map_err(|source| self.store_error("list", &folder, source))?;
             let is_old = |path: &Path| part_epoch(path).is_some_and(|old| old < bound);
-            doomed.extend(objects.into_iter().filter(|path| is_old(path) && !needed.contains(path.as_ref())));
+            doomed.extend(
+                objects
+                    .into_iter()
+                    .filter(|path| is_old(path) && !needed.contains(path.as_ref())),
+            );
         }
         let count = doomed.len();
         futures::stream::iter(doomed)
@@ -299,7 +350,9 @@ impl StateStore {
     /// It cannot be read or is damaged.
     pub async fn cursor(&self, sink: &str) -> Result<Option<u64>, StateError> {
         let path = cursor_path(sink);
-        let Some(bytes) = self.get(&path).await? else { return Ok(None) };
+        let Some(bytes) = self.get(&path).await? else {
+            return Ok(None);
+        };
         let cursor: manifest::Cursor =
             serde_json::from_slice(&bytes).map_err(|error| self.damaged(&path, error.to_string()))?;
         Ok(Some(cursor.epoch))
@@ -311,8 +364,8 @@ impl StateStore {
     /// The store refuses it; the sink then delivers again what it has delivered.
     pub async fn set_cursor(&self, sink: &str, epoch: u64) -> Result<(), StateError> {
         let path = cursor_path(sink);
-        let bytes = serde_json::to_vec(&manifest::Cursor { epoch })
-            .map_err(|error| self.damaged(&path, error.to_string()))?;
+        let bytes =
+            serde_json::to_vec(&manifest::Cursor { epoch }).map_err(|error| self.damaged(&path, error.to_string()))?;
         self.put(&path, bytes.into(), PutMode::Overwrite).await
     }
 
@@ -327,7 +380,11 @@ impl StateStore {
 
     async fn get(&self, path: &Path) -> Result<Option<Bytes>, StateError> {
         match self.store.get(path).await {
-            Ok(found) => found.bytes().await.map(Some).map_err(|source| self.store_error("read", path, source)),
+            Ok(found) => found
+                .bytes()
+                .await
+                .map(Some)
+                .map_err(|source| self.store_error("read", path, source)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(source) => Err(self.store_error("read", path, source)),
         }
@@ -341,11 +398,20 @@ impl StateStore {
     }
 
     fn store_error(&self, action: &'static str, path: &Path, source: object_store::Error) -> StateError {
-        StateError::Store { action, path: path.to_string(), place: self.place.clone(), source }
+        StateError::Store {
+            action,
+            path: path.to_string(),
+            place: self.place.clone(),
+            source,
+        }
     }
 
     fn damaged(&self, path: &Path, reason: String) -> StateError {
-        StateError::Damaged { path: path.to_string(), place: self.place.clone(), reason }
+        StateError::Damaged {
+            path: path.to_string(),
+            place: self.place.clone(),
+            reason,
+        }
     }
 }
 
@@ -359,7 +425,14 @@ fn manifest_epoch(path: &Path) -> Option<u64> {
 
 /// The epoch in `snapshots/<epoch>/..` and `outputs/<epoch>-..`.
 fn part_epoch(path: &Path) -> Option<u64> {
-    path.parts().nth(1)?.as_ref().split('-').next()?.trim_end_matches(".bin").parse().ok()
+    path.parts()
+        .nth(1)?
+        .as_ref()
+        .split('-')
+        .next()?
+        .trim_end_matches(".bin")
+        .parse()
+        .ok()
 }
 
 fn cursor_path(sink: &str) -> Path {

@@ -69,21 +69,41 @@ pub(super) async fn open(archive: &Location, name: &str) -> Result<Option<DeltaT
 
 fn unloaded(archive: &Location, name: &str) -> DeltaTable {
     let location = archive.join(name);
-    DeltaTable::new(default_logstore(location.store(), location.root(), location.url(), &StorageConfig::default()))
+    DeltaTable::new(default_logstore(
+        location.store(),
+        location.root(),
+        location.url(),
+        &StorageConfig::default(),
+    ))
 }
 
 fn failure(action: &'static str, table: &str, place: &str, source: DeltaTableError) -> ArchiveError {
-    ArchiveError::Table { action, table: table.to_owned(), place: place.to_owned(), source: Box::new(source) }
+    ArchiveError::Table {
+        action,
+        table: table.to_owned(),
+        place: place.to_owned(),
+        source: Box::new(source),
+    }
 }
 
 impl ArchiveTable {
-    pub(super) async fn open_or_create(archive: &Location, app_id: &Arc<str>, spec: TableSpec) -> Result<Self, ArchiveError> {
+    pub(super) async fn open_or_create(
+        archive: &Location,
+        app_id: &Arc<str>,
+        spec: TableSpec,
+    ) -> Result<Self, ArchiveError> {
         let place = archive.url().to_string();
         let table = match open(archive, &spec.name).await? {
             Some(table) => table,
             None => create(archive, &spec).await?,
         };
-        let mut opened = Self { spec, place, app_id: Arc::clone(app_id), table, cursor: None };
+        let mut opened = Self {
+            spec,
+            place,
+            app_id: Arc::clone(app_id),
+            table,
+            cursor: None,
+        };
         opened.read_cursor().await?;
         let columns = opened.spec.columns.clone();
         opened.add_columns(&columns).await?;
@@ -109,7 +129,10 @@ impl ArchiveTable {
     /// The store refuses: try again with the same epoch, which is never written twice.
     pub async fn append(&mut self, epoch: u64, batches: &[RecordBatch]) -> Result<Appended, ArchiveError> {
         if batches.iter().all(|batch| batch.num_rows() == 0) {
-            return Ok(Appended { repeated: self.has(epoch), ..Appended::default() });
+            return Ok(Appended {
+                repeated: self.has(epoch),
+                ..Appended::default()
+            });
         }
         let mut written: Option<Vec<Add>> = None;
         for _ in 0..ATTEMPTS_MAX {
@@ -147,7 +170,11 @@ impl ArchiveTable {
             }
         }
         self.delete_files(written.unwrap_or_default()).await?;
-        Err(ArchiveError::Busy { table: self.spec.name.clone(), place: self.place.clone(), attempts: ATTEMPTS_MAX })
+        Err(ArchiveError::Busy {
+            table: self.spec.name.clone(),
+            place: self.place.clone(),
+            attempts: ATTEMPTS_MAX,
+        })
     }
 
     /// Looks at the log again, so that [`cursor`](Self::cursor) is what holds now.
@@ -155,7 +182,10 @@ impl ArchiveTable {
     /// # Errors
     /// The store refuses.
     pub async fn reload(&mut self) -> Result<(), ArchiveError> {
-        self.table.update_state().await.map_err(|source| self.failure("read", source))?;
+        self.table
+            .update_state()
+            .await
+            .map_err(|source| self.failure("read", source))?;
         self.read_cursor().await
     }
 
@@ -175,15 +205,25 @@ impl ArchiveTable {
     /// The epoch is in the table: with our files, where a commit's answer was lost, or with another's, where ours go.
     async fn settle_repeated(&self, written: Option<Vec<Add>>) -> Result<Appended, ArchiveError> {
         let Some(written) = written else {
-            return Ok(Appended { repeated: true, ..Appended::default() });
+            return Ok(Appended {
+                repeated: true,
+                ..Appended::default()
+            });
         };
         let state = self.table.snapshot().map_err(|source| self.failure("read", source))?;
-        let present: HashSet<String> = state.log_data().into_iter().map(|file| file.object_store_path().to_string()).collect();
+        let present: HashSet<String> = state
+            .log_data()
+            .into_iter()
+            .map(|file| file.object_store_path().to_string())
+            .collect();
         if written.iter().all(|add| present.contains(&add.path)) {
             return Ok(tally(&written));
         }
         self.delete_files(written).await?;
-        Ok(Appended { repeated: true, ..Appended::default() })
+        Ok(Appended {
+            repeated: true,
+            ..Appended::default()
+        })
     }
 
     async fn delete_files(&self, written: Vec<Add>) -> Result<(), ArchiveError> {
@@ -201,8 +241,11 @@ impl ArchiveTable {
         let properties = CommitProperties::default()
             .with_max_retries(0)
             .with_application_transaction(Transaction::new(&self.app_id, i64::try_from(epoch).unwrap_or(i64::MAX)));
-        let operation =
-            DeltaOperation::Write { mode: SaveMode::Append, partition_by: Some(vec![DAY.to_owned()]), predicate: None };
+        let operation = DeltaOperation::Write {
+            mode: SaveMode::Append,
+            partition_by: Some(vec![DAY.to_owned()]),
+            predicate: None,
+        };
         let commit = CommitBuilder::from(properties)
             .with_actions(adds.into_iter().map(Action::Add).collect())
             .build(Some(self.table.snapshot()?), self.table.log_store(), operation)
@@ -214,8 +257,17 @@ impl ArchiveTable {
     /// The columns of the table as they are stored, without the partition column.
     fn stored(&self) -> Result<Fields, ArchiveError> {
         let state = self.table.snapshot().map_err(|source| self.failure("read", source))?;
-        let schema: Schema = state.schema().as_ref().try_into_arrow().map_err(|source| self.rows_error(source))?;
-        Ok(schema.fields().iter().filter(|field| field.name() != DAY).cloned().collect())
+        let schema: Schema = state
+            .schema()
+            .as_ref()
+            .try_into_arrow()
+            .map_err(|source| self.rows_error(source))?;
+        Ok(schema
+            .fields()
+            .iter()
+            .filter(|field| field.name() != DAY)
+            .cloned()
+            .collect())
     }
 
     /// Adds what the table lacks of `columns`, and refuses what it holds in another type.
@@ -236,7 +288,12 @@ impl ArchiveTable {
                 missing.iter().map(|field| field.as_ref().try_into_kernel()).collect();
             let fields = fields.map_err(|source| self.rows_error(source))?;
             let properties = CommitProperties::default().with_max_retries(0);
-            let adding = self.table.clone().add_columns().with_fields(fields).with_commit_properties(properties);
+            let adding = self
+                .table
+                .clone()
+                .add_columns()
+                .with_fields(fields)
+                .with_commit_properties(properties);
             match adding.await {
                 Ok(table) => {
                     self.table = table;
@@ -246,7 +303,11 @@ impl ArchiveTable {
                 Err(error) => return Err(self.failure("add columns to", error)),
             }
         }
-        Err(ArchiveError::Busy { table: self.spec.name.clone(), place: self.place.clone(), attempts: ATTEMPTS_MAX })
+        Err(ArchiveError::Busy {
+            table: self.spec.name.clone(),
+            place: self.place.clone(),
+            attempts: ATTEMPTS_MAX,
+        })
     }
 
     /// A stored column holds a declared one if the types are equal, or if a struct only lacks fields, which are added.
@@ -267,14 +328,19 @@ impl ArchiveTable {
                 table: self.spec.name.clone(),
                 column: wanted.name().clone(),
                 archived: present.data_type().to_string(),
-                declared: declared.find(wanted.name()).map(|(_, field)| field.data_type().to_string()).unwrap_or_default(),
+                declared: declared
+                    .find(wanted.name())
+                    .map(|(_, field)| field.data_type().to_string())
+                    .unwrap_or_default(),
             }),
         }
     }
 
     async fn write_files(&self, batches: &[RecordBatch]) -> Result<Vec<Add>, ArchiveError> {
         let stored = self.stored()?;
-        let sorted = self.sorted(batches, &stored).map_err(|source| self.rows_error(source))?;
+        let sorted = self
+            .sorted(batches, &stored)
+            .map_err(|source| self.rows_error(source))?;
         let state = self.table.snapshot().map_err(|source| self.failure("read", source))?;
         let config = WriterConfig::new(
             sorted.schema(),
@@ -299,14 +365,26 @@ impl ArchiveTable {
     fn sorted(&self, batches: &[RecordBatch], stored: &Fields) -> Result<RecordBatch, ArrowError> {
         let schema: SchemaRef = Arc::new(Schema::new(stored.clone()));
         let conformer = Conformer::new(Arc::clone(&schema));
-        let batches: Vec<_> = batches.iter().map(|batch| conformer.conform(batch)).collect::<Result<_, _>>()?;
+        let batches: Vec<_> = batches
+            .iter()
+            .map(|batch| conformer.conform(batch))
+            .collect::<Result<_, _>>()?;
         let rows = concat_batches(&schema, &batches)?;
         let time = rows.column_by_name(&self.spec.time).cloned();
         let time = time.ok_or_else(|| ArrowError::SchemaError(format!("the rows have no {}", self.spec.time)))?;
-        let options = Some(SortOptions { descending: false, nulls_first: true });
-        let mut keys = vec![SortColumn { values: Arc::clone(&time), options }];
+        let options = Some(SortOptions {
+            descending: false,
+            nulls_first: true,
+        });
+        let mut keys = vec![SortColumn {
+            values: Arc::clone(&time),
+            options,
+        }];
         let tie = self.spec.tie.as_ref().and_then(|tie| rows.column_by_name(tie));
-        keys.extend(tie.map(|tie| SortColumn { values: Arc::clone(tie), options }));
+        keys.extend(tie.map(|tie| SortColumn {
+            values: Arc::clone(tie),
+            options,
+        }));
         let order = lexsort_to_indices(&keys, None)?;
 
         let day: ArrayRef = cast(&time, &DataType::Date32)?;
@@ -322,7 +400,10 @@ impl ArchiveTable {
     }
 
     fn rows_error(&self, source: ArrowError) -> ArchiveError {
-        ArchiveError::Rows { table: self.spec.name.clone(), source }
+        ArchiveError::Rows {
+            table: self.spec.name.clone(),
+            source,
+        }
     }
 }
 
@@ -331,9 +412,15 @@ async fn create(archive: &Location, spec: &TableSpec) -> Result<DeltaTable, Arch
     let place = archive.url().as_str();
     let fields = stored_fields(&spec.columns);
     let day = Arc::new(Field::new(DAY, DataType::Date32, true));
-    let fields: Result<Vec<StructField>, ArrowError> =
-        fields.iter().chain([&day]).map(|field| field.as_ref().try_into_kernel()).collect();
-    let fields = fields.map_err(|source| ArchiveError::Rows { table: spec.name.clone(), source })?;
+    let fields: Result<Vec<StructField>, ArrowError> = fields
+        .iter()
+        .chain([&day])
+        .map(|field| field.as_ref().try_into_kernel())
+        .collect();
+    let fields = fields.map_err(|source| ArchiveError::Rows {
+        table: spec.name.clone(),
+        source,
+    })?;
     let creating = unloaded(archive, &spec.name)
         .create()
         .with_columns(fields)
@@ -388,7 +475,10 @@ fn tally(adds: &[Add]) -> Appended {
         num_records: u64,
     }
     let rows = |add: &Add| {
-        let statistics = add.stats.as_deref().and_then(|stats| serde_json::from_str::<Statistics>(stats).ok());
+        let statistics = add
+            .stats
+            .as_deref()
+            .and_then(|stats| serde_json::from_str::<Statistics>(stats).ok());
         statistics.map_or(0, |statistics| statistics.num_records)
     };
     Appended {

@@ -17,8 +17,30 @@ const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 
 /// Words in the name of a column that holds observables: things one looks for by their exact value.
 const OBSERVABLES: [&str; 24] = [
-    "ip", "ipaddress", "ipaddr", "addr", "address", "domain", "query", "fqdn", "hash", "hashes", "md5", "sha1", "sha256",
-    "user", "username", "account", "email", "host", "hostname", "computer", "device", "url", "uid", "arn",
+    "ip",
+    "ipaddress",
+    "ipaddr",
+    "addr",
+    "address",
+    "domain",
+    "query",
+    "fqdn",
+    "hash",
+    "hashes",
+    "md5",
+    "sha1",
+    "sha256",
+    "user",
+    "username",
+    "account",
+    "email",
+    "host",
+    "hostname",
+    "computer",
+    "device",
+    "url",
+    "uid",
+    "arn",
 ];
 
 /// Properties of a file that will hold `rows` rows of these columns.
@@ -52,7 +74,9 @@ fn observables(fields: &Fields, above: &mut Vec<String>, found: &mut Vec<ColumnP
         above.push(field.name().clone());
         match field.data_type() {
             DataType::Struct(inner) => observables(inner, above, found),
-            DataType::Utf8 if above.iter().any(|name| is_observable(name)) => found.push(ColumnPath::new(above.clone())),
+            DataType::Utf8 if above.iter().any(|name| is_observable(name)) => {
+                found.push(ColumnPath::new(above.clone()))
+            }
             _ => {}
         }
         above.pop();
@@ -83,7 +107,17 @@ mod tests {
 
     #[test]
     fn observables_are_known_by_the_words_in_their_names() {
-        for name in ["ip", "src_ip", "SourceIp", "dst.domain", "Hashes", "TargetUserName", "id.orig_h", "hostname", "_uid"] {
+        for name in [
+            "ip",
+            "src_ip",
+            "SourceIp",
+            "dst.domain",
+            "Hashes",
+            "TargetUserName",
+            "id.orig_h",
+            "hostname",
+            "_uid",
+        ] {
             assert!(is_observable(name), "{name}");
         }
         for name in ["zip", "description", "CommandLine", "ship_to", "userland", "_time"] {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryViewArray, BooleanArray, FixedSizeBinaryArray, Int32Array, Int64Array, RecordBatch, StringViewArray,
-    TimestampMicrosecondArray,
+    ArrayRef, BinaryViewArray, BooleanArray, FixedSizeBinaryArray, Int32Array, Int64Array, RecordBatch,
+    StringViewArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -56,16 +56,19 @@ pub struct LateEventRow<'a> {
 /// # Errors
 /// None in practice; Arrow checks the columns.
 pub fn dead_letter_rows(rows: &[DeadLetterRow<'_>]) -> Result<RecordBatch, ArrowError> {
-    batch(&dead_letters(), vec![
-        times(rows.iter().map(|row| Some(row.time))),
-        texts(rows.iter().map(|row| row.stream)),
-        texts(rows.iter().map(|row| row.topic)),
-        Arc::new(Int32Array::from_iter_values(rows.iter().map(|row| row.partition))),
-        Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.offset))),
-        texts(rows.iter().map(|row| row.reason)),
-        texts(rows.iter().map(|row| row.detail)),
-        Arc::new(BinaryViewArray::from_iter_values(rows.iter().map(|row| row.raw))),
-    ])
+    batch(
+        &dead_letters(),
+        vec![
+            times(rows.iter().map(|row| Some(row.time))),
+            texts(rows.iter().map(|row| row.stream)),
+            texts(rows.iter().map(|row| row.topic)),
+            Arc::new(Int32Array::from_iter_values(rows.iter().map(|row| row.partition))),
+            Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.offset))),
+            texts(rows.iter().map(|row| row.reason)),
+            texts(rows.iter().map(|row| row.detail)),
+            Arc::new(BinaryViewArray::from_iter_values(rows.iter().map(|row| row.raw))),
+        ],
+    )
 }
 
 /// Rows of the table of late events.
@@ -74,14 +77,17 @@ pub fn dead_letter_rows(rows: &[DeadLetterRow<'_>]) -> Result<RecordBatch, Arrow
 /// None in practice; Arrow checks the columns.
 pub fn late_event_rows(rows: &[LateEventRow<'_>]) -> Result<RecordBatch, ArrowError> {
     let uids = FixedSizeBinaryArray::try_from_sparse_iter_with_size(rows.iter().map(|row| Some(row.uid.0)), 16)?;
-    batch(&late_events(), vec![
-        times(rows.iter().map(|row| Some(row.time))),
-        texts(rows.iter().map(|row| row.stream)),
-        Arc::new(uids),
-        texts(rows.iter().map(|row| row.reason)),
-        texts(rows.iter().map(|row| row.topic)),
-        Arc::new(Int32Array::from_iter_values(rows.iter().map(|row| row.partition))),
-    ])
+    batch(
+        &late_events(),
+        vec![
+            times(rows.iter().map(|row| Some(row.time))),
+            texts(rows.iter().map(|row| row.stream)),
+            Arc::new(uids),
+            texts(rows.iter().map(|row| row.reason)),
+            texts(rows.iter().map(|row| row.topic)),
+            Arc::new(Int32Array::from_iter_values(rows.iter().map(|row| row.partition))),
+        ],
+    )
 }
 
 /// Rows of the table of alerts as `spec` has it, from OCSF Detection Findings. `epoch` is the one they were put out in.
@@ -90,7 +96,10 @@ pub fn late_event_rows(rows: &[LateEventRow<'_>]) -> Result<RecordBatch, ArrowEr
 /// None in practice; Arrow checks the columns.
 pub fn alert_rows(spec: &TableSpec, records: &[Value], epoch: u64) -> Result<RecordBatch, ArrowError> {
     let row = |record| {
-        let values = spec.columns.iter().map(|field| (field.name().clone(), alert_value(record, field.name(), epoch)));
+        let values = spec
+            .columns
+            .iter()
+            .map(|field| (field.name().clone(), alert_value(record, field.name(), epoch)));
         Value::Object(values.collect::<Map<_, _>>())
     };
     let rows: Vec<Value> = records.iter().map(row).collect();
@@ -100,14 +109,24 @@ pub fn alert_rows(spec: &TableSpec, records: &[Value], epoch: u64) -> Result<Rec
 /// The value of one typed column of an alert record, from the place where OCSF keeps it.
 fn alert_value(record: &Value, name: &str, epoch: u64) -> Value {
     let at = |pointer: &str| record.pointer(pointer).cloned().unwrap_or(Value::Null);
-    let json = |value: Value| if value.is_null() { value } else { Value::String(value.to_string()) };
+    let json = |value: Value| {
+        if value.is_null() {
+            value
+        } else {
+            Value::String(value.to_string())
+        }
+    };
     match name {
         "uid" | "title" => at(&format!("/finding_info/{name}")),
         "detection" => at("/finding_info/analytic/uid"),
-        "severity" => at("/severity").as_str().map_or(Value::Null, |word| word.to_lowercase().into()),
+        "severity" => at("/severity")
+            .as_str()
+            .map_or(Value::Null, |word| word.to_lowercase().into()),
         "confidence" => at("/confidence_score"),
         "attack" => attacks(record),
-        "time" | "message" | "severity_id" | "risk_score" | "activity_id" | "status_id" | "count" => at(&format!("/{name}")),
+        "time" | "message" | "severity_id" | "risk_score" | "activity_id" | "status_id" | "count" => {
+            at(&format!("/{name}"))
+        }
         "suppressed_by" | "exception" => at(&format!("/unmapped/weir/{name}")),
         "late" => at("/unmapped/weir/late").as_bool().unwrap_or(false).into(),
         "entities" => json(at("/unmapped/weir/entities")),
@@ -120,10 +139,14 @@ fn alert_value(record: &Value, name: &str, epoch: u64) -> Value {
 
 /// ATT&CK ids joined by commas, the most exact one of each.
 fn attacks(record: &Value) -> Value {
-    let Some(attacks) = record.pointer("/finding_info/attacks").and_then(Value::as_array) else { return Value::Null };
+    let Some(attacks) = record.pointer("/finding_info/attacks").and_then(Value::as_array) else {
+        return Value::Null;
+    };
     let id = |attack: &Value| {
         let exact = ["/sub_technique/uid", "/technique/uid", "/tactic/uid"];
-        exact.iter().find_map(|pointer| attack.pointer(pointer)?.as_str().map(str::to_owned))
+        exact
+            .iter()
+            .find_map(|pointer| attack.pointer(pointer)?.as_str().map(str::to_owned))
     };
     attacks.iter().filter_map(id).collect::<Vec<_>>().join(",").into()
 }
@@ -139,11 +162,15 @@ pub fn json_rows(spec: &TableSpec, rows: &[Value]) -> Result<RecordBatch, ArrowE
 }
 
 fn json_column(field: &Field, rows: &[Value]) -> ArrayRef {
-    let values = rows.iter().map(|row| row.get(field.name()).filter(|value| !value.is_null()));
+    let values = rows
+        .iter()
+        .map(|row| row.get(field.name()).filter(|value| !value.is_null()));
     match field.data_type() {
         DataType::Utf8View => Arc::new(StringViewArray::from_iter(values.map(|value| value.map(text)))),
         DataType::Int64 => Arc::new(Int64Array::from_iter(values.map(|value| value.and_then(Value::as_i64)))),
-        DataType::Boolean => Arc::new(BooleanArray::from_iter(values.map(|value| value.and_then(Value::as_bool)))),
+        DataType::Boolean => Arc::new(BooleanArray::from_iter(
+            values.map(|value| value.and_then(Value::as_bool)),
+        )),
         DataType::Int32 => {
             let number = |value: &Value| value.as_i64().and_then(|number| i32::try_from(number).ok());
             Arc::new(Int32Array::from_iter(values.map(|value| value.and_then(number))))
@@ -152,7 +179,10 @@ fn json_column(field: &Field, rows: &[Value]) -> ArrayRef {
         DataType::FixedSizeBinary(16) => {
             let uids = values.map(|value| value.and_then(Value::as_str).and_then(|uid| uid.parse::<Uid>().ok()));
             let made = FixedSizeBinaryArray::try_from_sparse_iter_with_size(uids.map(|uid| uid.map(|uid| uid.0)), 16);
-            made.map_or_else(|_| arrow::array::new_null_array(field.data_type(), rows.len()), |uids| Arc::new(uids))
+            made.map_or_else(
+                |_| arrow::array::new_null_array(field.data_type(), rows.len()),
+                |uids| Arc::new(uids),
+            )
         }
         other => arrow::array::new_null_array(other, rows.len()),
     }
@@ -164,15 +194,17 @@ fn text(value: &Value) -> String {
 
 fn time(value: &Value) -> Option<EventTime> {
     match value {
-        Value::String(text) => {
-            chrono::DateTime::parse_from_rfc3339(text).ok().map(|time| EventTime(time.timestamp_micros()))
-        }
+        Value::String(text) => chrono::DateTime::parse_from_rfc3339(text)
+            .ok()
+            .map(|time| EventTime(time.timestamp_micros())),
         other => other.as_i64().map(|millis| EventTime(millis.saturating_mul(1000))),
     }
 }
 
 fn times(values: impl Iterator<Item = Option<EventTime>>) -> ArrayRef {
-    Arc::new(TimestampMicrosecondArray::from_iter(values.map(|time| time.map(|time| time.0))))
+    Arc::new(TimestampMicrosecondArray::from_iter(
+        values.map(|time| time.map(|time| time.0)),
+    ))
 }
 
 fn texts<'a>(values: impl Iterator<Item = &'a str>) -> ArrayRef {

@@ -41,7 +41,10 @@ impl TableSpec {
             field(system::RAW, DataType::BinaryView),
         ];
         let mut columns: Vec<FieldRef> = system.into();
-        let declared = stream.columns.iter().map(|field| Arc::new(field.as_ref().clone().with_nullable(true)));
+        let declared = stream
+            .columns
+            .iter()
+            .map(|field| Arc::new(field.as_ref().clone().with_nullable(true)));
         for column in declared.chain(late) {
             if !columns.iter().any(|present| present.name() == column.name()) {
                 columns.push(column);
@@ -57,11 +60,21 @@ impl TableSpec {
 
     /// A table of which only the name is known.
     pub(crate) fn undeclared(name: &str) -> Self {
-        Self { name: name.to_owned(), columns: Fields::empty(), time: String::new(), tie: None }
+        Self {
+            name: name.to_owned(),
+            columns: Fields::empty(),
+            time: String::new(),
+            tie: None,
+        }
     }
 
     fn fixed(name: &str, tie: &str, columns: impl Into<Vec<FieldRef>>) -> Self {
-        Self { name: name.to_owned(), columns: columns.into().into(), time: "time".to_owned(), tie: Some(tie.to_owned()) }
+        Self {
+            name: name.to_owned(),
+            columns: columns.into().into(),
+            time: "time".to_owned(),
+            tie: Some(tie.to_owned()),
+        }
     }
 }
 
@@ -108,73 +121,89 @@ pub fn alerts(published: &[(String, DataType)]) -> TableSpec {
 /// Every action of every run: what was asked of whom, and what came of it. The last record of a `uid` holds.
 #[must_use]
 pub fn actions() -> TableSpec {
-    TableSpec::fixed("actions", "uid", [
-        field("time", TIME_TYPE),
-        text("uid"),
-        text("run"),
-        text("playbook"),
-        text("step"),
-        text("alert"),
-        text("case"),
-        text("action"),
-        text("target_type"),
-        text("target"),
-        text("responder"),
-        text("mode"),
-        text("status"),
-        number("attempt"),
-        text("detail"),
-        text("undo"),
-        text("record"),
-    ])
+    TableSpec::fixed(
+        "actions",
+        "uid",
+        [
+            field("time", TIME_TYPE),
+            text("uid"),
+            text("run"),
+            text("playbook"),
+            text("step"),
+            text("alert"),
+            text("case"),
+            text("action"),
+            text("target_type"),
+            text("target"),
+            text("responder"),
+            text("mode"),
+            text("status"),
+            number("attempt"),
+            text("detail"),
+            text("undo"),
+            text("record"),
+        ],
+    )
 }
 
 /// Every change of every case. The last record of a `uid` holds.
 #[must_use]
 pub fn cases() -> TableSpec {
-    TableSpec::fixed("cases", "uid", [
-        field("time", TIME_TYPE),
-        text("uid"),
-        text("title"),
-        text("status"),
-        text("severity"),
-        number("severity_id"),
-        text("assignee"),
-        text("verdict"),
-        text("ticket"),
-        number("alerts"),
-        field("opened", TIME_TYPE),
-        field("closed", TIME_TYPE),
-        text("change"),
-        text("actor"),
-        text("record"),
-    ])
+    TableSpec::fixed(
+        "cases",
+        "uid",
+        [
+            field("time", TIME_TYPE),
+            text("uid"),
+            text("title"),
+            text("status"),
+            text("severity"),
+            number("severity_id"),
+            text("assignee"),
+            text("verdict"),
+            text("ticket"),
+            number("alerts"),
+            field("opened", TIME_TYPE),
+            field("closed", TIME_TYPE),
+            text("change"),
+            text("actor"),
+            text("record"),
+        ],
+    )
 }
 
 /// The events that stateful operators did not see. They stand in the table of their stream too.
 #[must_use]
 pub fn late_events() -> TableSpec {
-    TableSpec::fixed("late_events", "uid", [
-        field("time", TIME_TYPE),
-        text("stream"),
-        field("uid", DataType::FixedSizeBinary(16)),
-        text("reason"),
-        text("topic"),
-        field("partition", DataType::Int32),
-    ])
+    TableSpec::fixed(
+        "late_events",
+        "uid",
+        [
+            field("time", TIME_TYPE),
+            text("stream"),
+            field("uid", DataType::FixedSizeBinary(16)),
+            text("reason"),
+            text("topic"),
+            field("partition", DataType::Int32),
+        ],
+    )
 }
 
 /// The records that could not become events, with their bytes. `time` is when they were seen.
 #[must_use]
 pub fn dead_letters() -> TableSpec {
-    TableSpec::fixed("dead_letters", "stream", [
-        field("time", TIME_TYPE),
-        text("stream"),
-        text("topic"),
-        field("partition", DataType::Int32),
-        number("offset"),
-        text("reason"),
-        text("detail"),
-        field("raw", DataType::BinaryView),
-    ])
+    TableSpec::fixed(
+        "dead_letters",
+        "stream",
+        [
+            field("time", TIME_TYPE),
+            text("stream"),
+            text("topic"),
+            field("partition", DataType::Int32),
+            number("offset"),
+            text("reason"),
+            text("detail"),
+            field("raw", DataType::BinaryView),
+        ],
+    )
 }

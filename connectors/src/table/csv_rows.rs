@@ -11,7 +11,10 @@ pub(super) fn columns(table: &Table, content: &[u8]) -> Result<(Vec<ArrayRef>, u
         .flexible(true)
         .trim(csv::Trim::All)
         .from_reader(content);
-    let header = reader.headers().map_err(|error| Refusal::Rows(vec![unreadable(&error)]))?.clone();
+    let header = reader
+        .headers()
+        .map_err(|error| Refusal::Rows(vec![unreadable(&error)]))?
+        .clone();
     let header_line = line_of(content, header.position());
     let mut bad = Vec::new();
     let mut wanted = Vec::with_capacity(table.columns.len());
@@ -39,7 +42,12 @@ pub(super) fn columns(table: &Table, content: &[u8]) -> Result<(Vec<ArrayRef>, u
         let line = line_of(content, record.position());
         if record.len() != header.len() {
             let reason = format!("the row has {} cells, the header has {}", record.len(), header.len());
-            bad.push(BadRow { line, column: None, reason, hint: Some("quote cells that hold commas".to_owned()) });
+            bad.push(BadRow {
+                line,
+                column: None,
+                reason,
+                hint: Some("quote cells that hold commas".to_owned()),
+            });
             continue;
         }
         for (column, at) in cells.iter_mut().zip(&wanted) {
@@ -53,7 +61,11 @@ pub(super) fn columns(table: &Table, content: &[u8]) -> Result<(Vec<ArrayRef>, u
         .zip(cells)
         .filter_map(|(field, cells)| typed(field, cells, &lines, &mut bad))
         .collect();
-    if bad.is_empty() { Ok((columns, lines.len())) } else { Err(Refusal::Rows(bad)) }
+    if bad.is_empty() {
+        Ok((columns, lines.len()))
+    } else {
+        Err(Refusal::Rows(bad))
+    }
 }
 
 /// The line on which a record begins. The reader's own position is that of the comments and empty lines before it.
@@ -78,5 +90,10 @@ fn unreadable(error: &csv::Error) -> BadRow {
         csv::ErrorKind::Utf8 { .. } => "the row is not UTF-8".to_owned(),
         _ => error.to_string(),
     };
-    BadRow { line, column: None, reason, hint: None }
+    BadRow {
+        line,
+        column: None,
+        reason,
+        hint: None,
+    }
 }
