@@ -1,3 +1,6 @@
 //! The integration tests: one binary, so that the heavy crates are linked once.
 
+mod support;
+
+mod docker; // the container's project
 mod rooms; // which room may use which, and what no file may contain

@@ -9,12 +9,8 @@ use toml::{Table, Value};
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// A room, and the rooms of ours that it may use.
-const ROOMS: [(&str, &[&str]); 4] = [
-    ("engine", &[]),
-    ("detections", &["engine"]),
-    ("playbooks", &[]),
-    ("connectors", &["engine", "playbooks"]),
-];
+const ROOMS: [(&str, &[&str]); 4] =
+    [("engine", &[]), ("detections", &["engine"]), ("playbooks", &[]), ("connectors", &["engine", "playbooks"])];
 
 /// Rooms where facts come in and results go out: no I/O, no clock, no tasks.
 const PURE_ROOMS: [&str; 3] = ["engine", "detections", "playbooks"];
@@ -124,24 +120,16 @@ fn a_pure_room_knows_no_files_sockets_clocks_or_threads() {
 #[test]
 fn every_dependency_comes_from_the_public_registry_unpatched() {
     let mut found = Vec::new();
-    for file in ["Cargo.toml".to_owned()]
-        .into_iter()
-        .chain(ROOMS.map(|(room, _)| format!("{room}/Cargo.toml")))
-    {
+    for file in ["Cargo.toml".to_owned()].into_iter().chain(ROOMS.map(|(room, _)| format!("{room}/Cargo.toml"))) {
         let manifest = manifest(&file);
         for section in ["patch", "replace"] {
             if manifest.contains_key(section) {
                 found.push(format!("{file}: a [{section}] section"));
             }
         }
-        let workspace = manifest
-            .get("workspace")
-            .and_then(Value::as_table)
-            .cloned()
-            .unwrap_or_default();
-        for (name, value) in dependency_tables(&manifest)
-            .chain(dependency_tables(&workspace))
-            .flat_map(|(_, table)| table)
+        let workspace = manifest.get("workspace").and_then(Value::as_table).cloned().unwrap_or_default();
+        for (name, value) in
+            dependency_tables(&manifest).chain(dependency_tables(&workspace)).flat_map(|(_, table)| table)
         {
             if ["git", "registry"].iter().any(|key| value.get(key).is_some()) {
                 found.push(format!("{file}: {name} does not come from the public registry"));
@@ -150,10 +138,7 @@ fn every_dependency_comes_from_the_public_registry_unpatched() {
     }
     let lock = std::fs::read_to_string(Path::new(ROOT).join("Cargo.lock")).expect("Cargo.lock can be read");
     let public = ["registry+https://github.com/rust-lang/", "crates.", "io-index"].concat();
-    for line in lock
-        .lines()
-        .filter(|line| line.starts_with("source = ") && !line.contains(&public))
-    {
+    for line in lock.lines().filter(|line| line.starts_with("source = ") && !line.contains(&public)) {
         found.push(format!("Cargo.lock: {line}"));
     }
     assert_none(&found);
@@ -173,10 +158,7 @@ fn no_file_names_a_registry_host() {
         ["proxy.", "golang.org"],
     ];
     let mut found = Vec::new();
-    for file in tracked_files()
-        .into_iter()
-        .filter(|file| file != Path::new("Cargo.lock"))
-    {
+    for file in tracked_files().into_iter().filter(|file| file != Path::new("Cargo.lock")) {
         let Ok(text) = std::fs::read_to_string(Path::new(ROOT).join(&file)) else {
             continue;
         };
@@ -197,10 +179,7 @@ fn a_file_is_named_for_what_a_reader_seeks() {
         .filter(|file| file.extension().is_some_and(|ending| ending == "rs"))
         // `sql/types.rs` is about the types of SQL, which is what a reader seeks there.
         .filter(|file| !file.ends_with("sql/types.rs"))
-        .filter(|file| {
-            file.components()
-                .any(|part| EMPTY_NAMES.contains(&stem(part.as_os_str()).as_str()))
-        })
+        .filter(|file| file.components().any(|part| EMPTY_NAMES.contains(&stem(part.as_os_str()).as_str())))
         .map(|file| file.display().to_string())
         .collect();
     assert_none(&found);
@@ -210,10 +189,7 @@ fn a_file_is_named_for_what_a_reader_seeks() {
 fn a_source_file_says_what_it_is_for_and_fits_in_the_head() {
     const LINES_MAX: usize = 500;
     let mut found = Vec::new();
-    for file in tracked_files()
-        .into_iter()
-        .filter(|file| file.extension().is_some_and(|ending| ending == "rs"))
-    {
+    for file in tracked_files().into_iter().filter(|file| file.extension().is_some_and(|ending| ending == "rs")) {
         let Ok(text) = std::fs::read_to_string(Path::new(ROOT).join(&file)) else {
             continue;
         };
@@ -234,10 +210,7 @@ fn the_tests_and_the_demo_share_one_build() {
     // A crate that the tests need with other features would be built twice, and a newcomer would wait twice.
     let run = resolved(&["--edges", "normal,build"]);
     let tests = resolved(&["--workspace"]);
-    let found: Vec<String> = run
-        .difference(&tests)
-        .map(|line| format!("built again for the tests: {line}"))
-        .collect();
+    let found: Vec<String> = run.difference(&tests).map(|line| format!("built again for the tests: {line}")).collect();
     assert_none(&found);
 }
 
@@ -245,24 +218,13 @@ fn the_tests_and_the_demo_share_one_build() {
 fn resolved(arguments: &[&str]) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
         .current_dir(ROOT)
-        .args([
-            "tree",
-            "--offline",
-            "--locked",
-            "--prefix",
-            "none",
-            "--format",
-            "{p} {f}",
-        ])
+        .args(["tree", "--offline", "--locked", "--prefix", "none", "--format", "{p} {f}"])
         .args(arguments)
         .output()
         .expect("cargo can be run");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).expect("cargo prints UTF-8");
-    text.lines()
-        .map(|line| line.trim_end_matches(" (*)").to_owned())
-        .filter(|line| !line.is_empty())
-        .collect()
+    text.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).filter(|line| !line.is_empty()).collect()
 }
 
 fn manifest(file: &str) -> Table {
@@ -271,12 +233,10 @@ fn manifest(file: &str) -> Table {
 }
 
 fn dependency_tables(manifest: &Table) -> impl Iterator<Item = (&'static str, Table)> + '_ {
-    ["dependencies", "dev-dependencies", "build-dependencies"]
-        .into_iter()
-        .filter_map(|kind| {
-            let table = manifest.get(kind)?.as_table()?;
-            Some((kind, table.clone()))
-        })
+    ["dependencies", "dev-dependencies", "build-dependencies"].into_iter().filter_map(|kind| {
+        let table = manifest.get(kind)?.as_table()?;
+        Some((kind, table.clone()))
+    })
 }
 
 /// Every dependency with its kind, by the name of the package.
@@ -293,29 +253,16 @@ fn dependencies(manifest: &Table) -> Vec<(&'static str, String)> {
 /// What belongs to the project: the files that git knows, or all of them where the sources came without git.
 fn tracked_files() -> Vec<PathBuf> {
     let git = Command::new("git").current_dir(ROOT).args(["ls-files", "-z"]).output();
-    if let Some(output) = git
-        .ok()
-        .filter(|output| output.status.success() && !output.stdout.is_empty())
-    {
+    if let Some(output) = git.ok().filter(|output| output.status.success() && !output.stdout.is_empty()) {
         let names = String::from_utf8(output.stdout).expect("file names are UTF-8");
-        return names
-            .split('\0')
-            .filter(|name| !name.is_empty())
-            .map(PathBuf::from)
-            .collect();
+        return names.split('\0').filter(|name| !name.is_empty()).map(PathBuf::from).collect();
     }
     walkdir::WalkDir::new(ROOT)
         .into_iter()
         .filter_entry(|entry| !["target", ".git"].iter().any(|name| entry.file_name() == *name))
         .filter_map(Result::ok)
         .filter(|entry| entry.file_type().is_file())
-        .map(|entry| {
-            entry
-                .path()
-                .strip_prefix(ROOT)
-                .expect("a path below the root")
-                .to_owned()
-        })
+        .map(|entry| entry.path().strip_prefix(ROOT).expect("a path below the root").to_owned())
         .collect()
 }
 
@@ -342,15 +289,11 @@ fn code_lines(file: &Path) -> Vec<(usize, String)> {
 
 /// The code lines up to the tests at the end of the file.
 fn shipped_lines(file: &Path) -> Vec<(usize, String)> {
-    code_lines(file)
-        .into_iter()
-        .take_while(|(_, line)| !line.starts_with("#[cfg(test)]"))
-        .collect()
+    code_lines(file).into_iter().take_while(|(_, line)| !line.starts_with("#[cfg(test)]")).collect()
 }
 
 fn is_test(file: &Path) -> bool {
-    file.components()
-        .any(|part| matches!(stem(part.as_os_str()).as_str(), "tests" | "benches"))
+    file.components().any(|part| matches!(stem(part.as_os_str()).as_str(), "tests" | "benches"))
 }
 
 fn stem(part: &std::ffi::OsStr) -> String {

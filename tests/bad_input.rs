@@ -1,0 +1,134 @@
+//! Bad input: each kind is counted or dead-lettered, and the good records around it still count.
+
+use std::fmt::Write as _;
+
+use crate::support::pipeline;
+use crate::support::rows::{Alert, Summary, last_by_uid, ndjson};
+
+/// A good record; its number says where in the file it stands.
+fn good(seq: usize) -> String {
+    format!(r#"{{"time":"2024-03-01T00:00:{seq:02}Z","seq":{seq},"user_name":"ada","status":"Locked"}}"#)
+}
+
+/// Replays a good record, the bad one and a good one; gives the summary and the numbers that alerts speak of.
+fn replayed(bad: &[u8]) -> (Summary, Vec<String>) {
+    let project = pipeline::offline();
+    let mut records = good(1).into_bytes();
+    records.push(b'\n');
+    records.extend_from_slice(bad);
+    records.push(b'\n');
+    records.extend_from_slice(good(2).as_bytes());
+    project.write("signin.ndjson", records);
+    let finished = project.weir(&["replay", "--input", "signin=signin.ndjson"]).expect_code(0);
+    let alerts = ndjson(&finished.stdout);
+    let mut numbers: Vec<String> = alerts.iter().map(|json| Alert::read(json).field("seq")).collect();
+    numbers.sort();
+    (Summary::read(&finished.stderr), numbers)
+}
+
+#[track_caller]
+fn assert_rejected(bad: impl AsRef<[u8]>) {
+    let (summary, numbers) = replayed(bad.as_ref());
+    assert_eq!((summary.events(), summary.rejected()), (3, 1), "the bad record is counted as rejected");
+    assert_eq!(numbers, ["1", "2"], "the good records around it fire");
+}
+
+#[track_caller]
+fn assert_accepted(bad: impl AsRef<[u8]>, fires: &[&str]) {
+    let (summary, numbers) = replayed(bad.as_ref());
+    assert_eq!((summary.events(), summary.rejected()), (3, 0), "the record is not rejected");
+    assert_eq!(numbers, fires);
+}
+
+#[test]
+fn a_record_that_is_cut_off_is_rejected() {
+    assert_rejected(&good(3)[..40]);
+}
+
+#[test]
+fn a_record_that_is_not_an_object_is_rejected() {
+    assert_rejected("[1, 2, 3]");
+    assert_rejected("Mar  1 00:00:00 host sshd[1]: a line of syslog");
+}
+
+#[test]
+fn bytes_that_are_not_utf8_are_rejected() {
+    let mut bytes = good(3).into_bytes();
+    let ada = good(3).find("ada").expect("the name of the user");
+    bytes[ada + 1] = 0xFF;
+    assert_rejected(bytes);
+}
+
+#[test]
+fn a_record_without_a_time_is_rejected() {
+    assert_rejected(r#"{"seq":3,"user_name":"ada","status":"Locked"}"#);
+    assert_rejected(r#"{"time":null,"seq":3,"user_name":"ada","status":"Locked"}"#);
+}
+
+#[test]
+fn a_time_that_is_none_is_rejected() {
+    for time in [r#""yesterday""#, r#""2024-13-41T00:00:00Z""#, "true", "{}", r#""999999999999999999999999""#] {
+        assert_rejected(format!(r#"{{"time":{time},"seq":3,"user_name":"ada","status":"Locked"}}"#));
+    }
+}
+
+#[test]
+fn nesting_without_end_is_rejected_and_does_not_break_the_stack() {
+    let deep = "[".repeat(200_000);
+    assert_rejected(format!(r#"{{"time":"2024-03-01T00:00:03Z","status":"Locked","seq":3,"more":{deep}"#));
+}
+
+#[test]
+fn a_wrong_type_makes_that_column_null_and_keeps_the_record() {
+    // The status is still seen, so the record fires, with a number that is NULL.
+    assert_accepted(
+        r#"{"time":"2024-03-01T00:00:03Z","seq":"4624x","user_name":"ada","status":"Locked"}"#,
+        &["1", "2", "null"],
+    );
+}
+
+#[test]
+fn a_record_of_many_megabytes_is_read_or_rejected_but_never_in_the_way() {
+    let mut huge =
+        String::from(r#"{"time":"2024-03-01T00:00:03Z","seq":3,"user_name":"ada","status":"Success","more":""#);
+    huge.push_str(&"ten bytes.".repeat(3_000_000));
+    huge.push_str(r#""}"#);
+    let (summary, numbers) = replayed(huge.as_bytes());
+    assert_eq!(summary.events(), 3);
+    assert_eq!(numbers, ["1", "2"]);
+}
+
+#[test]
+fn of_a_doubled_key_one_value_counts_and_the_record_stays() {
+    let (summary, numbers) = replayed(
+        br#"{"time":"2024-03-01T00:00:03Z","seq":3,"seq":3,"user_name":"ada","status":"Locked","status":"Locked"}"#,
+    );
+    assert_eq!((summary.events(), summary.rejected()), (3, 0));
+    assert_eq!(numbers, ["1", "2", "3"]);
+}
+
+#[test]
+fn a_time_from_the_far_future_moves_no_clock() {
+    // The record of the year 2190 stands between failures of one minute, whose window must stay open.
+    let project = pipeline::offline();
+    let mut records = String::new();
+    for second in 1..=6 {
+        let time = if second == 4 { "2190-01-01T00:00:00Z".to_owned() } else { format!("2024-03-01T00:00:0{second}Z") };
+        let _infallible =
+            writeln!(records, r#"{{"time":"{time}","seq":{second},"user_name":"ada","status":"Failure"}}"#);
+    }
+    project.write("signin.ndjson", records);
+    let finished = project.weir(&["replay", "--input", "signin=signin.ndjson"]).expect_code(0);
+    let alerts = last_by_uid(ndjson(&finished.stdout).iter().map(Alert::read));
+    let failures: Vec<String> = alerts.values().map(|alert| alert.field("failures")).collect();
+    assert_eq!(failures, ["5"], "the five failures of the minute are counted in one window");
+    assert_eq!(Summary::read(&finished.stderr).late(), 1, "the record from the future is set aside");
+}
+
+#[test]
+fn an_input_that_is_not_there_is_named() {
+    let project = pipeline::offline();
+    let finished = project.weir(&["replay", "--input", "signin=nowhere.ndjson"]);
+    assert!(matches!(finished.code, 2 | 3), "a missing file is a mistake of the caller or the outside");
+    finished.expect_stderr("nowhere.ndjson");
+}

@@ -1,0 +1,34 @@
+//! The container's project: what `docker compose up` runs is checked as any other project.
+
+use std::path::Path;
+
+use crate::support::project::{Finished, weir};
+
+const DOCKER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docker");
+
+#[test]
+fn the_project_of_the_container_has_no_mistake() {
+    let checked = weir_in_docker(&["check", "--format", "json"]).expect_code(0);
+    assert_eq!(checked.stdout.lines().filter(|line| line.contains("\"level\"")).collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
+fn every_topic_of_the_project_is_created() {
+    let created = read("sample/create-topics.sh");
+    let config: toml::Table = read("weir.toml").parse().expect("weir.toml is TOML");
+    let written = ["alerts", "dead_letters"].map(|part| config[part]["topic"].as_str().expect("a topic").to_owned());
+    let streams = read("streams/signins.sql");
+    let read_topic = streams.split("topic = '").nth(1).and_then(|rest| rest.split('\'').next()).expect("a topic");
+    for topic in written.iter().map(String::as_str).chain([read_topic]) {
+        assert!(created.split_whitespace().any(|word| word.trim_end_matches(';') == topic), "{topic} is not created");
+    }
+}
+
+fn weir_in_docker(args: &[&str]) -> Finished {
+    let output = weir().args(["-C", DOCKER]).args(args).output().expect("weir can be started");
+    Finished::from(output)
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(Path::new(DOCKER).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}

@@ -1,0 +1,98 @@
+//! The real process on a real broker: 200,000 events over 6 partitions, stopped half-way and started again, must give
+//! exactly what an obvious program computes from the same records.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::support::archive;
+use crate::support::broker;
+use crate::support::kafka::{self, Stored, Tail};
+use crate::support::pipeline::Pipeline;
+use crate::support::project::Project;
+use crate::support::rows::{Alert, last_by_uid};
+use crate::support::signins::{Entry, Outcome, assert_same, generate, oracle, outcome_of_alerts};
+
+const PARTITIONS: usize = 6;
+const EVENTS: usize = 200_000;
+const PATIENCE: Duration = Duration::from_secs(180);
+
+#[test]
+fn a_stop_and_a_start_lose_and_double_nothing() {
+    let Some(address) = broker::shared("kafka::a_stop_and_a_start_lose_and_double_nothing") else { return };
+    let partitions = generate(20_240_301, EVENTS, PARTITIONS);
+    let expected = oracle(&partitions);
+    assert!(expected.guessing.len() > 100 && expected.locked.len() > 100, "the events are worth a test");
+    assert!(expected.late > 100 && expected.dead.len() > 50, "the events are worth a test");
+
+    let pipeline = Pipeline::new(&address);
+    pipeline.create_topics(&address, PARTITIONS);
+    let Pipeline { project, topic, alerts, dead_letters } = &pipeline;
+    // The second half is written after the stop, so that the stop is half-way however fast the machine is.
+    let ids = expected.guessing.len() + expected.locked.len();
+    let mut tail = Tail::new(&address, alerts);
+    produce(&address, topic, partitions.iter().map(|entries| &entries[..entries.len() / 2]));
+    let mut first = project.start(&["run"]);
+    let some = tail.wait_until(PATIENCE, |records| last_by_uid(records.iter().map(alert)).len() >= ids / 5);
+    assert!(some, "no alerts in {PATIENCE:?}:\n{}", first.printed());
+    let status = first.terminate(PATIENCE);
+    assert!(status.success(), "SIGTERM ends the process well, not with {status}:\n{}", first.printed());
+    produce(&address, topic, partitions.iter().map(|entries| &entries[entries.len() / 2..]));
+    let mut second = project.start(&["run"]);
+    // Where this never comes, the comparison below says what is different.
+    let _complete = tail.wait_until(PATIENCE, |records| {
+        let found = outcome_of_alerts(records.iter().map(alert));
+        found.guessing == expected.guessing && found.locked == expected.locked
+    });
+    let status = second.terminate(PATIENCE);
+    assert!(status.success(), "SIGTERM ends the process well, not with {status}:\n{}", second.printed());
+
+    let records = kafka::read_committed(&address, alerts);
+    assert_each_alert_is_created_once(&records);
+    let mut found = outcome_of_alerts(records.iter().map(alert));
+    read_archive(project, &mut found);
+    assert_same(&found, &expected);
+    let in_topic = kafka::read_committed(&address, dead_letters);
+    assert_eq!(in_topic.len(), expected.dead.len(), "each dead letter is in the topic once");
+    let in_topic: BTreeSet<Vec<u8>> = in_topic.into_iter().map(|record| record.payload).collect();
+    assert_eq!(in_topic, expected.dead.into_values().collect());
+}
+
+fn produce<'a>(address: &str, topic: &str, partitions: impl Iterator<Item = &'a [Entry]>) {
+    let records: Vec<(i32, Vec<u8>)> = partitions
+        .enumerate()
+        .flat_map(|(partition, entries)| entries.iter().map(move |entry| (partition as i32, entry.payload())))
+        .collect();
+    kafka::produce(address, topic, records.iter().map(|(partition, payload)| (*partition, payload.as_slice())));
+}
+
+fn alert(record: &Stored) -> Alert {
+    let json = serde_json::from_slice(&record.payload).expect("an alert is JSON");
+    let alert = Alert::read(&json);
+    assert_eq!(record.key.as_deref(), Some(alert.uid.as_bytes()), "the key of an alert is its id");
+    alert
+}
+
+fn assert_each_alert_is_created_once(records: &[Stored]) {
+    let mut created = BTreeSet::new();
+    for alert in records.iter().map(alert).filter(|alert| alert.activity == 1) {
+        assert!(created.insert(alert.uid.clone()), "{} was created twice", alert.uid);
+    }
+}
+
+fn read_archive(project: &Project, outcome: &mut Outcome) {
+    for row in archive::rows(&project.join("archive/signin")) {
+        let seq = row["seq"].as_u64().unwrap_or_else(|| panic!("a row without its number: {row}"));
+        *outcome.archived.entry(seq as usize).or_default() += 1;
+    }
+    outcome.late = archive::rows(&project.join("archive/late_events")).len();
+    for row in archive::rows(&project.join("archive/dead_letters")) {
+        let number = |name: &str| row[name].as_i64().unwrap_or_else(|| panic!("a dead letter without {name}: {row}"));
+        let raw = row["raw"].as_str().unwrap_or_else(|| panic!("a dead letter without its bytes: {row}"));
+        outcome.dead.insert((number("partition"), number("offset")), hexadecimal(raw));
+    }
+}
+
+/// Bytes as arrow writes them into JSON.
+fn hexadecimal(text: &str) -> Vec<u8> {
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("two digits")).collect()
+}

@@ -1,0 +1,86 @@
+//! A broker that is not there, that goes away, or that lacks a topic: Weir says so, waits, and loses nothing.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::time::Duration;
+
+use crate::support::broker::Broker;
+use crate::support::events::rfc3339;
+use crate::support::kafka::{self, Stored, Tail};
+use crate::support::pipeline::Pipeline;
+use crate::support::rows::Alert;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+/// 2024-03-01: long past, so that no clock of a machine takes it for the future.
+const BASE_US: i64 = 1_709_251_200_000_000;
+
+#[test]
+fn a_broker_that_is_down_at_the_start_is_waited_for() {
+    let Some(broker) = Broker::prepare("kafka_faults::a_broker_that_is_down_at_the_start_is_waited_for") else {
+        return;
+    };
+    broker.start();
+    let pipeline = Pipeline::new(&broker.address);
+    pipeline.create_topics(&broker.address, 2);
+    produce_locked(&broker, &pipeline, 0..100);
+    broker.stop();
+
+    let mut weir = pipeline.project.start(&["run"]);
+    weir.wait_for_line(&broker.address, PATIENCE);
+    assert!(weir.is_alive(), "it waits for the broker:\n{}", weir.printed());
+    broker.start();
+    let mut tail = Tail::new(&broker.address, &pipeline.alerts);
+    assert!(tail.wait_until(PATIENCE, |records| locked(records).len() == 100), "{}", weir.printed());
+    assert!(weir.terminate(PATIENCE).success(), "{}", weir.printed());
+    assert_exactly(&broker, &pipeline, 0..100);
+}
+
+#[test]
+fn a_broker_that_dies_and_returns_costs_and_doubles_no_alert() {
+    let name = "kafka_faults::a_broker_that_dies_and_returns_costs_and_doubles_no_alert";
+    let Some(broker) = Broker::prepare(name) else { return };
+    broker.start();
+    let pipeline = Pipeline::new(&broker.address);
+    pipeline.create_topics(&broker.address, 2);
+
+    let mut weir = pipeline.project.start(&["run"]);
+    let mut tail = Tail::new(&broker.address, &pipeline.alerts);
+    for round in 0..3 {
+        produce_locked(&broker, &pipeline, round * 100..(round + 1) * 100);
+        let arrived = tail.wait_until(PATIENCE, |records| locked(records).len() == (round as usize + 1) * 100);
+        assert!(arrived, "round {round}:\n{}", weir.printed());
+        broker.kill();
+        broker.start();
+    }
+    assert!(weir.terminate(PATIENCE).success(), "{}", weir.printed());
+    assert_exactly(&broker, &pipeline, 0..300);
+}
+
+/// Locked accounts with these numbers, over both partitions.
+fn produce_locked(broker: &Broker, pipeline: &Pipeline, numbers: Range<i64>) {
+    let records: Vec<(i32, Vec<u8>)> = numbers
+        .map(|seq| {
+            let time = rfc3339(BASE_US + seq * 1_000_000);
+            let json = format!(r#"{{"time":"{time}","seq":{seq},"user_name":"user{seq}","status":"Locked"}}"#);
+            ((seq % 2) as i32, json.into_bytes())
+        })
+        .collect();
+    let records = records.iter().map(|(partition, payload)| (*partition, payload.as_slice()));
+    kafka::produce(&broker.address, &pipeline.topic, records);
+}
+
+/// The numbers that alerts were created for.
+fn locked(records: &[Stored]) -> BTreeSet<String> {
+    records.iter().map(|record| read(record).field("seq")).collect()
+}
+
+fn read(record: &Stored) -> Alert {
+    Alert::read(&serde_json::from_slice(&record.payload).expect("an alert is JSON"))
+}
+
+#[track_caller]
+fn assert_exactly(broker: &Broker, pipeline: &Pipeline, numbers: Range<i64>) {
+    let records = kafka::read_committed(&broker.address, &pipeline.alerts);
+    assert_eq!(records.len(), numbers.clone().count(), "one record for each alert");
+    assert_eq!(locked(&records), numbers.map(|seq| seq.to_string()).collect());
+}

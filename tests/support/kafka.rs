@@ -1,0 +1,158 @@
+//! Topics of a real broker: made, filled and read to their end.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{Offset, TopicPartitionList};
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A record of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Stored {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) payload: Vec<u8>,
+}
+
+/// A name that no other run of the tests uses on this broker.
+pub(crate) fn unique(name: &str) -> String {
+    format!("{name}-{}", uuid::Uuid::new_v4().simple())
+}
+
+pub(crate) fn create_topic(address: &str, topic: &str, partitions: i32) {
+    let admin: AdminClient<DefaultClientContext> = config(address).create().expect("an admin client");
+    let topic = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+    let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
+    let results = futures::executor::block_on(admin.create_topics([&topic], &options)).expect("topics can be created");
+    for result in results {
+        result.expect("the topic can be created");
+    }
+}
+
+/// Writes the payloads to their partitions, in order within each partition, and waits until the broker has them.
+pub(crate) fn produce<'a>(address: &str, topic: &str, records: impl IntoIterator<Item = (i32, &'a [u8])>) {
+    let producer: BaseProducer = config(address)
+        .set("linger.ms", "20")
+        .set("enable.idempotence", "true") // a retried batch keeps its place in the partition
+        .set("queue.buffering.max.messages", "1000000")
+        .create()
+        .expect("a producer");
+    for (partition, payload) in records {
+        let mut record = BaseRecord::<(), [u8]>::to(topic).partition(partition).payload(payload);
+        while let Err((error, refused)) = producer.send(record) {
+            assert_eq!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), "producing to {topic}");
+            record = refused;
+            producer.poll(Duration::from_millis(50));
+        }
+        producer.poll(Duration::ZERO);
+    }
+    producer.flush(TIMEOUT).expect("the broker takes all records");
+}
+
+/// Everything in the topic that a reader of committed transactions sees, up to its end at this moment.
+pub(crate) fn read_committed(address: &str, topic: &str) -> Vec<Stored> {
+    let consumer = reader(address, topic);
+    let partitions = partitions(&consumer, topic) as usize;
+    let mut ended = BTreeSet::new();
+    let mut records = Vec::new();
+    while ended.len() < partitions {
+        match consumer.poll(TIMEOUT).unwrap_or_else(|| panic!("{topic}: nothing more from the broker")) {
+            Ok(message) => records.push(stored(&message)),
+            Err(KafkaError::PartitionEOF(partition)) => drop(ended.insert(partition)),
+            Err(error) => panic!("{topic}: {error}"),
+        }
+    }
+    records
+}
+
+/// A reader that stays at the end of a topic and keeps what it has read.
+pub(crate) struct Tail {
+    consumer: BaseConsumer,
+    records: Vec<Stored>,
+}
+
+impl Tail {
+    pub(crate) fn new(address: &str, topic: &str) -> Self {
+        Self { consumer: reader(address, topic), records: Vec::new() }
+    }
+
+    /// Reads until what was read so far is `enough`, which is asked whenever nothing more is there to read; false where
+    /// it never was.
+    pub(crate) fn wait_until(&mut self, patience: Duration, enough: impl Fn(&[Stored]) -> bool) -> bool {
+        let deadline = Instant::now() + patience;
+        let mut unseen = true;
+        loop {
+            match self.consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) => {
+                    self.records.push(stored(&message));
+                    unseen = true;
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => {}
+                // A broker that is away comes back in the tests that send it away.
+                Some(Err(KafkaError::MessageConsumption(error))) if is_passing(error) => {}
+                Some(Err(error)) => panic!("reading the topic: {error}"),
+                None => {
+                    if std::mem::take(&mut unseen) && enough(&self.records) {
+                        return true;
+                    }
+                    if Instant::now() >= deadline {
+                        return false;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A consumer of the whole topic that sees committed transactions only.
+fn reader(address: &str, topic: &str) -> BaseConsumer {
+    let consumer: BaseConsumer = config(address)
+        .set("group.id", unique("reader"))
+        .set("isolation.level", "read_committed")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .create()
+        .expect("a consumer");
+    let mut assignment = TopicPartitionList::new();
+    for partition in 0..partitions(&consumer, topic) {
+        assignment.add_partition_offset(topic, partition, Offset::Beginning).expect("a partition can be assigned");
+    }
+    consumer.assign(&assignment).expect("the topic can be read");
+    consumer
+}
+
+fn is_passing(error: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure, OperationTimedOut, Resolve};
+    matches!(error, AllBrokersDown | BrokerTransportFailure | OperationTimedOut | Resolve)
+}
+
+fn stored(message: &BorrowedMessage<'_>) -> Stored {
+    Stored {
+        partition: message.partition(),
+        offset: message.offset(),
+        key: message.key().map(<[u8]>::to_vec),
+        payload: message.payload().unwrap_or_default().to_vec(),
+    }
+}
+
+/// How many partitions the topic has; none where it does not exist.
+fn partitions(consumer: &BaseConsumer, topic: &str) -> i32 {
+    let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).expect("the broker answers");
+    metadata.topics().iter().find(|found| found.name() == topic).map_or(0, |found| found.partitions().len() as i32)
+}
+
+fn config(address: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", address);
+    config
+}
