@@ -30,8 +30,12 @@ mod read;
 mod step;
 
 pub use self::link::{Linked, Responders};
-pub(crate) use self::read::{PLAYBOOK_KEYS, is_name};
-pub(crate) use self::step::{RETRY_KEYS, STEP_KEYS};
+pub(crate) use self::read::is_name;
+#[cfg(test)]
+pub(crate) use self::{
+    read::PLAYBOOK_KEYS,
+    step::{RETRY_KEYS, STEP_KEYS},
+};
 
 /// Most steps a playbook may have, on_fail steps included.
 pub const STEPS_MAX: usize = 64;

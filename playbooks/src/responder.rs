@@ -33,6 +33,7 @@ mod read;
 mod render;
 
 pub use self::answer::Answer;
+#[cfg(test)]
 pub(crate) use self::read::{AUTH_KEYS, LOOKUP_KEYS, OPERATION_KEYS, RESPONDER_KEYS, VERIFY_KEYS};
 
 /// One responder.

@@ -296,7 +296,8 @@ impl<'a> Fields<'a> {
 
     /// Reports a value of the wrong type.
     pub(crate) fn wrong(&self, node: &Node, name: &str, expected: &str, problems: &mut Vec<Problem>) {
-        let message = format!("`{name}` is {expected}, not {}", node.tree.kind());
+        let found = node.text().map_or_else(|| node.tree.kind().to_owned(), |text| format!("`{text}`"));
+        let message = format!("`{name}` is {expected}, not {found}");
         problems.push(Problem::new(self.family.value, node.place, message));
     }
 

@@ -1,1 +1,142 @@
-//! Claims about playbooks.
+//! Claims about playbook files.
+
+use super::*;
+use crate::responder::Responder;
+use crate::sample::alert;
+
+fn problems(text: &str) -> Vec<String> {
+    Playbook::parse(text).expect_err("must be refused").iter().map(ToString::to_string).collect()
+}
+
+fn linked(steps: &str, responders: &[&str]) -> Vec<String> {
+    let playbook = Playbook::parse(&format!("id: p\nsteps:\n{steps}")).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let responders: Responders =
+        responders.iter().map(|text| Responder::parse(text).unwrap()).map(|one| (one.id.clone(), one)).collect();
+    playbook.link(&responders, &["assets"]).iter().map(ToString::to_string).collect()
+}
+
+const EDR: &str = "
+id: edr
+base_url: https://edr.test
+operations:
+  - does: contain device
+    post: /x
+    undo: 'none: by hand'
+";
+
+#[test]
+fn every_mistake_of_a_file_is_reported_with_its_place() {
+    let text = "
+id: p
+nmae: Oops
+when: alert.severty = 'high'
+steps:
+  - contian: device ${alert.entities.host}
+  - contain: devize ${alert.entities.host}
+  - contain: device ${alert.entities.hots}
+  - deny: domain_name
+  - ticket: opne
+  - notify: ${steps.nothing.status}
+  - notify: hi
+    tmieout: 5 minutes
+    retry: { attempts: 0, backof: 1 s }
+  - ask: Sure?
+    timeout: soon
+    on_timeout: maybe
+";
+    assert_eq!(problems(text), [
+        "3:1: P002 unknown key `nmae`; did you mean `name`?",
+        "4:7: P005 unknown field `alert.severty`; did you mean `severity`?",
+        "6:5: P008 `contian` is nothing a step can do; did you mean `contain`?",
+        "7:14: P008 unknown kind of target `devize`; did you mean `device`?",
+        "8:21: P005 unknown field `alert.entities.hots`; did you mean `host`?",
+        "9:11: P008 `deny` needs a kind of target and a value; write `deny: device ${alert.entities.host}`",
+        "10:13: P008 a ticket cannot be told to `opne`; did you mean `open`?",
+        "11:13: P005 unknown field `steps.nothing`; known here: 1_step, 2_contain, 3_contain, 4_deny, 5_ticket, 6_notify, 7_notify, 8_ask",
+        "13:5: P002 unknown key `tmieout`; did you mean `timeout`?",
+        "14:24: P004 `attempts` is a whole number from 1 to 20, not `0`",
+        "14:27: P002 unknown key `backof`; did you mean `backoff`?",
+        "16:14: P004 `timeout` is a duration such as `30 seconds`, `15 minutes` or `2 hours`, not `soon`",
+        "17:17: P004 `on_timeout` is one of deny, approve, not `maybe`; known here: deny, approve",
+    ]);
+}
+
+#[test]
+fn text_that_is_no_yaml_is_one_problem_with_its_place() {
+    let all = problems("id: p\nsteps: [\n");
+    assert_eq!(all.len(), 1);
+    assert!(all[0].contains("P001"), "{all:?}");
+    assert!(problems("- a\n- b\n")[0].contains("P004 a playbook is a mapping"));
+    assert!(problems("")[0].contains("a playbook is a mapping"));
+}
+
+#[test]
+fn missing_keys_and_empty_lists_are_reported() {
+    let all = problems("name: x\n");
+    assert!(all.iter().any(|one| one.contains("P003 `id` is missing")), "{all:?}");
+    assert!(all.iter().any(|one| one.contains("P003 `steps` is missing")), "{all:?}");
+    assert!(problems("id: p\nsteps: []\n")[0].contains("at least one step"));
+    assert!(problems("id: 'a b'\nsteps:\n  - notify: x\n")[0].contains("is no name"));
+}
+
+#[test]
+fn two_steps_of_one_name_are_refused() {
+    let all = problems("id: p\nsteps:\n  - notify: a\n    id: x\n  - notify: b\n    id: x\n");
+    assert!(all[0].contains("P012"), "{all:?}");
+}
+
+#[test]
+fn endless_playbook_is_refused() {
+    let steps = "  - notify: x\n".repeat(STEPS_MAX + 1);
+    assert!(problems(&format!("id: p\nsteps:\n{steps}"))[0].contains("are more than the 64"));
+}
+
+#[test]
+fn on_fail_steps_lead_back_to_the_next_step() {
+    let text = "
+id: p
+steps:
+  - notify: a
+    on_fail:
+      - notify: b
+      - notify: c
+  - notify: d
+";
+    let plan = Playbook::parse(text).unwrap().steps;
+    let ids: Vec<&str> = plan.steps.iter().map(|step| step.id.as_str()).collect();
+    assert_eq!(ids, ["1_notify", "2_notify", "1_notify_fail_1_notify", "1_notify_fail_2_notify"]);
+    assert_eq!(plan.steps[0].on_fail, OnFail::Steps(2));
+    assert_eq!(plan.steps.iter().map(|step| step.next).collect::<Vec<_>>(), [Some(1), None, Some(3), Some(1)]);
+}
+
+#[test]
+fn trigger_holds_only_for_alerts_it_means() {
+    let open = Playbook::parse("id: p\nsteps:\n  - notify: x\n").unwrap();
+    let picky = Playbook::parse("id: p\nwhen: alert.severity >= 'critical'\nsteps:\n  - notify: x\n").unwrap();
+    let high = alert("a", &[]);
+    assert!(open.applies(&high, true) && !open.applies(&high, false), "without `when`, only a detection starts it");
+    assert!(!picky.applies(&high, true), "`when` speaks against it");
+    let critical = AlertFacts { severity: crate::facts::Severity::Critical, ..high };
+    assert!(picky.applies(&critical, false));
+}
+
+#[test]
+fn step_that_nobody_can_carry_out_is_found_at_load() {
+    let contain = "  - contain: device ${alert.entities.host}\n";
+    assert_eq!(linked(contain, &[EDR]), [] as [String; 0]);
+    assert_eq!(linked(contain, &[]), ["3:5: P010 no responder can `contain device`; describe `contain device` in a file in `responders/`"]);
+    let two = EDR.replace("id: edr", "id: other");
+    assert_eq!(
+        linked(contain, &[EDR, &two]),
+        ["3:5: P011 several responders can `contain device`: edr, other; say which: `responder: edr`"]
+    );
+    assert_eq!(linked(&format!("{contain}    responder: edrr\n"), &[EDR]), ["4:16: P009 unknown responder `edrr`; did you mean `edr`?"]);
+    assert_eq!(
+        linked("  - stop: process x\n    responder: edr\n", &[EDR]),
+        ["4:16: P010 responder `edr` cannot `stop process`; describe `stop process` in that file"]
+    );
+    assert_eq!(
+        linked("  - enrich: a\n    table: asets\n    key: k\n    value: v\n", &[]),
+        ["4:12: P013 unknown table `asets`; did you mean `assets`?"]
+    );
+}

@@ -13,15 +13,18 @@ use super::{Call, Responder};
 const URL_BYTES_MAX: usize = 8_000;
 
 impl Responder {
-    /// The request for a call.
+    /// The request for a call. Only a call that changes something (`keyed`) carries the idempotency key: a vendor would
+    /// answer the change with the remembered answer of a look-up.
     ///
     /// Errors: a value is absent, or would change the structure of the request.
-    pub fn render(&self, call: &Call, scope: &Value) -> Result<HttpRequest, RenderError> {
+    pub fn render(&self, call: &Call, scope: &Value, keyed: bool) -> Result<HttpRequest, RenderError> {
         let mut headers = Vec::new();
         for (name, template) in self.headers.iter().chain(&call.headers) {
             headers.push((name.clone(), header(name, template, scope)?));
         }
-        if let (Some(name), Some(key)) = (&self.idempotency_header, scope.pointer("/run/action_id").and_then(Value::as_str)) {
+        if keyed
+            && let (Some(name), Some(key)) = (&self.idempotency_header, scope.pointer("/run/action_id").and_then(Value::as_str))
+        {
             headers.push((name.clone(), key.to_owned()));
         }
         Ok(HttpRequest {

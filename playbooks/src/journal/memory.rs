@@ -1,0 +1,140 @@
+//! A journal in memory: for tests, and for runs that need not survive.
+
+use crate::audit::Entry;
+use crate::case::{Case, CaseStatus};
+use crate::run::Run;
+
+use super::{Approval, ApprovalFilter, AuditFilter, CaseFilter, Journal, JournalError, RunFilter, Write};
+
+/// A journal that ends with its process.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    runs: Vec<Run>,
+    cases: Vec<Case>,
+    approvals: Vec<Approval>,
+    audit: Vec<Entry>,
+}
+
+impl Memory {
+    fn apply(&mut self, write: &Write) -> Result<(), JournalError> {
+        match write {
+            Write::StartRun(run) => {
+                if self.runs.iter().any(|known| known.id == run.id) {
+                    return Err(JournalError::Exists(run.id.clone()));
+                }
+                self.runs.push(run.clone());
+            }
+            Write::Run(run) => {
+                let known = self.runs.iter_mut().find(|known| known.id == run.id);
+                let known = known.ok_or_else(|| JournalError::Missing(run.id.clone()))?;
+                if known.version + 1 != run.version {
+                    return Err(JournalError::Conflict(run.id.clone()));
+                }
+                *known = run.clone();
+            }
+            Write::OpenCase(case) => {
+                if self.cases.iter().any(|known| known.id == case.id) {
+                    return Err(JournalError::Exists(case.id.clone()));
+                }
+                self.cases.push(case.clone());
+            }
+            Write::Case { case, from } => {
+                let known = self.cases.iter_mut().find(|known| known.id == case.id);
+                let known = known.ok_or_else(|| JournalError::Missing(case.id.clone()))?;
+                if known.version != *from {
+                    return Err(JournalError::Conflict(case.id.clone()));
+                }
+                *known = case.clone();
+            }
+            Write::Ask(approval) => {
+                let same = |known: &Approval| known.run == approval.run && known.step == approval.step;
+                if !self.approvals.iter().any(same) {
+                    self.approvals.push(approval.clone());
+                }
+            }
+            Write::Decide { run, step, decision } => {
+                let known = self.approvals.iter_mut().find(|known| known.run == *run && known.step == *step);
+                let known = known.ok_or_else(|| JournalError::Missing(format!("question {step} of {run}")))?;
+                if known.decision.is_some() {
+                    return Err(JournalError::Answered(format!("question {step} of {run}")));
+                }
+                known.decision = Some(decision.clone());
+            }
+            Write::Note(note) => {
+                let previous = self.audit.last().map_or("", |entry| entry.hash.as_str());
+                let entry = Entry::seal(self.audit.len() as u64 + 1, previous, note.clone());
+                self.audit.push(entry);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Journal for Memory {
+    fn write(&mut self, writes: &[Write]) -> Result<(), JournalError> {
+        let mut changed = self.clone();
+        writes.iter().try_for_each(|write| changed.apply(write))?;
+        *self = changed;
+        Ok(())
+    }
+
+    fn runs(&mut self, filter: &RunFilter) -> Result<Vec<Run>, JournalError> {
+        Ok(self.runs.iter().filter(|run| filter.takes(run)).cloned().collect())
+    }
+
+    fn cases(&mut self, filter: &CaseFilter) -> Result<Vec<Case>, JournalError> {
+        Ok(self.cases.iter().filter(|case| filter.takes(case)).cloned().collect())
+    }
+
+    fn approvals(&mut self, filter: &ApprovalFilter) -> Result<Vec<Approval>, JournalError> {
+        let takes = |approval: &&Approval| {
+            filter.run.as_ref().is_none_or(|run| *run == approval.run) && (!filter.open || approval.decision.is_none())
+        };
+        Ok(self.approvals.iter().filter(takes).cloned().collect())
+    }
+
+    fn audit(&mut self, filter: &AuditFilter) -> Result<Vec<Entry>, JournalError> {
+        let takes = |entry: &&Entry| {
+            (filter.case.is_none() || filter.case == entry.note.case)
+                && (filter.run.is_none() || filter.run == entry.note.run)
+                && entry.seq > filter.after
+        };
+        Ok(self.audit.iter().filter(takes).cloned().collect())
+    }
+}
+
+impl RunFilter {
+    /// Whether a run is meant.
+    #[must_use]
+    pub fn takes(&self, run: &Run) -> bool {
+        self.id.as_ref().is_none_or(|id| *id == run.id)
+            && self.alert.as_ref().is_none_or(|alert| *alert == run.alert.uid)
+            && (self.case.is_none() || self.case == run.case)
+            && (!self.unfinished || !run.status.is_end())
+            && self.status.is_none_or(|status| status == run.status)
+            && self.since.is_none_or(|since| run.updated >= since)
+    }
+}
+
+impl CaseFilter {
+    /// Whether a case is meant.
+    #[must_use]
+    pub fn takes(&self, case: &Case) -> bool {
+        self.id.as_ref().is_none_or(|id| *id == case.id)
+            && self.status.is_none_or(|status| status == case.status)
+            && (!self.unclosed || case.status != CaseStatus::Closed)
+            && self.alert.as_ref().is_none_or(|alert| case.has(alert))
+            && self.since.is_none_or(|since| case.updated >= since)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Memory;
+    use crate::journal::conformance;
+
+    #[test]
+    fn memory_keeps_the_promises_of_a_journal() {
+        conformance::all(&mut || Box::new(Memory::default()));
+    }
+}

@@ -1,0 +1,473 @@
+//! Claims about runs, held against a simulated vendor that can fail, hang and lose answers.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::guard::Rules;
+use crate::http::Method;
+use crate::journal::{Journal, Memory, RunFilter, Write};
+use crate::openc2::TargetKind;
+use crate::responder::Responder;
+use crate::sample::{alert, at};
+
+mod crash;
+mod guarded;
+mod hostile;
+
+const RESPONDERS: [&str; 4] = [
+    "
+id: edr
+base_url: http://127.0.0.1:1/edr
+auth: { bearer: EDR_TOKEN }
+idempotency_header: Idempotency-Key
+operations:
+  - does: contain device
+    lookup: { get: '/devices?name=${target.hostname}', take: { device: /devices/0/id } }
+    post: /devices/${found.device}/isolation
+    body: { comment: '${args.comment}' }
+    external_id: /action
+    verify: { get: '/devices/${found.device}', expect: { /isolated: true }, attempts: 3, every: 2 seconds }
+  - does: allow device
+    delete: /devices/${target.hostname}/isolation
+",
+    "
+id: firewall
+base_url: http://127.0.0.1:1/fw
+operations:
+  - does: deny domain_name
+    put: /blocklist/${target.value}
+  - does: allow domain_name
+    delete: /blocklist/${target.value}
+",
+    "
+id: tickets
+base_url: http://127.0.0.1:1/rt
+operations:
+  - does: ticket open
+    search: { get: '/tickets?query=fp:${alert.uid | plain}', take: { id: /tickets/0/id } }
+    post: /tickets
+    body: { title: '${fields.title}', fingerprint: '${alert.uid}' }
+    external_id: /id
+  - does: ticket close
+    patch: /tickets/${ticket.id}
+    body: { status: resolved, verdict: '${case.verdict}' }
+",
+    "
+id: chat
+base_url: http://127.0.0.1:1/chat
+idempotency_header: X-Key
+operations:
+  - does: notify
+    post: /messages
+    body: { text: '${message.text}' }
+",
+];
+
+const PLAYBOOK: &str = "
+id: phishing
+when: alert.severity >= 'high'
+steps:
+  - ticket: open
+  - deny: domain_name ${alert.entities.domain}
+    if: exists(alert.entities.domain)
+    retry: { attempts: 3, backoff: 1 second }
+  - ask: Isolate ${alert.entities.host}?
+    id: isolate
+    approvers: [kim]
+    timeout: 15 minutes
+    on_deny: continue
+  - contain: device ${alert.entities.host}
+    if: steps.isolate.approved
+    id: contain
+    retry: { attempts: 3, backoff: 1 second }
+    timeout: 1 minute
+    on_fail:
+      - notify: could not isolate ${alert.entities.host}
+  - notify: done with ${alert.title}
+on_close:
+  - ticket: close
+";
+
+pub(super) fn responders(texts: &[&str]) -> Responders {
+    let parse = |text: &&str| {
+        let mut responder = Responder::parse(text).unwrap_or_else(|problems| panic!("{problems:?}"));
+        responder.resolve(&|_| None).unwrap();
+        (responder.id.clone(), responder)
+    };
+    texts.iter().map(parse).collect()
+}
+
+/// What an answer is, given the request and how often this request came.
+type Behaviour = Box<dyn FnMut(&HttpRequest, usize) -> Option<Result<HttpResponse, HttpFailure>>>;
+
+/// A vendor of everything: keeps state, honours idempotency keys where responders send them.
+#[derive(Default)]
+pub(super) struct Vendor {
+    pub(super) received: Vec<HttpRequest>,
+    pub(super) isolations: usize,
+    pub(super) messages: Vec<String>,
+    pub(super) tickets: Vec<Value>,
+    pub(super) blocked: Vec<String>,
+    keys: BTreeMap<String, Value>,
+    pub(super) behaviour: Option<Behaviour>,
+}
+
+pub(super) fn ok(body: Value) -> Result<HttpResponse, HttpFailure> {
+    Ok(HttpResponse { status: 200, retry_after_ms: None, body })
+}
+
+pub(super) fn status(status: u16) -> Result<HttpResponse, HttpFailure> {
+    Ok(HttpResponse { status, retry_after_ms: None, body: json!("no") })
+}
+
+pub(super) fn timeout() -> Result<HttpResponse, HttpFailure> {
+    Err(HttpFailure { message: "no answer within the limit".into(), retriable: true, may_have_left: true })
+}
+
+impl Vendor {
+    pub(super) fn answer(&mut self, request: &HttpRequest) -> Result<HttpResponse, HttpFailure> {
+        let before = self.received.iter().filter(|known| known.url == request.url && known.method == request.method).count();
+        self.received.push(request.clone());
+        if let Some(behaviour) = &mut self.behaviour
+            && let Some(answer) = behaviour(request, before)
+        {
+            return answer;
+        }
+        let key = request.headers.iter().find(|(name, _)| name.ends_with("Key")).map(|(_, key)| key.clone());
+        if let Some(answer) = key.as_ref().filter(|_| request.method != Method::Get).and_then(|key| self.keys.get(key)) {
+            return ok(answer.clone());
+        }
+        let answer = self.act(request);
+        if let Some(key) = key {
+            self.keys.insert(key, answer.clone());
+        }
+        ok(answer)
+    }
+
+    fn act(&mut self, request: &HttpRequest) -> Value {
+        let path = request.url.trim_start_matches("http://127.0.0.1:1");
+        match (request.method, path) {
+            (Method::Get, path) if path.starts_with("/edr/devices?") => json!({"devices": [{"id": "d-1"}]}),
+            (Method::Post, "/edr/devices/d-1/isolation") => {
+                self.isolations += 1;
+                json!({"action": "act-1"})
+            }
+            (Method::Get, "/edr/devices/d-1") => json!({"isolated": self.isolations > 0}),
+            (Method::Put, path) => {
+                self.blocked.push(path.to_owned());
+                json!({})
+            }
+            (Method::Post, "/chat/messages") => {
+                self.messages.push(request.body.as_ref().unwrap()["text"].as_str().unwrap().to_owned());
+                json!({})
+            }
+            (Method::Get, path) if path.starts_with("/rt/tickets?") => json!({ "tickets": self.tickets }),
+            (Method::Post, "/rt/tickets") => {
+                let id = self.tickets.len() + 7;
+                self.tickets.push(json!({ "id": id, "status": "open" }));
+                json!({ "id": id })
+            }
+            (Method::Patch, "/rt/tickets/7") => {
+                self.tickets[0]["status"] = request.body.as_ref().unwrap()["status"].clone();
+                json!({})
+            }
+            other => panic!("the vendor does not know {other:?}"),
+        }
+    }
+}
+
+/// Drives a run as the program does: write, then act, then tell; time jumps to where the run wants to be woken.
+pub(super) struct Driver {
+    pub(super) playbook: Playbook,
+    pub(super) responders: Responders,
+    pub(super) guard: Guard,
+    pub(super) vendor: Vendor,
+    pub(super) journal: Memory,
+    pub(super) answer: Option<bool>,
+    pub(super) clock: Moment,
+    /// Crash when this many writes and sends have happened.
+    pub(super) crash_at: Option<usize>,
+    pub(super) ticks: usize,
+}
+
+/// The process died.
+#[derive(Debug)]
+pub(super) struct Crash;
+
+impl Driver {
+    pub(super) fn new(playbook: &str) -> Self {
+        let responders = responders(&RESPONDERS);
+        let playbook = Playbook::parse(playbook).unwrap_or_else(|problems| panic!("{problems:?}"));
+        assert_eq!(playbook.link(&responders, &["assets"]), []);
+        Self {
+            playbook,
+            responders,
+            guard: Guard::new(Rules::default()),
+            vendor: Vendor::default(),
+            journal: Memory::default(),
+            answer: Some(true),
+            clock: at(0),
+            crash_at: None,
+            ticks: 0,
+        }
+    }
+
+    fn tick(&mut self) -> Result<(), Crash> {
+        self.ticks += 1;
+        if self.crash_at == Some(self.ticks) { Err(Crash) } else { Ok(()) }
+    }
+
+    fn write(&mut self, run: &mut Run) -> Result<(), Crash> {
+        self.tick()?;
+        run.version += 1;
+        let mut writes = vec![Write::Run(run.clone())];
+        writes.extend(run.take_notes().into_iter().map(Write::Note));
+        self.journal.write(&writes).unwrap();
+        self.tick()
+    }
+
+    pub(super) fn start(&mut self, entities: &[(&str, &str)], mode: Mode) -> Run {
+        let (run, note) = Run::start(alert("a1", entities), &self.playbook.id, Part::Steps, mode, None, self.clock);
+        self.journal.write(&[Write::StartRun(run.clone()), Write::Note(note)]).unwrap();
+        run
+    }
+
+    pub(super) fn drive(&mut self, mut run: Run) -> Result<Run, Crash> {
+        for _ in 0..500 {
+            let mut world = World { playbook: &self.playbook, responders: &self.responders, guard: &mut self.guard, case: None };
+            let next = run.next(&mut world, self.clock);
+            self.write(&mut run)?;
+            let outcome = match next {
+                Next::End(_) => return Ok(run),
+                Next::Sleep(until) => {
+                    self.clock = until;
+                    continue;
+                }
+                Next::Http(request) => {
+                    let answer = self.vendor.answer(&request);
+                    self.tick()?;
+                    Outcome::Http(answer)
+                }
+                Next::Table { value, .. } => Outcome::Table(Ok((value != "unknown").then(|| Map::from_iter([("owner".to_owned(), json!("mara"))])))),
+                Next::Ask(approval) => match self.answer {
+                    Some(approved) => Outcome::Decision(approval.decide(approved, "kim", self.clock).unwrap()),
+                    None => {
+                        self.clock = approval.expires;
+                        continue;
+                    }
+                },
+            };
+            let mut world = World { playbook: &self.playbook, responders: &self.responders, guard: &mut self.guard, case: None };
+            run.outcome(&mut world, outcome, self.clock);
+            self.write(&mut run)?;
+        }
+        panic!("the run does not end");
+    }
+
+    pub(super) fn go(&mut self, entities: &[(&str, &str)]) -> Run {
+        let run = self.start(entities, Mode::Live);
+        self.drive(run).expect("no crash was asked for")
+    }
+}
+
+pub(super) const ENTITIES: [(&str, &str); 2] = [("host", "ws17"), ("domain", "bad.test")];
+
+pub(super) fn statuses(run: &Run) -> Vec<(String, StepStatus)> {
+    run.steps.iter().map(|record| (record.does.clone(), record.status)).collect()
+}
+
+#[test]
+fn whole_playbook_runs_and_each_action_is_proved_and_names_its_undo() {
+    let mut driver = Driver::new(PLAYBOOK);
+    let run = driver.go(&ENTITIES);
+    assert_eq!(run.status, RunStatus::Completed);
+    assert!(run.steps.iter().all(|record| record.status == StepStatus::Succeeded), "{:?}", statuses(&run));
+    let contain = run.steps.iter().find(|record| record.id == "contain").unwrap();
+    assert_eq!(contain.verified, Some(true));
+    assert_eq!(contain.undo.as_ref().unwrap().to_string(), "allow device ws17");
+    assert_eq!(contain.external_id.as_deref(), Some("act-1"));
+    assert_eq!(run.ticket, Some(Ticket { responder: "tickets".into(), id: "7".into() }));
+    assert_eq!((driver.vendor.isolations, driver.vendor.blocked.len(), driver.vendor.tickets.len()), (1, 1, 1));
+}
+
+#[test]
+fn dry_run_sends_nothing_and_writes_down_the_exact_requests() {
+    let mut driver = Driver::new(PLAYBOOK);
+    let run = driver.start(&ENTITIES, Mode::DryRun);
+    let run = driver.drive(run).unwrap();
+    assert_eq!(driver.vendor.received, []);
+    assert_eq!(run.status, RunStatus::Completed);
+    let deny = run.steps.iter().find(|record| record.does == "deny domain_name").unwrap();
+    assert_eq!(deny.status, StepStatus::Planned);
+    assert_eq!(deny.request.as_ref().unwrap().to_string(), "PUT http://127.0.0.1:1/fw/blocklist/bad.test");
+    let contain = run.steps.iter().find(|record| record.id == "contain").unwrap();
+    assert_eq!(contain.planned.len(), 3, "look-up, call and proof");
+    assert_eq!(contain.planned[0].to_string(), "GET http://127.0.0.1:1/edr/devices?name=ws17");
+    assert_eq!(contain.planned[1].url, "http://127.0.0.1:1/edr/devices/%3Cdevice%3E/isolation");
+}
+
+#[test]
+fn error_then_success_is_one_action() {
+    let mut driver = Driver::new(PLAYBOOK);
+    driver.vendor.behaviour = Some(Box::new(|request, before| (request.method == Method::Put && before == 0).then(|| status(500))));
+    let run = driver.go(&ENTITIES);
+    assert_eq!(run.status, RunStatus::Completed);
+    let deny = run.steps.iter().find(|record| record.does == "deny domain_name").unwrap();
+    assert_eq!((deny.attempts, deny.status), (2, StepStatus::Succeeded));
+    assert_eq!(driver.vendor.blocked.len(), 1);
+    assert_eq!(driver.clock, at(1), "it waited the back-off");
+}
+
+#[test]
+fn waits_double_and_attempts_end() {
+    let mut driver = Driver::new(PLAYBOOK);
+    driver.vendor.behaviour = Some(Box::new(|request, _| (request.method == Method::Put).then(|| status(503))));
+    let run = driver.go(&ENTITIES);
+    assert_eq!(run.status, RunStatus::Failed);
+    assert_eq!(driver.clock, at(3), "one second, then two");
+    let deny = run.steps.last().unwrap();
+    assert_eq!(deny.attempts, 3);
+    assert!(deny.error.as_ref().unwrap().contains("after 3 attempts"), "{:?}", deny.error);
+}
+
+#[test]
+fn vendor_that_asks_for_a_longer_wait_gets_it() {
+    let mut driver = Driver::new(PLAYBOOK);
+    driver.vendor.behaviour = Some(Box::new(|request, before| {
+        (request.method == Method::Put && before == 0)
+            .then(|| Ok(HttpResponse { status: 429, retry_after_ms: Some(30_000), body: Value::Null }))
+    }));
+    assert_eq!(driver.go(&ENTITIES).status, RunStatus::Completed);
+    assert_eq!(driver.clock, at(30));
+}
+
+#[test]
+fn refusal_of_the_vendor_is_not_repeated() {
+    let mut driver = Driver::new(PLAYBOOK);
+    driver.vendor.behaviour = Some(Box::new(|request, _| (request.method == Method::Put).then(|| status(403))));
+    let run = driver.go(&ENTITIES);
+    assert_eq!((run.status, run.steps.last().unwrap().attempts), (RunStatus::Failed, 1));
+}
+
+#[test]
+fn silence_is_a_no_and_the_endpoint_stays_connected() {
+    let mut driver = Driver::new(PLAYBOOK);
+    driver.answer = None;
+    let run = driver.go(&ENTITIES);
+    assert_eq!(driver.clock, at(15 * 60));
+    assert_eq!(run.status, RunStatus::Completed, "on_deny: continue");
+    let status_of = |id: &str| run.steps.iter().find(|record| record.id == id).unwrap().status;
+    assert_eq!((status_of("isolate"), status_of("contain")), (StepStatus::Denied, StepStatus::Skipped));
+    assert_eq!(driver.vendor.isolations, 0);
+}
+
+#[test]
+fn denial_ends_the_run_where_the_playbook_does_not_say_otherwise() {
+    let mut driver = Driver::new(&PLAYBOOK.replace("    on_deny: continue\n", ""));
+    driver.answer = Some(false);
+    assert_eq!(driver.go(&ENTITIES).status, RunStatus::Denied);
+    assert_eq!(driver.vendor.isolations, 0);
+}
+
+#[test]
+fn failed_step_goes_where_on_fail_says() {
+    let mut driver = Driver::new(PLAYBOOK);
+    driver.vendor.behaviour = Some(Box::new(|request, _| request.url.contains("isolation").then(|| status(404))));
+    let run = driver.go(&ENTITIES);
+    assert_eq!(run.status, RunStatus::Completed);
+    assert_eq!(driver.vendor.messages, ["could not isolate ws17", "done with Mail, click and process of one user"]);
+}
+
+#[test]
+fn accepted_but_not_in_effect_is_a_failure() {
+    let mut driver = Driver::new(PLAYBOOK);
+    driver.vendor.behaviour = Some(Box::new(|request, _| {
+        (request.method == Method::Get && request.url.ends_with("/d-1")).then(|| ok(json!({ "isolated": false })))
+    }));
+    let run = driver.go(&ENTITIES);
+    let contain = run.steps.iter().find(|record| record.id == "contain").unwrap();
+    assert_eq!((contain.status, contain.verified), (StepStatus::Failed, Some(false)));
+    assert!(contain.error.as_ref().unwrap().contains("`/isolated` is false and not true"), "{:?}", contain.error);
+}
+
+#[test]
+fn hung_responder_ends_at_the_timeout_of_the_step() {
+    let mut driver = Driver::new(&PLAYBOOK.replace("{ attempts: 3, backoff: 1 second }\n    timeout", "{ attempts: 20, backoff: 10 seconds }\n    timeout"));
+    driver.vendor.behaviour = Some(Box::new(|request, _| request.url.contains("/edr/").then(timeout)));
+    let run = driver.go(&ENTITIES);
+    let contain = run.steps.iter().find(|record| record.id == "contain").unwrap();
+    assert!(contain.error.as_ref().unwrap().starts_with("timed out; last: no answer"), "{:?}", contain.error);
+    assert!(driver.clock <= at(60) + TimeDelta::seconds(1));
+}
+
+#[test]
+fn request_may_take_no_longer_than_the_step() {
+    let mut driver = Driver::new(&PLAYBOOK.replace("timeout: 1 minute", "timeout: 5 seconds"));
+    driver.go(&ENTITIES);
+    let contain = driver.vendor.received.iter().find(|request| request.url.contains("isolation")).unwrap();
+    assert_eq!(contain.timeout_ms, 5_000);
+}
+
+#[test]
+fn missing_value_fails_the_step_before_anything_leaves() {
+    let mut driver = Driver::new("id: p\nsteps:\n  - contain: device ${alert.entities.host}\n");
+    let run = driver.go(&[("domain", "bad.test")]);
+    assert_eq!(run.status, RunStatus::Failed);
+    assert_eq!(run.steps[0].error.as_deref(), Some("`alert.entities.host` has no value"));
+    assert_eq!(driver.vendor.received, []);
+}
+
+#[test]
+fn look_up_gives_later_steps_its_row() {
+    let text = "
+id: p
+steps:
+  - enrich: asset
+    table: assets
+    key: host
+    value: ${alert.entities.host}
+  - notify: belongs to ${asset.owner}
+    if: exists(asset.owner)
+";
+    let mut driver = Driver::new(text);
+    driver.go(&ENTITIES);
+    assert_eq!(driver.vendor.messages, ["belongs to mara"]);
+    let mut driver = Driver::new(text);
+    let run = driver.go(&[("host", "unknown")]);
+    assert_eq!((run.status, driver.vendor.messages.len()), (RunStatus::Completed, 0), "an unknown host is an answer, not a failure");
+}
+
+#[test]
+fn closing_run_inherits_the_ticket() {
+    let mut driver = Driver::new(PLAYBOOK);
+    let opened = driver.go(&ENTITIES);
+    let (mut closing, note) = Run::start(opened.alert.clone(), "phishing", Part::OnClose, Mode::Live, None, driver.clock);
+    closing.inherit(&opened);
+    driver.journal.write(&[Write::StartRun(closing.clone()), Write::Note(note)]).unwrap();
+    let closing = driver.drive(closing).unwrap();
+    assert_eq!(closing.status, RunStatus::Completed);
+    assert_eq!(driver.vendor.tickets[0]["status"], json!("resolved"));
+}
+
+#[test]
+fn run_survives_its_json() {
+    let mut driver = Driver::new(PLAYBOOK);
+    let run = driver.go(&ENTITIES);
+    let text = serde_json::to_string(&run).unwrap();
+    let mut read: Run = serde_json::from_str(&text).unwrap();
+    read.notes = run.notes.clone();
+    assert_eq!(read, run);
+}
+
+#[test]
+fn edited_playbook_without_the_step_ends_the_run_and_says_so() {
+    let mut driver = Driver::new(PLAYBOOK);
+    let mut run = driver.start(&ENTITIES, Mode::Live);
+    run.at = Some("gone".into());
+    run.steps.clear();
+    let run = driver.drive(run).unwrap();
+    assert_eq!(run.status, RunStatus::Failed);
+}
