@@ -44,7 +44,9 @@ impl Body {
         match self {
             Self::Constant(value) => Ok(value.clone()),
             Self::Leaf(template) => template.json(scope),
-            Self::List(items) => items.iter().map(|item| item.render(scope)).collect::<Result<_, _>>().map(Value::Array),
+            Self::List(items) => {
+                items.iter().map(|item| item.render(scope)).collect::<Result<_, _>>().map(Value::Array)
+            }
             Self::OpenC2 => scope.get("openc2").cloned().ok_or_else(|| RenderError::Missing("openc2".to_owned())),
             Self::Object(fields) => {
                 let mut object = Map::new();

@@ -188,7 +188,8 @@ impl Case {
             version: 1,
         };
         case.take_in(alert);
-        let note = case.note("case_opened", WEIR, format!("opened for: {}", alert.title), json!({ "alert": alert.uid }), now);
+        let note =
+            case.note("case_opened", WEIR, format!("opened for: {}", alert.title), json!({ "alert": alert.uid }), now);
         (case, note)
     }
 
@@ -262,7 +263,13 @@ impl Case {
         if self.status == CaseStatus::Open {
             self.status = CaseStatus::InProgress;
         }
-        Ok(self.changed("case_assigned", actor, format!("assigned to {assignee}"), json!({ "assignee": assignee }), now))
+        Ok(self.changed(
+            "case_assigned",
+            actor,
+            format!("assigned to {assignee}"),
+            json!({ "assignee": assignee }),
+            now,
+        ))
     }
 
     /// Work on the case begins.
@@ -282,12 +289,19 @@ impl Case {
     /// The case gets its verdict.
     ///
     /// Errors: it is closed.
-    pub fn close(&mut self, verdict: Verdict, comment: Option<&str>, actor: &str, now: Moment) -> Result<Note, CaseError> {
+    pub fn close(
+        &mut self,
+        verdict: Verdict,
+        comment: Option<&str>,
+        actor: &str,
+        now: Moment,
+    ) -> Result<Note, CaseError> {
         self.not_closed()?;
         self.status = CaseStatus::Closed;
         self.verdict = Some(verdict);
         self.closed = Some(now);
-        let text = comment.map_or_else(|| format!("closed as {verdict}"), |comment| format!("closed as {verdict}: {comment}"));
+        let text =
+            comment.map_or_else(|| format!("closed as {verdict}"), |comment| format!("closed as {verdict}: {comment}"));
         Ok(self.changed("case_closed", actor, text, json!({ "verdict": verdict }), now))
     }
 
@@ -331,7 +345,14 @@ impl Case {
         if self.status == CaseStatus::Closed { Err(CaseError::Closed(self.id.clone())) } else { Ok(()) }
     }
 
-    fn step_to(&mut self, to: CaseStatus, from: &[CaseStatus], actor: &str, why: &str, now: Moment) -> Result<Note, CaseError> {
+    fn step_to(
+        &mut self,
+        to: CaseStatus,
+        from: &[CaseStatus],
+        actor: &str,
+        why: &str,
+        now: Moment,
+    ) -> Result<Note, CaseError> {
         self.not_closed()?;
         if !from.contains(&self.status) {
             return Err(CaseError::Already { id: self.id.clone(), status: self.status });
@@ -347,7 +368,15 @@ impl Case {
     }
 
     fn note(&self, what: &str, actor: &str, text: String, detail: Value, now: Moment) -> Note {
-        Note { at: now, actor: actor.to_owned(), case: Some(self.id.clone()), run: None, what: what.to_owned(), text, detail }
+        Note {
+            at: now,
+            actor: actor.to_owned(),
+            case: Some(self.id.clone()),
+            run: None,
+            what: what.to_owned(),
+            text,
+            detail,
+        }
     }
 }
 

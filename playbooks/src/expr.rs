@@ -30,7 +30,12 @@ pub(crate) enum Expr {
     And(Box<Expr>, Box<Expr>),
     Not(Box<Expr>),
     Exists(Vec<String>),
-    Compare { left: Operand, op: Op, right: Operand, as_severity: bool },
+    Compare {
+        left: Operand,
+        op: Op,
+        right: Operand,
+        as_severity: bool,
+    },
     /// A field that is true or false by itself.
     Is(Vec<String>),
     Constant(bool),
@@ -66,13 +71,24 @@ pub(crate) struct Wrong {
 
 impl Condition {
     /// Reads and checks a condition that stands at `place` of `source`.
-    pub(crate) fn read(text: &str, place: Place, source: &str, names: &Names, problems: &mut Vec<Problem>) -> Option<Self> {
+    pub(crate) fn read(
+        text: &str,
+        place: Place,
+        source: &str,
+        names: &Names,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Self> {
         match parse::parse(text, names).and_then(|expr| check(&expr).map(|()| expr)) {
             Ok(expr) => Some(Self { expr, text: text.to_owned() }),
             Err(wrong) => {
                 let start = crate::template::locate(source, place, text.trim_end());
-                let place = if text.contains('\n') { start } else {
-                    Place { column: start.column + text[..wrong.offset.min(text.len())].chars().count() as u32, ..start }
+                let place = if text.contains('\n') {
+                    start
+                } else {
+                    Place {
+                        column: start.column + text[..wrong.offset.min(text.len())].chars().count() as u32,
+                        ..start
+                    }
                 };
                 problems.push(Problem::new(wrong.code, place, wrong.message).maybe_hint(wrong.hint));
                 None
@@ -132,9 +148,7 @@ fn compare(left: &Value, op: Op, right: &Value, as_severity: bool) -> bool {
     use std::cmp::Ordering::{Equal, Greater, Less};
     let order = || match (left, right) {
         (Value::Number(a), Value::Number(b)) => a.as_f64().partial_cmp(&b.as_f64()),
-        (Value::String(a), Value::String(b)) if as_severity => {
-            Some(Severity::of_word(a)?.cmp(&Severity::of_word(b)?))
-        }
+        (Value::String(a), Value::String(b)) if as_severity => Some(Severity::of_word(a)?.cmp(&Severity::of_word(b)?)),
         (Value::String(a), Value::String(b)) => Some(a.cmp(b)),
         (Value::Bool(a), Value::Bool(b)) => Some(a.cmp(b)),
         _ => None,

@@ -84,7 +84,10 @@ impl Names {
             Self::Open => Ok(Kind::Any),
             Self::Branch(fields) => Err(Unknown {
                 message: format!("`{}` is a group of fields", path.join(".")),
-                hint: fields.keys().next().map(|first| format!("name one of them, such as `{}.{first}`", path.join("."))),
+                hint: fields
+                    .keys()
+                    .next()
+                    .map(|first| format!("name one of them, such as `{}.{first}`", path.join("."))),
             }),
         }
     }
@@ -92,8 +95,26 @@ impl Names {
 
 /// Kinds of entities an alert can name.
 pub const ENTITY_KINDS: [&str; 20] = [
-    "user", "host", "ip", "src_ip", "dst_ip", "domain", "url", "email", "hash", "process", "file", "account", "resource",
-    "mac", "service", "command_line", "registry_key", "cloud_account", "session", "tenant",
+    "user",
+    "host",
+    "ip",
+    "src_ip",
+    "dst_ip",
+    "domain",
+    "url",
+    "email",
+    "hash",
+    "process",
+    "file",
+    "account",
+    "resource",
+    "mac",
+    "service",
+    "command_line",
+    "registry_key",
+    "cloud_account",
+    "session",
+    "tenant",
 ];
 
 fn leaves(fields: &[(&str, Kind)]) -> Names {

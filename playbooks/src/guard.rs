@@ -198,7 +198,9 @@ impl Rules {
                     self.check_host(&value)?;
                 }
                 (TargetKind::Uri | TargetKind::Iri, _) => self.check_url(&value)?,
-                (TargetKind::Ipv4Net | TargetKind::Ipv6Net, _) | (_, "src_addr" | "dst_addr") => self.check_network(&value)?,
+                (TargetKind::Ipv4Net | TargetKind::Ipv6Net, _) | (_, "src_addr" | "dst_addr") => {
+                    self.check_network(&value)?
+                }
                 _ => {}
             }
         }
@@ -210,7 +212,8 @@ impl Rules {
             return self.check_network(host);
         }
         // A name with its domain is the same machine as the name without.
-        let (full, short) = (host.trim_end_matches('.').to_lowercase(), host.split('.').next().unwrap_or_default().to_lowercase());
+        let (full, short) =
+            (host.trim_end_matches('.').to_lowercase(), host.split('.').next().unwrap_or_default().to_lowercase());
         let hit = self.hosts.iter().find(|rule| {
             let rule = rule.to_lowercase();
             matches(&rule, &full) || matches(&rule, &short) || rule.split('.').next() == Some(full.as_str())
@@ -223,10 +226,14 @@ impl Rules {
         let full = user.to_lowercase();
         // `CORP\mara` and `mara@corp.example` are the account `mara`.
         let short = full.rsplit('\\').next().unwrap_or_default().split('@').next().unwrap_or_default().to_owned();
-        refuse("users", user, self.users.iter().find(|rule| {
-            let rule = rule.to_lowercase();
-            matches(&rule, &full) || matches(&rule, &short)
-        }))
+        refuse(
+            "users",
+            user,
+            self.users.iter().find(|rule| {
+                let rule = rule.to_lowercase();
+                matches(&rule, &full) || matches(&rule, &short)
+            }),
+        )
     }
 
     /// Blocking a domain blocks all below it, so a domain above a protected one is protected too (`above`).

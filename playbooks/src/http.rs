@@ -23,8 +23,13 @@ pub enum Method {
 
 impl Method {
     /// All, with the key that stands for them in a responder file.
-    pub const ALL: [(&'static str, Self); 5] =
-        [("get", Self::Get), ("post", Self::Post), ("put", Self::Put), ("patch", Self::Patch), ("delete", Self::Delete)];
+    pub const ALL: [(&'static str, Self); 5] = [
+        ("get", Self::Get),
+        ("post", Self::Post),
+        ("put", Self::Put),
+        ("patch", Self::Patch),
+        ("delete", Self::Delete),
+    ];
 
     /// Its name on the wire.
     #[must_use]

@@ -97,7 +97,10 @@ impl Action {
     /// Whether the action changes the world to somebody's cost, so that never-touch lists apply.
     #[must_use]
     pub const fn hurts(self) -> bool {
-        !matches!(self, Self::Allow | Self::Query | Self::Scan | Self::Locate | Self::Investigate | Self::Cancel | Self::Copy)
+        !matches!(
+            self,
+            Self::Allow | Self::Query | Self::Scan | Self::Locate | Self::Investigate | Self::Cancel | Self::Copy
+        )
     }
 }
 
@@ -161,8 +164,13 @@ impl Command {
     pub const fn profile(&self) -> Option<&'static str> {
         use TargetKind::{Device, DomainName, File, Ipv4Connection, Ipv4Net, Ipv6Connection, Ipv6Net, Process, Uri};
         match (self.action, self.target.kind) {
-            (Action::Contain | Action::Allow | Action::Stop | Action::Restart | Action::Scan, Device | File | Process) => Some("er"),
-            (Action::Deny | Action::Allow, DomainName | Ipv4Net | Ipv6Net | Ipv4Connection | Ipv6Connection | Uri) => Some("pf"),
+            (
+                Action::Contain | Action::Allow | Action::Stop | Action::Restart | Action::Scan,
+                Device | File | Process,
+            ) => Some("er"),
+            (Action::Deny | Action::Allow, DomainName | Ipv4Net | Ipv6Net | Ipv4Connection | Ipv6Connection | Uri) => {
+                Some("pf")
+            }
             _ => None,
         }
     }
@@ -253,9 +261,7 @@ impl Command {
             return Undo::None("ended sessions are not continued; the owner signs in again".to_owned());
         }
         match (extra.len(), extra.get("enabled").and_then(Value::as_bool)) {
-            (1, Some(enabled)) => {
-                inverse(Action::Set, Map::from_iter([("enabled".to_owned(), Value::Bool(!enabled))]))
-            }
+            (1, Some(enabled)) => inverse(Action::Set, Map::from_iter([("enabled".to_owned(), Value::Bool(!enabled))])),
             _ => Undo::None("the value before is not known".to_owned()),
         }
     }

@@ -72,7 +72,9 @@ pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a s
         .min();
     match best {
         Some((_, candidate)) => Some(format!("did you mean `{candidate}`?")),
-        None if !candidates.is_empty() && candidates.len() <= 24 => Some(format!("known here: {}", candidates.join(", "))),
+        None if !candidates.is_empty() && candidates.len() <= 24 => {
+            Some(format!("known here: {}", candidates.join(", ")))
+        }
         None => None,
     }
 }

@@ -167,8 +167,10 @@ impl Responder {
         let mut rest = self.base_url.as_str();
         while let Some((before, behind)) = rest.split_once("${") {
             let (name, after) = behind.split_once('}').ok_or_else(|| problem("`${` without `}`".to_owned()))?;
-            let value = setting(name)
-                .ok_or_else(|| problem(format!("the setting `{name}` is missing")).hint(format!("set `{name}` in the environment or in weir.toml")))?;
+            let value = setting(name).ok_or_else(|| {
+                problem(format!("the setting `{name}` is missing"))
+                    .hint(format!("set `{name}` in the environment or in weir.toml"))
+            })?;
             text.push_str(before);
             text.push_str(&value);
             rest = after;

@@ -265,7 +265,14 @@ impl Run {
 
     /// A new run.
     #[must_use]
-    pub fn start(alert: AlertFacts, playbook: &str, part: Part, mode: Mode, case: Option<String>, now: Moment) -> (Self, Note) {
+    pub fn start(
+        alert: AlertFacts,
+        playbook: &str,
+        part: Part,
+        mode: Mode,
+        case: Option<String>,
+        now: Moment,
+    ) -> (Self, Note) {
         let run = Self {
             id: Self::id_of(&alert.uid, playbook, part),
             playbook: playbook.to_owned(),
@@ -286,7 +293,8 @@ impl Run {
             alert,
         };
         let text = format!("{} ({}) began for: {}", playbook, mode.as_str(), run.alert.title);
-        let note = run.note("run_started", WEIR, text, json!({ "alert": run.alert.uid, "part": part, "mode": mode }), now);
+        let note =
+            run.note("run_started", WEIR, text, json!({ "alert": run.alert.uid, "part": part, "mode": mode }), now);
         (run, note)
     }
 
@@ -313,8 +321,18 @@ impl Run {
         if was_in_flight && record.phase == Phase::Call {
             record.phase = Phase::Search;
         }
-        let how = if was_in_flight { "a request may have left before the restart; it is repeated under its key" } else { "went on after a restart" };
-        self.add_note("run_resumed", WEIR, format!("step {id}: {how}"), json!({ "step": id, "in_flight": was_in_flight }), now);
+        let how = if was_in_flight {
+            "a request may have left before the restart; it is repeated under its key"
+        } else {
+            "went on after a restart"
+        };
+        self.add_note(
+            "run_resumed",
+            WEIR,
+            format!("step {id}: {how}"),
+            json!({ "step": id, "in_flight": was_in_flight }),
+            now,
+        );
     }
 
     /// The notes since the last call; they belong into the same write as the run.
@@ -351,7 +369,15 @@ impl Run {
     }
 
     fn note(&self, what: &str, actor: &str, text: String, detail: Value, now: Moment) -> Note {
-        Note { at: now, actor: actor.to_owned(), case: self.case.clone(), run: Some(self.id.clone()), what: what.to_owned(), text, detail }
+        Note {
+            at: now,
+            actor: actor.to_owned(),
+            case: self.case.clone(),
+            run: Some(self.id.clone()),
+            what: what.to_owned(),
+            text,
+            detail,
+        }
     }
 }
 

@@ -97,7 +97,10 @@ impl Template {
             literal.push_str(&rest[..at]);
             let Some(length) = rest[at..].find('}') else {
                 let place = locate(check.source, place, &rest[at..]);
-                problems.push(Problem::new(check.family.value, place, "`${` without `}`").hint("write `$${` for the characters themselves"));
+                problems.push(
+                    Problem::new(check.family.value, place, "`${` without `}`")
+                        .hint("write `$${` for the characters themselves"),
+                );
                 rest = &rest[rest.len()..];
                 break;
             };
@@ -242,7 +245,8 @@ fn read_field(whole: &str, place: Place, check: &Check<'_>, problems: &mut Vec<P
 
 /// The place of `needle` in `source` at or after `start`; `start` where it is not found, as in folded text.
 pub(crate) fn locate(source: &str, start: Place, needle: &str) -> Place {
-    let Some(line_at) = source.split_inclusive('\n').map(str::len).take(start.line as usize - 1).reduce(|a, b| a + b).or(Some(0))
+    let Some(line_at) =
+        source.split_inclusive('\n').map(str::len).take(start.line as usize - 1).reduce(|a, b| a + b).or(Some(0))
     else {
         return start;
     };

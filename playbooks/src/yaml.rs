@@ -233,7 +233,9 @@ impl<'a> Fields<'a> {
     pub(crate) fn whole(&mut self, name: &str, least: u64, most: u64, problems: &mut Vec<Problem>) -> Option<u64> {
         let node = self.take(name)?;
         match &node.tree {
-            Tree::Number(number) if number.as_u64().is_some_and(|value| (least..=most).contains(&value)) => number.as_u64(),
+            Tree::Number(number) if number.as_u64().is_some_and(|value| (least..=most).contains(&value)) => {
+                number.as_u64()
+            }
             _ => {
                 self.wrong(node, name, &format!("a whole number from {least} to {most}"), problems);
                 None

@@ -23,7 +23,9 @@ pub(super) fn parse(text: &str, names: &Names) -> Result<Expr, Wrong> {
     let expr = parser.or()?;
     match parser.tokens.get(parser.at) {
         None => Ok(expr),
-        Some((offset, token)) => Err(syntax(*offset, format!("unexpected {}", show(token)), Some("join conditions with `and` or `or`"))),
+        Some((offset, token)) => {
+            Err(syntax(*offset, format!("unexpected {}", show(token)), Some("join conditions with `and` or `or`")))
+        }
     }
 }
 
@@ -56,12 +58,14 @@ fn tokens(text: &str) -> Result<Vec<(usize, Token)>, Wrong> {
             tokens.push((at, Token::Sign(sign)));
             at += sign.len();
         } else if first == '\'' || first == '"' {
-            let (literal, length) = quoted(rest, first).ok_or_else(|| syntax(at, "text without closing quote", None))?;
+            let (literal, length) =
+                quoted(rest, first).ok_or_else(|| syntax(at, "text without closing quote", None))?;
             tokens.push((at, Token::Text(literal)));
             at += length;
         } else if first.is_ascii_digit() || first == '-' {
             let length = rest[1..].find(|c: char| !c.is_ascii_digit() && c != '.').map_or(rest.len(), |n| n + 1);
-            let number = rest[..length].parse().map_err(|error| syntax(at, format!("`{}`: {error}", &rest[..length]), None))?;
+            let number =
+                rest[..length].parse().map_err(|error| syntax(at, format!("`{}`: {error}", &rest[..length]), None))?;
             tokens.push((at, Token::Number(number)));
             at += length;
         } else if first.is_alphabetic() || first == '_' {
@@ -165,7 +169,11 @@ impl Parser<'_> {
         if self.accept_word("exists") {
             self.expect_sign("(")?;
             let Operand::Field { path, .. } = self.operand()? else {
-                return Err(syntax(self.offset(), "`exists` asks for a field", Some("write `exists(alert.entities.host)`")));
+                return Err(syntax(
+                    self.offset(),
+                    "`exists` asks for a field",
+                    Some("write `exists(alert.entities.host)`"),
+                ));
             };
             self.expect_sign(")")?;
             return Ok(Expr::Exists(path));
@@ -180,10 +188,18 @@ impl Parser<'_> {
     fn operator(&mut self) -> Option<Op> {
         const WORDS: [(&str, Op); 2] = [("in", Op::In), ("contains", Op::Contains)];
         const OPERATORS: [(&str, Op); 8] = [
-            ("<=", Op::AtMost), (">=", Op::AtLeast), ("!=", Op::Unequal), ("<>", Op::Unequal),
-            ("==", Op::Equal), ("=", Op::Equal), ("<", Op::Less), (">", Op::Greater),
+            ("<=", Op::AtMost),
+            (">=", Op::AtLeast),
+            ("!=", Op::Unequal),
+            ("<>", Op::Unequal),
+            ("==", Op::Equal),
+            ("=", Op::Equal),
+            ("<", Op::Less),
+            (">", Op::Greater),
         ];
-        if self.is_word("not") && matches!(self.tokens.get(self.at + 1), Some((_, Token::Word(word))) if word.eq_ignore_ascii_case("in")) {
+        if self.is_word("not")
+            && matches!(self.tokens.get(self.at + 1), Some((_, Token::Word(word))) if word.eq_ignore_ascii_case("in"))
+        {
             self.at += 2;
             return Some(Op::NotIn);
         }
@@ -250,9 +266,5 @@ fn alone(operand: Operand) -> Result<Expr, Wrong> {
 }
 
 fn number_value(number: f64) -> Value {
-    if number.fract() == 0.0 && number.abs() < 9e15 {
-        Value::from(number as i64)
-    } else {
-        Value::from(number)
-    }
+    if number.fract() == 0.0 && number.abs() < 9e15 { Value::from(number as i64) } else { Value::from(number) }
 }

@@ -37,7 +37,12 @@ fn conditions_over_an_alert_hold_as_they_read() {
     ] {
         assert!(holds(text, &scope), "{text}");
     }
-    for text in ["alert.severity >= 'critical'", "alert.entities.user = 'x'", "alert.entities.user != 'x'", "steps.other.approved"] {
+    for text in [
+        "alert.severity >= 'critical'",
+        "alert.entities.user = 'x'",
+        "alert.entities.user != 'x'",
+        "steps.other.approved",
+    ] {
         assert!(!holds(text, &scope), "{text}");
     }
 }
@@ -60,9 +65,15 @@ fn mistakes_are_named_with_their_place() {
     assert_eq!(refusal("alert.severity >= 'hgih'"), "1:19: P007 \"hgih\" is no severity; did you mean `high`?");
     assert_eq!(refusal("alert.count = 'three'"), "1:15: P007 a number cannot be compared with text");
     assert_eq!(refusal("alert.severity >= high"), "1:19: P005 unknown field `high`; quote text: 'high'");
-    assert_eq!(refusal("alert.count"), "1:1: P007 a condition is true or false, and this is a number; compare it, or write `exists(...)`");
+    assert_eq!(
+        refusal("alert.count"),
+        "1:1: P007 a condition is true or false, and this is a number; compare it, or write `exists(...)`"
+    );
     assert_eq!(refusal("(alert.count = 1"), "1:17: P006 `)` is missing");
-    assert_eq!(refusal("alert.count = 1 alert.count = 2"), "1:17: P006 unexpected `alert.count`; join conditions with `and` or `or`");
+    assert_eq!(
+        refusal("alert.count = 1 alert.count = 2"),
+        "1:17: P006 unexpected `alert.count`; join conditions with `and` or `or`"
+    );
     assert_eq!(refusal("${alert.count} = 1"), "1:1: P006 unexpected `$`; conditions name fields without `${}`");
     assert_eq!(refusal("alert.title = 'x"), "1:15: P006 text without closing quote");
 }

@@ -55,7 +55,12 @@ fn domain_above_a_protected_one_is_protected_too() {
 #[test]
 fn what_looks_like_it_but_is_not_passes() {
     use TargetKind::{Device, DomainName, Ipv4Net};
-    for (kind, value) in [(Device, "ws-dc-01"), (DomainName, "notcorp.example"), (Ipv4Net, "11.0.0.1"), (DomainName, "corp.example.evil.test")] {
+    for (kind, value) in [
+        (Device, "ws-dc-01"),
+        (DomainName, "notcorp.example"),
+        (Ipv4Net, "11.0.0.1"),
+        (DomainName, "corp.example.evil.test"),
+    ] {
         assert_eq!(verdict(Action::Deny, kind, value), Ok(()), "{value}");
     }
 }
@@ -73,7 +78,8 @@ fn half_of_the_internet_is_not_blocked() {
 
 #[test]
 fn hourly_limit_holds_per_kind_over_all_playbooks_and_frees_after_an_hour() {
-    let mut guard = Guard::new(Rules { per_kind_per_hour: BTreeMap::from([(TargetKind::Device, 2)]), ..Rules::default() });
+    let mut guard =
+        Guard::new(Rules { per_kind_per_hour: BTreeMap::from([(TargetKind::Device, 2)]), ..Rules::default() });
     let contain = command(Action::Contain, TargetKind::Device, "ws1");
     for playbook in ["a", "b"] {
         guard.check(playbook, &contain, at(0)).unwrap();

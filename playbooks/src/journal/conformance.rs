@@ -65,7 +65,8 @@ pub fn run_starts_once(journal: &mut dyn Journal) {
     journal.write(&[Write::StartRun(first.clone())]).expect("the first start is accepted");
     let again = journal.write(&[Write::StartRun(first.clone())]);
     assert!(matches!(again, Err(JournalError::Exists(_))), "a second start of one run must be refused: {again:?}");
-    let read = journal.runs(&RunFilter { id: Some(first.id.clone()), ..RunFilter::default() }).expect("runs can be read");
+    let read =
+        journal.runs(&RunFilter { id: Some(first.id.clone()), ..RunFilter::default() }).expect("runs can be read");
     assert_eq!(read, [first], "a run is read as it was written");
 }
 
@@ -75,7 +76,10 @@ pub fn writes_hold_together_or_not_at_all(journal: &mut dyn Journal) {
     journal.write(&[Write::OpenCase(case.clone()), Write::Note(opened)]).expect("a case can be opened");
     let refused = journal.write(&[Write::StartRun(run("a2")), Write::Note(note(1)), Write::OpenCase(case)]);
     assert!(matches!(refused, Err(JournalError::Exists(_))), "an open case is not opened again: {refused:?}");
-    assert!(journal.runs(&RunFilter::default()).expect("runs can be read").is_empty(), "the run of a refused write must not stay");
+    assert!(
+        journal.runs(&RunFilter::default()).expect("runs can be read").is_empty(),
+        "the run of a refused write must not stay"
+    );
     assert_eq!(journal.audit(&AuditFilter::default()).expect("audit can be read").len(), 1, "nor its note");
 }
 
@@ -86,14 +90,20 @@ pub fn second_writer_notices_the_first(journal: &mut dyn Journal) {
     journal.write(&[Write::StartRun(first.clone()), Write::OpenCase(case.clone())]).expect("both are new");
     let next = Run { version: first.version + 1, status: RunStatus::Waiting, ..first };
     journal.write(&[Write::Run(next.clone())]).expect("the next version is accepted");
-    assert!(matches!(journal.write(&[Write::Run(next)]), Err(JournalError::Conflict(_))), "an old version must be refused");
+    assert!(
+        matches!(journal.write(&[Write::Run(next)]), Err(JournalError::Conflict(_))),
+        "an old version must be refused"
+    );
     let mut changed = case.clone();
     changed.assign("kim", "kim", at(1)).expect("an open case can be assigned");
     journal.write(&[Write::Case { case: changed.clone(), from: case.version }]).expect("the next version is accepted");
     let late = journal.write(&[Write::Case { case: changed, from: case.version }]);
     assert!(matches!(late, Err(JournalError::Conflict(_))), "a case read before the change must be refused: {late:?}");
     let unknown = Run { id: "run-unknown".to_owned(), ..run("a9") };
-    assert!(matches!(journal.write(&[Write::Run(unknown)]), Err(JournalError::Missing(_))), "an unknown run cannot go on");
+    assert!(
+        matches!(journal.write(&[Write::Run(unknown)]), Err(JournalError::Missing(_))),
+        "an unknown run cannot go on"
+    );
 }
 
 /// The first answer counts.
@@ -116,12 +126,17 @@ pub fn question_is_answered_once(journal: &mut dyn Journal) {
     let open = ApprovalFilter { run: None, open: true };
     assert_eq!(journal.approvals(&open).expect("questions can be read").len(), 1, "one question stays one");
     let yes = Decision { approved: true, by: "kim".to_owned(), at: at(1) };
-    let answer = |decision: &Decision| Write::Decide { run: run.id.clone(), step: "isolate".to_owned(), decision: decision.clone() };
+    let answer = |decision: &Decision| Write::Decide {
+        run: run.id.clone(),
+        step: "isolate".to_owned(),
+        decision: decision.clone(),
+    };
     journal.write(&[answer(&yes)]).expect("the first answer counts");
     let no = Decision { approved: false, ..yes.clone() };
     assert!(matches!(journal.write(&[answer(&no)]), Err(JournalError::Answered(_))), "a second answer must be refused");
     assert!(journal.approvals(&open).expect("questions can be read").is_empty(), "an answered question is not open");
-    let all = journal.approvals(&ApprovalFilter { run: Some(run.id.clone()), open: false }).expect("questions can be read");
+    let all =
+        journal.approvals(&ApprovalFilter { run: Some(run.id.clone()), open: false }).expect("questions can be read");
     assert_eq!(all[0].decision.as_ref(), Some(&yes), "the answer is kept");
 }
 
@@ -130,7 +145,9 @@ pub fn filters_find_what_they_say(journal: &mut dyn Journal) {
     let (first, second) = (run("a1"), run("a2"));
     let ended = Run { version: second.version + 1, status: RunStatus::Completed, updated: at(100), ..second.clone() };
     let (case, _) = Case::open(&alert("a1"), at(0));
-    journal.write(&[Write::StartRun(first.clone()), Write::StartRun(second.clone()), Write::OpenCase(case.clone())]).expect("all are new");
+    journal
+        .write(&[Write::StartRun(first.clone()), Write::StartRun(second.clone()), Write::OpenCase(case.clone())])
+        .expect("all are new");
     journal.write(&[Write::Run(ended)]).expect("a run can end");
     let ids = |journal: &mut dyn Journal, filter: RunFilter| -> Vec<String> {
         journal.runs(&filter).expect("runs can be read").into_iter().map(|run| run.id).collect()
@@ -141,12 +158,16 @@ pub fn filters_find_what_they_say(journal: &mut dyn Journal) {
     assert_eq!(ids(journal, RunFilter { since: Some(at(100)), ..RunFilter::default() }), [second.id.clone()]);
     assert_eq!(ids(journal, RunFilter { case: Some("case-1".to_owned()), ..RunFilter::default() }).len(), 2);
     assert_eq!(ids(journal, RunFilter { status: Some(RunStatus::Completed), ..RunFilter::default() }), [second.id]);
-    let cases = |journal: &mut dyn Journal, filter: CaseFilter| journal.cases(&filter).expect("cases can be read").len();
+    let cases =
+        |journal: &mut dyn Journal, filter: CaseFilter| journal.cases(&filter).expect("cases can be read").len();
     assert_eq!(cases(journal, CaseFilter { alert: Some("a1".to_owned()), ..CaseFilter::default() }), 1);
     assert_eq!(cases(journal, CaseFilter { alert: Some("a2".to_owned()), ..CaseFilter::default() }), 0);
     assert_eq!(cases(journal, CaseFilter { status: Some(CaseStatus::Closed), ..CaseFilter::default() }), 0);
     assert_eq!(cases(journal, CaseFilter { unclosed: true, since: Some(at(0)), ..CaseFilter::default() }), 1);
-    assert_eq!(journal.cases(&CaseFilter { id: Some(case.id.clone()), ..CaseFilter::default() }).expect("cases can be read"), [case]);
+    assert_eq!(
+        journal.cases(&CaseFilter { id: Some(case.id.clone()), ..CaseFilter::default() }).expect("cases can be read"),
+        [case]
+    );
 }
 
 /// The chain of the audit trail holds however notes are written.
@@ -157,8 +178,12 @@ pub fn audit_chain_holds(journal: &mut dyn Journal) {
     let all = journal.audit(&AuditFilter::default()).expect("audit can be read");
     assert_eq!(all.len(), 12);
     audit::verify(&all).expect("the chain holds");
-    let of_case = journal.audit(&AuditFilter { case: Some("case-1".to_owned()), ..AuditFilter::default() }).expect("audit can be read");
+    let of_case = journal
+        .audit(&AuditFilter { case: Some("case-1".to_owned()), ..AuditFilter::default() })
+        .expect("audit can be read");
     assert_eq!(of_case.len(), 6);
-    let of_run = journal.audit(&AuditFilter { run: Some("run-0".to_owned()), after: 2, ..AuditFilter::default() }).expect("audit can be read");
+    let of_run = journal
+        .audit(&AuditFilter { run: Some("run-0".to_owned()), after: 2, ..AuditFilter::default() })
+        .expect("audit can be read");
     assert!(of_run.iter().all(|entry| entry.seq > 2 && entry.note.run.as_deref() == Some("run-0")), "{of_run:?}");
 }

@@ -94,7 +94,9 @@ impl TargetKind {
             Self::File => &["path", "name", "sha256", "sha1", "md5", "hostname"],
             Self::Process => &["pid", "name", "command_line", "hostname"],
             Self::Account => &["name", "uid", "domain"],
-            Self::Ipv4Connection | Self::Ipv6Connection => &["protocol", "src_addr", "src_port", "dst_addr", "dst_port"],
+            Self::Ipv4Connection | Self::Ipv6Connection => {
+                &["protocol", "src_addr", "src_port", "dst_addr", "dst_port"]
+            }
             Self::Artifact => &["mime_type", "sha256", "url"],
             _ => &[],
         }
@@ -143,9 +145,13 @@ impl Target {
             check_text(&text).map_err(bad)?;
             match name.as_str() {
                 "hostname" => host_name(&text).map(drop).map_err(bad)?,
-                "pid" | "src_port" | "dst_port" => text.parse::<u32>().map(drop).ok().ok_or_else(|| bad("it is not a number"))?,
+                "pid" | "src_port" | "dst_port" => {
+                    text.parse::<u32>().map(drop).ok().ok_or_else(|| bad("it is not a number"))?
+                }
                 "sha256" | "sha1" | "md5" => hash(&text).map(drop).map_err(bad)?,
-                "src_addr" | "dst_addr" if kind == TargetKind::Ipv4Connection => ipv4_net(&text).map(drop).map_err(bad)?,
+                "src_addr" | "dst_addr" if kind == TargetKind::Ipv4Connection => {
+                    ipv4_net(&text).map(drop).map_err(bad)?
+                }
                 "src_addr" | "dst_addr" => ipv6_net(&text).map(drop).map_err(bad)?,
                 _ => {}
             }
@@ -163,7 +169,10 @@ impl Target {
             Value::String(text) => text.clone(),
             Value::Object(fields) => {
                 let known = self.kind.fields().iter().find_map(|name| fields.get(*name));
-                known.map_or_else(|| self.value.to_string(), |value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+                known.map_or_else(
+                    || self.value.to_string(),
+                    |value| value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+                )
             }
             Value::Array(items) => items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),
             other => other.to_string(),
@@ -208,7 +217,11 @@ fn domain(text: &str) -> Result<String, &'static str> {
 /// A machine's name: a NetBIOS or DNS name.
 fn host_name(text: &str) -> Result<String, &'static str> {
     let fits = text.len() <= 253 && text.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c));
-    if fits && !text.starts_with('.') && !text.starts_with('-') { Ok(text.to_owned()) } else { Err("it is not a host name") }
+    if fits && !text.starts_with('.') && !text.starts_with('-') {
+        Ok(text.to_owned())
+    } else {
+        Err("it is not a host name")
+    }
 }
 
 fn ipv4_net(text: &str) -> Result<String, &'static str> {
@@ -235,7 +248,9 @@ fn ipv6_net(text: &str) -> Result<String, &'static str> {
 
 fn email(text: &str) -> Result<String, &'static str> {
     let (name, host) = text.rsplit_once('@').ok_or("it has no `@`")?;
-    let fits = !name.is_empty() && name.len() <= 64 && !name.chars().any(|c| c.is_whitespace() || "<>()[],;:\\\"@".contains(c));
+    let fits = !name.is_empty()
+        && name.len() <= 64
+        && !name.chars().any(|c| c.is_whitespace() || "<>()[],;:\\\"@".contains(c));
     if !fits {
         return Err("it is not a mail address");
     }

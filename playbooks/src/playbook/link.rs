@@ -68,7 +68,8 @@ fn find<'a>(step: &Step, operation: &Operation, responders: &'a Responders) -> R
             .hint(format!("describe `{operation}` in a file in `responders/`"))),
         (Some(one), Some(two)) => {
             let message = format!("several responders can `{operation}`: {}, {}", one.id, two.id);
-            Err(Problem::new(codes::AMBIGUOUS_RESPONDER, step.place, message).hint(format!("say which: `responder: {}`", one.id)))
+            Err(Problem::new(codes::AMBIGUOUS_RESPONDER, step.place, message)
+                .hint(format!("say which: `responder: {}`", one.id)))
         }
     }
 }

@@ -31,8 +31,10 @@ fn header(text: &str, root: &Node, problems: &mut Vec<Problem>) -> Option<Playbo
     let mut fields = Fields::open(root, "a playbook", PLAYBOOK_KEYS, codes::P, problems)?;
     let id = fields.text_required("id", problems);
     if let Some(id) = id.as_deref().filter(|id| !is_name(id)) {
-        problems.push(Problem::new(codes::PLAYBOOK_VALUE, root.place, format!("`{id}` is no name"))
-            .hint("a name has letters, digits and `_`, and begins with a letter"));
+        problems.push(
+            Problem::new(codes::PLAYBOOK_VALUE, root.place, format!("`{id}` is no name"))
+                .hint("a name has letters, digits and `_`, and begins with a letter"),
+        );
     }
     let name = fields.text("name", problems);
     let description = fields.text("description", problems).unwrap_or_default();
@@ -45,7 +47,8 @@ fn header(text: &str, root: &Node, problems: &mut Vec<Problem>) -> Option<Playbo
     }
     let lists: Vec<&Node> = steps.into_iter().chain(on_close).collect();
     let names = names::of_steps(&lists);
-    let mut plans = Plans { text, names: &names, default_on_fail: default_on_fail.unwrap_or(OnFail::Stop), ids: BTreeSet::new() };
+    let mut plans =
+        Plans { text, names: &names, default_on_fail: default_on_fail.unwrap_or(OnFail::Stop), ids: BTreeSet::new() };
     let steps = steps.map(|list| plans.plan(list, problems)).unwrap_or_default();
     plans.ids.clear();
     let on_close = on_close.map(|list| plans.plan(list, problems)).unwrap_or_default();
@@ -64,8 +67,10 @@ pub(super) fn condition(node: &Node, source: &str, names: &Names, problems: &mut
         Tree::Text(text) => Condition::read(text, node.place, source, names, problems),
         Tree::Bool(truth) => Condition::read(&truth.to_string(), node.place, source, names, problems),
         _ => {
-            problems.push(Problem::new(codes::PLAYBOOK_VALUE, node.place, "a condition is text")
-                .hint("write `alert.severity >= 'high'`"));
+            problems.push(
+                Problem::new(codes::PLAYBOOK_VALUE, node.place, "a condition is text")
+                    .hint("write `alert.severity >= 'high'`"),
+            );
             None
         }
     }
@@ -100,8 +105,9 @@ impl Plans<'_> {
         problems: &mut Vec<Problem>,
     ) -> Option<usize> {
         let Tree::List(items) = &list.tree else {
-            problems.push(Problem::new(codes::PLAYBOOK_VALUE, list.place, "steps are a list")
-                .hint("begin each step with `- `"));
+            problems.push(
+                Problem::new(codes::PLAYBOOK_VALUE, list.place, "steps are a list").hint("begin each step with `- `"),
+            );
             return None;
         };
         let first = steps.len();
@@ -109,10 +115,15 @@ impl Plans<'_> {
         let mut branches = Vec::new();
         for (at, item) in items.iter().enumerate() {
             let check = Check { source: self.text, names: self.names, maps: &maps, family: codes::P };
-            let Some(RawStep { mut step, on_fail }) = step::read(item, (prefix, at), &check, self.default_on_fail, problems) else { continue };
+            let Some(RawStep { mut step, on_fail }) =
+                step::read(item, (prefix, at), &check, self.default_on_fail, problems)
+            else {
+                continue;
+            };
             if !self.ids.insert(step.id.clone()) {
                 let message = format!("two steps are called `{}`", step.id);
-                problems.push(Problem::new(codes::DUPLICATE_ID, step.place, message).hint("give one of them another `id`"));
+                problems
+                    .push(Problem::new(codes::DUPLICATE_ID, step.place, message).hint("give one of them another `id`"));
             }
             step.next = Some(steps.len() + 1);
             if let Some(branch) = on_fail {

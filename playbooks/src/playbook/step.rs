@@ -13,17 +13,78 @@ use super::{OnFail, Retry, Source, Step, TargetTemplate, TicketDeed, What, names
 
 /// The verbs: OpenC2 actions and Weir's own.
 pub(crate) const ACTION_KEYS: &[&str] = &[
-    "enrich", "ask", "notify", "ticket", "scan", "locate", "query", "deny", "contain", "allow", "start", "stop", "restart",
-    "cancel", "set", "update", "redirect", "create", "delete", "detonate", "restore", "copy", "investigate", "remediate",
+    "enrich",
+    "ask",
+    "notify",
+    "ticket",
+    "scan",
+    "locate",
+    "query",
+    "deny",
+    "contain",
+    "allow",
+    "start",
+    "stop",
+    "restart",
+    "cancel",
+    "set",
+    "update",
+    "redirect",
+    "create",
+    "delete",
+    "detonate",
+    "restore",
+    "copy",
+    "investigate",
+    "remediate",
 ];
 
 /// Every key that some step may have.
 pub(crate) const STEP_KEYS: &[&str] = &[
-    "id", "if", "responder", "retry", "timeout", "on_fail", "table", "key", "value", "lookup", "args", "duration",
-    "approvers", "on_timeout", "on_deny", "to", "title", "text", "fields",
+    "id",
+    "if",
+    "responder",
+    "retry",
+    "timeout",
+    "on_fail",
+    "table",
+    "key",
+    "value",
+    "lookup",
+    "args",
+    "duration",
+    "approvers",
+    "on_timeout",
+    "on_deny",
+    "to",
+    "title",
+    "text",
+    "fields",
     // The verbs.
-    "enrich", "ask", "notify", "ticket", "scan", "locate", "query", "deny", "contain", "allow", "start", "stop", "restart",
-    "cancel", "set", "update", "redirect", "create", "delete", "detonate", "restore", "copy", "investigate", "remediate",
+    "enrich",
+    "ask",
+    "notify",
+    "ticket",
+    "scan",
+    "locate",
+    "query",
+    "deny",
+    "contain",
+    "allow",
+    "start",
+    "stop",
+    "restart",
+    "cancel",
+    "set",
+    "update",
+    "redirect",
+    "create",
+    "delete",
+    "detonate",
+    "restore",
+    "copy",
+    "investigate",
+    "remediate",
 ];
 
 /// Keys of `retry`.
@@ -55,8 +116,10 @@ pub(super) fn read<'a>(
     };
     let id = fields.text("id", problems).unwrap_or_else(|| names::default_id(prefix, at, &verb.name));
     if !is_name(&id) && !id.starts_with(|c: char| c.is_ascii_digit()) {
-        problems.push(Problem::new(codes::PLAYBOOK_VALUE, item.place, format!("`{id}` is no name"))
-            .hint("a name has letters, digits and `_`"));
+        problems.push(
+            Problem::new(codes::PLAYBOOK_VALUE, item.place, format!("`{id}` is no name"))
+                .hint("a name has letters, digits and `_`"),
+        );
     }
     let when = fields.take("if").and_then(|node| condition(node, check.source, check.names, problems));
     let responder = fields.take("responder").and_then(|node| Some((node.text()?, node.place)));
@@ -66,13 +129,25 @@ pub(super) fn read<'a>(
     let what = what(verb, value, &mut fields, timeout, check, problems);
     fields.close(problems);
     let what = what?;
-    let step = Step { id, place: item.place, when, what, responder, retry, timeout: timeout.unwrap_or(DEFAULT_TIMEOUT), on_fail, next: None };
+    let step = Step {
+        id,
+        place: item.place,
+        when,
+        what,
+        responder,
+        retry,
+        timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
+        on_fail,
+        next: None,
+    };
     Some(RawStep { step, on_fail: branch })
 }
 
 fn no_verb(item: &Node, problems: &mut Vec<Problem>) {
     let keys: Vec<&Key> = match &item.tree {
-        Tree::Map(fields) => fields.iter().map(|(key, _)| key).filter(|key| !STEP_KEYS.contains(&key.name.as_str())).collect(),
+        Tree::Map(fields) => {
+            fields.iter().map(|(key, _)| key).filter(|key| !STEP_KEYS.contains(&key.name.as_str())).collect()
+        }
         _ => Vec::new(),
     };
     let problem = match keys.first() {
@@ -88,7 +163,8 @@ fn retry(fields: &mut Fields<'_>, problems: &mut Vec<Problem>) -> Retry {
     let default = Retry::default();
     let Some(node) = fields.take("retry") else { return default };
     let Some(mut inner) = Fields::open(node, "`retry`", RETRY_KEYS, codes::P, problems) else { return default };
-    let attempts = inner.whole("attempts", 1, ATTEMPTS_MAX, problems).map_or(default.attempts, |attempts| attempts as u32);
+    let attempts =
+        inner.whole("attempts", 1, ATTEMPTS_MAX, problems).map_or(default.attempts, |attempts| attempts as u32);
     let backoff = inner.duration("backoff", problems).unwrap_or(default.backoff);
     inner.close(problems);
     Retry { attempts, backoff }
@@ -131,13 +207,17 @@ fn what(
 fn enrich(value: &Node, fields: &mut Fields<'_>, check: &Check<'_>, problems: &mut Vec<Problem>) -> Option<What> {
     let name = value.text().unwrap_or_default();
     if !is_name(&name) || ["alert", "case", "run", "playbook", "ticket", "steps"].contains(&name.as_str()) {
-        problems.push(Problem::new(codes::PLAYBOOK_VALUE, value.place, format!("`{name}` cannot be the name of a result"))
-            .hint("name it after what is looked up, such as `asset`"));
+        problems.push(
+            Problem::new(codes::PLAYBOOK_VALUE, value.place, format!("`{name}` cannot be the name of a result"))
+                .hint("name it after what is looked up, such as `asset`"),
+        );
     }
     if let Some(node) = fields.take("lookup") {
         let Some((lookup, rest)) = first_word(node, check, problems) else {
-            problems.push(Problem::new(codes::PLAYBOOK_VALUE, node.place, "a look-up has a name and a value")
-                .hint("write `lookup: reputation ${alert.entities.domain}`"));
+            problems.push(
+                Problem::new(codes::PLAYBOOK_VALUE, node.place, "a look-up has a name and a value")
+                    .hint("write `lookup: reputation ${alert.entities.domain}`"),
+            );
             return None;
         };
         return Some(What::Enrich { name, source: Source::Lookup { lookup, value: rest } });
@@ -145,11 +225,18 @@ fn enrich(value: &Node, fields: &mut Fields<'_>, check: &Check<'_>, problems: &m
     let table = fields.take("table");
     let (column, value) = (fields.text("key", problems), fields.take("value"));
     let (Some(table), Some(column), Some(value)) = (table, column, value) else {
-        problems.push(Problem::new(codes::PLAYBOOK_MISSING, fields.place, "`enrich` needs `table`, `key` and `value`, or `lookup`"));
+        problems.push(Problem::new(
+            codes::PLAYBOOK_MISSING,
+            fields.place,
+            "`enrich` needs `table`, `key` and `value`, or `lookup`",
+        ));
         return None;
     };
     let template = template(value, check, problems)?;
-    Some(What::Enrich { name, source: Source::Table { table: table.text()?, place: table.place, column, value: template } })
+    Some(What::Enrich {
+        name,
+        source: Source::Table { table: table.text()?, place: table.place, column, value: template },
+    })
 }
 
 fn ask(
@@ -171,7 +258,8 @@ fn ask(
 }
 
 fn ticket(value: &Node, fields: &mut Fields<'_>, check: &Check<'_>, problems: &mut Vec<Problem>) -> Option<What> {
-    const DEEDS: [(&str, TicketDeed); 3] = [("open", TicketDeed::Open), ("update", TicketDeed::Update), ("close", TicketDeed::Close)];
+    const DEEDS: [(&str, TicketDeed); 3] =
+        [("open", TicketDeed::Open), ("update", TicketDeed::Update), ("close", TicketDeed::Close)];
     let word = value.text().unwrap_or_default();
     let Some((_, deed)) = DEEDS.into_iter().find(|(name, _)| *name == word) else {
         let problem = Problem::new(codes::UNKNOWN_ACTION, value.place, format!("a ticket cannot be told to `{word}`"));
@@ -195,7 +283,13 @@ fn ticket(value: &Node, fields: &mut Fields<'_>, check: &Check<'_>, problems: &m
     Some(What::Ticket { deed, fields: pairs })
 }
 
-fn act(action: Action, value: &Node, fields: &mut Fields<'_>, check: &Check<'_>, problems: &mut Vec<Problem>) -> Option<What> {
+fn act(
+    action: Action,
+    value: &Node,
+    fields: &mut Fields<'_>,
+    check: &Check<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<What> {
     let target = target(action, value, check, problems);
     let mut args = Vec::new();
     for (key, node) in fields.pairs("args", problems) {
@@ -215,22 +309,33 @@ fn target(action: Action, value: &Node, check: &Check<'_>, problems: &mut Vec<Pr
         return long_target(kind, node, check, problems);
     }
     let Some((word, template)) = first_word(value, check, problems) else {
-        problems.push(Problem::new(codes::UNKNOWN_ACTION, value.place, format!("`{action}` needs a kind of target and a value"))
-            .hint(format!("write `{action}: device ${{alert.entities.host}}`")));
+        problems.push(
+            Problem::new(codes::UNKNOWN_ACTION, value.place, format!("`{action}` needs a kind of target and a value"))
+                .hint(format!("write `{action}: device ${{alert.entities.host}}`")),
+        );
         return None;
     };
     Some(TargetTemplate::Short(target_kind(&word, value.place, problems)?, template))
 }
 
-fn long_target(kind: TargetKind, node: &Node, check: &Check<'_>, problems: &mut Vec<Problem>) -> Option<TargetTemplate> {
-    let Tree::Map(pairs) = &node.tree else { return Some(TargetTemplate::Short(kind, template(node, check, problems)?)) };
+fn long_target(
+    kind: TargetKind,
+    node: &Node,
+    check: &Check<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<TargetTemplate> {
+    let Tree::Map(pairs) = &node.tree else {
+        return Some(TargetTemplate::Short(kind, template(node, check, problems)?));
+    };
     let mut fields = Vec::new();
     for (key, node) in pairs {
         if kind.fields().contains(&key.name.as_str()) {
             fields.push((key.name.clone(), template(node, check, problems)?));
         } else {
             let message = format!("`{kind}` has no field `{}`", key.name);
-            problems.push(Problem::new(codes::UNKNOWN_ACTION, key.place, message).maybe_hint(suggest(&key.name, kind.fields())));
+            problems.push(
+                Problem::new(codes::UNKNOWN_ACTION, key.place, message).maybe_hint(suggest(&key.name, kind.fields())),
+            );
         }
     }
     Some(TargetTemplate::Fields(kind, fields))
@@ -240,7 +345,9 @@ fn target_kind(word: &str, place: crate::problem::Place, problems: &mut Vec<Prob
     let kind = TargetKind::of_word(word);
     if kind.is_none() {
         let hint = nearest(word, TargetKind::ALL.iter().map(|kind| kind.as_str()));
-        problems.push(Problem::new(codes::UNKNOWN_ACTION, place, format!("unknown kind of target `{word}`")).maybe_hint(hint));
+        problems.push(
+            Problem::new(codes::UNKNOWN_ACTION, place, format!("unknown kind of target `{word}`")).maybe_hint(hint),
+        );
     }
     kind
 }

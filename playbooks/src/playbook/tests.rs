@@ -9,7 +9,8 @@ fn problems(text: &str) -> Vec<String> {
 }
 
 fn linked(steps: &str, responders: &[&str]) -> Vec<String> {
-    let playbook = Playbook::parse(&format!("id: p\nsteps:\n{steps}")).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let playbook =
+        Playbook::parse(&format!("id: p\nsteps:\n{steps}")).unwrap_or_else(|problems| panic!("{problems:?}"));
     let responders: Responders =
         responders.iter().map(|text| Responder::parse(text).unwrap()).map(|one| (one.id.clone(), one)).collect();
     playbook.link(&responders, &["assets"]).iter().map(ToString::to_string).collect()
@@ -44,21 +45,24 @@ steps:
     timeout: soon
     on_timeout: maybe
 ";
-    assert_eq!(problems(text), [
-        "3:1: P002 unknown key `nmae`; did you mean `name`?",
-        "4:7: P005 unknown field `alert.severty`; did you mean `severity`?",
-        "6:5: P008 `contian` is nothing a step can do; did you mean `contain`?",
-        "7:14: P008 unknown kind of target `devize`; did you mean `device`?",
-        "8:21: P005 unknown field `alert.entities.hots`; did you mean `host`?",
-        "9:11: P008 `deny` needs a kind of target and a value; write `deny: device ${alert.entities.host}`",
-        "10:13: P008 a ticket cannot be told to `opne`; did you mean `open`?",
-        "11:13: P005 unknown field `steps.nothing`; known here: 1_step, 2_contain, 3_contain, 4_deny, 5_ticket, 6_notify, 7_notify, 8_ask",
-        "13:5: P002 unknown key `tmieout`; did you mean `timeout`?",
-        "14:24: P004 `attempts` is a whole number from 1 to 20, not `0`",
-        "14:27: P002 unknown key `backof`; did you mean `backoff`?",
-        "16:14: P004 `timeout` is a duration such as `30 seconds`, `15 minutes` or `2 hours`, not `soon`",
-        "17:17: P004 `on_timeout` is one of deny, approve, not `maybe`; known here: deny, approve",
-    ]);
+    assert_eq!(
+        problems(text),
+        [
+            "3:1: P002 unknown key `nmae`; did you mean `name`?",
+            "4:7: P005 unknown field `alert.severty`; did you mean `severity`?",
+            "6:5: P008 `contian` is nothing a step can do; did you mean `contain`?",
+            "7:14: P008 unknown kind of target `devize`; did you mean `device`?",
+            "8:21: P005 unknown field `alert.entities.hots`; did you mean `host`?",
+            "9:11: P008 `deny` needs a kind of target and a value; write `deny: device ${alert.entities.host}`",
+            "10:13: P008 a ticket cannot be told to `opne`; did you mean `open`?",
+            "11:13: P005 unknown field `steps.nothing`; known here: 1_step, 2_contain, 3_contain, 4_deny, 5_ticket, 6_notify, 7_notify, 8_ask",
+            "13:5: P002 unknown key `tmieout`; did you mean `timeout`?",
+            "14:24: P004 `attempts` is a whole number from 1 to 20, not `0`",
+            "14:27: P002 unknown key `backof`; did you mean `backoff`?",
+            "16:14: P004 `timeout` is a duration such as `30 seconds`, `15 minutes` or `2 hours`, not `soon`",
+            "17:17: P004 `on_timeout` is one of deny, approve, not `maybe`; known here: deny, approve",
+        ]
+    );
 }
 
 #[test]
@@ -124,13 +128,19 @@ fn trigger_holds_only_for_alerts_it_means() {
 fn step_that_nobody_can_carry_out_is_found_at_load() {
     let contain = "  - contain: device ${alert.entities.host}\n";
     assert_eq!(linked(contain, &[EDR]), [] as [String; 0]);
-    assert_eq!(linked(contain, &[]), ["3:5: P010 no responder can `contain device`; describe `contain device` in a file in `responders/`"]);
+    assert_eq!(
+        linked(contain, &[]),
+        ["3:5: P010 no responder can `contain device`; describe `contain device` in a file in `responders/`"]
+    );
     let two = EDR.replace("id: edr", "id: other");
     assert_eq!(
         linked(contain, &[EDR, &two]),
         ["3:5: P011 several responders can `contain device`: edr, other; say which: `responder: edr`"]
     );
-    assert_eq!(linked(&format!("{contain}    responder: edrr\n"), &[EDR]), ["4:16: P009 unknown responder `edrr`; did you mean `edr`?"]);
+    assert_eq!(
+        linked(&format!("{contain}    responder: edrr\n"), &[EDR]),
+        ["4:16: P009 unknown responder `edrr`; did you mean `edr`?"]
+    );
     assert_eq!(
         linked("  - stop: process x\n    responder: edr\n", &[EDR]),
         ["4:16: P010 responder `edr` cannot `stop process`; describe `stop process` in that file"]

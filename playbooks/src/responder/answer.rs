@@ -72,7 +72,9 @@ impl Described {
             None => None,
             Some(pointer) => match response.body.pointer(pointer).and_then(scalar) {
                 Some(id) => Some(id),
-                None => return Answer::Failed { why: format!("the answer has no `{pointer}`: {}", quote(&response.body)) },
+                None => {
+                    return Answer::Failed { why: format!("the answer has no `{pointer}`: {}", quote(&response.body)) };
+                }
             },
         };
         Answer::Done { external_id, values: take(&self.take, &response.body) }

@@ -16,15 +16,38 @@ use super::{Call, Described, Lookup, Responder, UndoRule, Verify};
 
 /// Keys of the header.
 pub(crate) const RESPONDER_KEYS: &[&str] = &[
-    "id", "name", "description", "base_url", "allow_http", "auth", "headers", "idempotency_header", "timeout", "maps",
+    "id",
+    "name",
+    "description",
+    "base_url",
+    "allow_http",
+    "auth",
+    "headers",
+    "idempotency_header",
+    "timeout",
+    "maps",
     "operations",
 ];
 /// Keys of `auth`.
 pub(crate) const AUTH_KEYS: &[&str] = &["bearer", "basic", "header"];
 /// Keys of an operation.
 pub(crate) const OPERATION_KEYS: &[&str] = &[
-    "does", "search", "lookup", "get", "post", "put", "patch", "delete", "query", "headers", "body", "success",
-    "external_id", "take", "verify", "undo",
+    "does",
+    "search",
+    "lookup",
+    "get",
+    "post",
+    "put",
+    "patch",
+    "delete",
+    "query",
+    "headers",
+    "body",
+    "success",
+    "external_id",
+    "take",
+    "verify",
+    "undo",
 ];
 /// Keys of `search` and `lookup`.
 pub(crate) const LOOKUP_KEYS: &[&str] = &["get", "post", "query", "headers", "body", "take"];
@@ -49,8 +72,10 @@ fn header(text: &str, root: &Node, problems: &mut Vec<Problem>) -> Option<Respon
     let mut fields = Fields::open(root, "a responder", RESPONDER_KEYS, codes::R, problems)?;
     let id = fields.text_required("id", problems);
     if let Some(id) = id.as_deref().filter(|id| !is_name(id)) {
-        problems.push(Problem::new(codes::RESPONDER_VALUE, root.place, format!("`{id}` is no name"))
-            .hint("a name has letters, digits and `_`, and begins with a letter"));
+        problems.push(
+            Problem::new(codes::RESPONDER_VALUE, root.place, format!("`{id}` is no name"))
+                .hint("a name has letters, digits and `_`, and begins with a letter"),
+        );
     }
     let name = fields.text("name", problems);
     let description = fields.text("description", problems).unwrap_or_default();
@@ -95,7 +120,9 @@ fn header(text: &str, root: &Node, problems: &mut Vec<Problem>) -> Option<Respon
 fn names() -> Names {
     let mut names = crate::fields::facts();
     let target = TargetKind::ALL.iter().flat_map(|kind| kind.fields()).copied();
-    let target = target.map(|name| (name, Names::Leaf(Kind::Text))).chain([("value", Names::Leaf(Kind::Text)), ("pid", Names::Leaf(Kind::Any))]);
+    let target = target
+        .map(|name| (name, Names::Leaf(Kind::Text)))
+        .chain([("value", Names::Leaf(Kind::Text)), ("pid", Names::Leaf(Kind::Any))]);
     names.add("target", Names::branch(target));
     names.add("args", Names::Open);
     names.add("fields", Names::Open);
@@ -135,8 +162,10 @@ fn auth(node: &Node, problems: &mut Vec<Problem>) -> Auth {
     }
     fields.close(problems);
     if found.len() != 1 {
-        problems.push(Problem::new(codes::RESPONDER_VALUE, node.place, "`auth` is exactly one of bearer, basic and header")
-            .hint("write `auth: { bearer: NAME_OF_THE_SECRET }`"));
+        problems.push(
+            Problem::new(codes::RESPONDER_VALUE, node.place, "`auth` is exactly one of bearer, basic and header")
+                .hint("write `auth: { bearer: NAME_OF_THE_SECRET }`"),
+        );
     }
     found.into_iter().next().unwrap_or_default()
 }
@@ -174,7 +203,11 @@ fn operations(node: &Node, check: &Check<'_>, problems: &mut Vec<Problem>) -> Ve
     let described: Vec<Described> = items.iter().filter_map(|item| operation(item, check, problems)).collect();
     for (at, one) in described.iter().enumerate() {
         if described[..at].iter().any(|other| other.does == one.does) {
-            problems.push(Problem::new(codes::RESPONDER_DUPLICATE, one.place, format!("`{}` is described twice", one.does)));
+            problems.push(Problem::new(
+                codes::RESPONDER_DUPLICATE,
+                one.place,
+                format!("`{}` is described twice", one.does),
+            ));
         }
         check_undo(one, &described, problems);
     }
@@ -194,8 +227,10 @@ fn check_undo(one: &Described, all: &[Described], problems: &mut Vec<Problem>) {
     };
     if !all.iter().any(|other| other.does == wanted) {
         let message = format!("`{}` cannot be taken back: this file does not describe `{wanted}`", one.does);
-        problems.push(Problem::new(codes::RESPONDER_MISSING, one.place, message)
-            .hint(format!("describe `{wanted}`, or write `undo: \"none: WHY\"`")));
+        problems.push(
+            Problem::new(codes::RESPONDER_MISSING, one.place, message)
+                .hint(format!("describe `{wanted}`, or write `undo: \"none: WHY\"`")),
+        );
     }
 }
 
@@ -221,7 +256,18 @@ fn operation(item: &Node, check: &Check<'_>, problems: &mut Vec<Problem>) -> Opt
     let verify = fields.take("verify").and_then(|node| verify(node, check, problems));
     let undo = undo(&mut fields, problems);
     fields.close(problems);
-    Some(Described { does: does?, place: item.place, search, lookups, call: call?, success, external_id, take, verify, undo })
+    Some(Described {
+        does: does?,
+        place: item.place,
+        search,
+        lookups,
+        call: call?,
+        success,
+        external_id,
+        take,
+        verify,
+        undo,
+    })
 }
 
 fn undo(fields: &mut Fields<'_>, problems: &mut Vec<Problem>) -> UndoRule {
@@ -232,7 +278,11 @@ fn undo(fields: &mut Fields<'_>, problems: &mut Vec<Problem>) -> UndoRule {
         None if text == "cancel" => UndoRule::Cancel,
         Some(("none", why)) if !why.trim().is_empty() => UndoRule::None(why.trim().to_owned()),
         _ => {
-            problems.push(Problem::new(codes::RESPONDER_VALUE, node.place, "`undo` is `inverse`, `cancel` or `none: WHY`"));
+            problems.push(Problem::new(
+                codes::RESPONDER_VALUE,
+                node.place,
+                "`undo` is `inverse`, `cancel` or `none: WHY`",
+            ));
             UndoRule::Inverse
         }
     }
@@ -246,17 +296,22 @@ fn does_what(text: &str, place: Place, problems: &mut Vec<Problem>) -> Option<Op
         ["ticket", "update"] => Some(Operation::Ticket(TicketDeed::Update)),
         ["ticket", "close"] => Some(Operation::Ticket(TicketDeed::Close)),
         ["lookup", name] if is_name(name) => Some(Operation::Lookup((*name).to_owned())),
-        [action, target] => Action::of_word(action).zip(TargetKind::of_word(target)).map(|(action, target)| Operation::Command(action, target)),
+        [action, target] => Action::of_word(action)
+            .zip(TargetKind::of_word(target))
+            .map(|(action, target)| Operation::Command(action, target)),
         _ => None,
     };
     if found.is_none() {
         let actions = Action::ALL.iter().map(|action| action.as_str());
         let hint = match words.as_slice() {
-            [action, target] if Action::of_word(action).is_some() => nearest(target, TargetKind::ALL.iter().map(|kind| kind.as_str())),
+            [action, target] if Action::of_word(action).is_some() => {
+                nearest(target, TargetKind::ALL.iter().map(|kind| kind.as_str()))
+            }
             [action, ..] => nearest(action, actions.chain(["ticket", "notify", "lookup"])),
             [] => None,
         };
-        let hint = hint.unwrap_or_else(|| "write `contain device`, `ticket open`, `notify` or `lookup NAME`".to_owned());
+        let hint =
+            hint.unwrap_or_else(|| "write `contain device`, `ticket open`, `notify` or `lookup NAME`".to_owned());
         problems.push(Problem::new(codes::UNKNOWN_OPERATION, place, format!("`{text}` is no operation")).hint(hint));
     }
     found
@@ -305,7 +360,9 @@ fn call_of(
 ) -> Option<Call> {
     let Some((key, node)) = fields.take_first(|name| methods.contains(&name)) else {
         let message = format!("the call is missing: one of {}", methods.join(", "));
-        problems.push(Problem::new(codes::RESPONDER_MISSING, fields.place, message).hint("write `post: /path/${target.value}`"));
+        problems.push(
+            Problem::new(codes::RESPONDER_MISSING, fields.place, message).hint("write `post: /path/${target.value}`"),
+        );
         return None;
     };
     let method = Method::ALL.into_iter().find(|(name, _)| *name == key.name).map(|(_, method)| method)?;
@@ -314,7 +371,8 @@ fn call_of(
         query.push((key.name.clone(), query_value(&node.text().unwrap_or_default(), node.place, check, problems)));
     }
     let headers = headers(fields, check, problems);
-    let body = if keys.contains(&"body") { fields.take("body").map(|node| Body::read(node, check, problems)) } else { None };
+    let body =
+        if keys.contains(&"body") { fields.take("body").map(|node| Body::read(node, check, problems)) } else { None };
     Some(Call { method, segments, query, headers, body })
 }
 
@@ -322,10 +380,15 @@ fn path(node: &Node, check: &Check<'_>, problems: &mut Vec<Problem>) -> (Vec<Tem
     let text = node.text().unwrap_or_default();
     let (path, query) = text.split_once('?').unwrap_or((&text, ""));
     let Some(path) = path.strip_prefix('/') else {
-        problems.push(Problem::new(codes::RESPONDER_VALUE, node.place, "a path begins with `/` and is below `base_url`"));
+        problems.push(Problem::new(
+            codes::RESPONDER_VALUE,
+            node.place,
+            "a path begins with `/` and is below `base_url`",
+        ));
         return (Vec::new(), Vec::new());
     };
-    let segments = path.split('/').filter(|part| !part.is_empty()).map(|part| Template::read(part, node.place, check, problems));
+    let segments =
+        path.split('/').filter(|part| !part.is_empty()).map(|part| Template::read(part, node.place, check, problems));
     let segments = segments.collect();
     let query = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -343,8 +406,11 @@ fn query_value(text: &str, place: Place, check: &Check<'_>, problems: &mut Vec<P
                 && !field.filters.iter().any(|filter| matches!(filter, Filter::Plain | Filter::Quoted | Filter::Map(_)))
             {
                 let message = format!("`${{{}}}` inside a query could be read as syntax", field.name());
-                problems.push(Problem::new(codes::RESPONDER_FIELD, place, message)
-                    .hint(format!("write `${{{} | plain}}` or `${{{} | quoted}}`", field.name(), field.name())));
+                problems.push(Problem::new(codes::RESPONDER_FIELD, place, message).hint(format!(
+                    "write `${{{} | plain}}` or `${{{} | quoted}}`",
+                    field.name(),
+                    field.name()
+                )));
             }
         }
     }
@@ -358,7 +424,9 @@ fn statuses(fields: &mut Fields<'_>, problems: &mut Vec<Problem>) -> Vec<u16> {
         return Vec::new();
     };
     let statuses = items.iter().filter_map(|item| match &item.tree {
-        Tree::Number(number) => number.as_u64().filter(|status| (100..600).contains(status)).map(|status| status as u16),
+        Tree::Number(number) => {
+            number.as_u64().filter(|status| (100..600).contains(status)).map(|status| status as u16)
+        }
         _ => None,
     });
     let statuses: Vec<u16> = statuses.collect();
@@ -382,6 +450,8 @@ fn pointer(node: &Node, problems: &mut Vec<Problem>) -> Option<String> {
 }
 
 fn not_a_pointer(text: &str, place: Place, problems: &mut Vec<Problem>) {
-    problems.push(Problem::new(codes::RESPONDER_VALUE, place, format!("`{text}` is no JSON pointer"))
-        .hint("write `/result/id` for the field `id` of the object `result`"));
+    problems.push(
+        Problem::new(codes::RESPONDER_VALUE, place, format!("`{text}` is no JSON pointer"))
+            .hint("write `/result/id` for the field `id` of the object `result`"),
+    );
 }

@@ -23,7 +23,8 @@ impl Responder {
             headers.push((name.clone(), header(name, template, scope)?));
         }
         if keyed
-            && let (Some(name), Some(key)) = (&self.idempotency_header, scope.pointer("/run/action_id").and_then(Value::as_str))
+            && let (Some(name), Some(key)) =
+                (&self.idempotency_header, scope.pointer("/run/action_id").and_then(Value::as_str))
         {
             headers.push((name.clone(), key.to_owned()));
         }
@@ -81,7 +82,9 @@ fn header(name: &str, template: &Template, scope: &Value) -> Result<String, Rend
     if text.chars().all(|c| c == ' ' || c.is_ascii_graphic()) && text.len() <= 1_000 {
         Ok(text)
     } else {
-        Err(RenderError::Structure(format!("the value of header `{name}` is too long or holds characters a header cannot carry")))
+        Err(RenderError::Structure(format!(
+            "the value of header `{name}` is too long or holds characters a header cannot carry"
+        )))
     }
 }
 

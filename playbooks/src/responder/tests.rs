@@ -29,23 +29,28 @@ operations:
     post: /x?q=a:${fields.title}
     external_id: id
 ";
-    assert_eq!(problems(text), [
-        "2:1: R003 `base_url` is missing",
-        "3:1: R002 unknown key `base_ulr`; did you mean `base_url`?",
-        "4:7: R004 `auth` is exactly one of bearer, basic and header; write `auth: { bearer: NAME_OF_THE_SECRET }`",
-        "4:9: R002 unknown key `baerer`; did you mean `bearer`?",
-        "6:11: R007 `contian device` is no operation; did you mean `contain`?",
-        "8:5: R003 `deny domain_name` cannot be taken back: this file does not describe `allow domain_name`; describe `allow domain_name`, or write `undo: \"none: WHY\"`",
-        "9:11: R004 a path begins with `/` and is below `base_url`",
-        "10:11: R004 `undo` is `inverse`, `cancel` or `none: WHY`",
-        "12:11: R005 `${fields.title}` inside a query could be read as syntax; write `${fields.title | plain}` or `${fields.title | quoted}`",
-        "13:18: R004 `id` is no JSON pointer; write `/result/id` for the field `id` of the object `result`",
-    ]);
+    assert_eq!(
+        problems(text),
+        [
+            "2:1: R003 `base_url` is missing",
+            "3:1: R002 unknown key `base_ulr`; did you mean `base_url`?",
+            "4:7: R004 `auth` is exactly one of bearer, basic and header; write `auth: { bearer: NAME_OF_THE_SECRET }`",
+            "4:9: R002 unknown key `baerer`; did you mean `bearer`?",
+            "6:11: R007 `contian device` is no operation; did you mean `contain`?",
+            "8:5: R003 `deny domain_name` cannot be taken back: this file does not describe `allow domain_name`; describe `allow domain_name`, or write `undo: \"none: WHY\"`",
+            "9:11: R004 a path begins with `/` and is below `base_url`",
+            "10:11: R004 `undo` is `inverse`, `cancel` or `none: WHY`",
+            "12:11: R005 `${fields.title}` inside a query could be read as syntax; write `${fields.title | plain}` or `${fields.title | quoted}`",
+            "13:18: R004 `id` is no JSON pointer; write `/result/id` for the field `id` of the object `result`",
+        ]
+    );
 }
 
 #[test]
 fn unknown_field_filter_and_double_description_are_refused() {
-    let all = problems(&with_operation("  - does: notify\n    post: /x/${message.txt}\n  - does: notify\n    post: /y/${message.text | upper}\n"));
+    let all = problems(&with_operation(
+        "  - does: notify\n    post: /x/${message.txt}\n  - does: notify\n    post: /y/${message.text | upper}\n",
+    ));
     assert!(all.iter().any(|one| one.contains("R005 unknown field `message.txt`; did you mean `text`?")), "{all:?}");
     assert!(all.iter().any(|one| one.contains("R005 unknown filter `upper`")), "{all:?}");
     assert!(all.iter().any(|one| one.contains("R006 `notify` is described twice")), "{all:?}");
@@ -60,7 +65,10 @@ fn base_url_comes_from_settings_and_is_checked() {
         responder.resolve(&setting).map(|()| responder.base.unwrap().to_string()).map_err(|problem| problem.to_string())
     };
     assert_eq!(resolve("${EDR_URL}v2", ""), Ok("https://edr.test/api/v2".to_owned()));
-    assert_eq!(resolve("${NOPE}", ""), Err("2:11: R008 the setting `NOPE` is missing; set `NOPE` in the environment or in weir.toml".to_owned()));
+    assert_eq!(
+        resolve("${NOPE}", ""),
+        Err("2:11: R008 the setting `NOPE` is missing; set `NOPE` in the environment or in weir.toml".to_owned())
+    );
     for bad in ["ftp://x.test", "not-a-url", "https://user:pw@x.test", "https://x.test/?a=b"] {
         assert!(resolve(bad, "").is_err(), "{bad}");
     }
@@ -75,7 +83,9 @@ fn answers_mean_what_their_status_says() {
     let text = with_operation("  - does: notify\n    post: /x\n    external_id: /id\n    take: { link: /self }\n");
     let described = &Responder::parse(&text).unwrap().operations[0];
     let judge = |status, body| described.judge(&HttpResponse { status, retry_after_ms: Some(5_000), body });
-    let Answer::Done { external_id, values } = judge(201, json!({"id": 42, "self": "https://r.test/42"})) else { panic!("201 is done") };
+    let Answer::Done { external_id, values } = judge(201, json!({"id": 42, "self": "https://r.test/42"})) else {
+        panic!("201 is done")
+    };
     assert_eq!((external_id.as_deref(), &values["link"]), (Some("42"), &json!("https://r.test/42")));
     assert!(matches!(judge(200, json!({})), Answer::Failed { .. }), "an answer without its id is no success");
     for status in [408, 429, 500, 503] {
@@ -108,7 +118,9 @@ operations:
 
 #[test]
 fn responder_that_speaks_openc2_gets_the_whole_message() {
-    let text = with_operation("  - does: contain device\n    post: /\n    body: ${openc2}\n    undo: cancel\n  - does: cancel command\n    post: /\n    body: ${openc2}\n");
+    let text = with_operation(
+        "  - does: contain device\n    post: /\n    body: ${openc2}\n    undo: cancel\n  - does: cancel command\n    post: /\n    body: ${openc2}\n",
+    );
     let responder = Responder::parse(&text).unwrap();
     let request = responder.render(&responder.operations[0].call, &json!({"openc2": {"headers": {}}}), true).unwrap();
     assert_eq!((request.url.as_str(), request.body), ("https://r.invalid", Some(json!({"headers": {}}))));

@@ -31,7 +31,10 @@ impl Run {
         }
         let record = self.record()?;
         if now >= record.deadline {
-            let why = record.error.clone().map_or_else(|| "timed out".to_owned(), |error| format!("timed out; last: {error}"));
+            let why = record
+                .error
+                .clone()
+                .map_or_else(|| "timed out".to_owned(), |error| format!("timed out; last: {error}"));
             return self.fail_step(step, StepStatus::Failed, why, world, now);
         }
         if let Some(wake) = record.wake.filter(|wake| *wake > now) {
@@ -66,7 +69,11 @@ impl Run {
         Some(Next::Http(Box::new(request)))
     }
 
-    fn carrier<'a>(&self, step: &Step, responders: &'a crate::playbook::Responders) -> Result<(&'a Responder, &'a Described), String> {
+    fn carrier<'a>(
+        &self,
+        step: &Step,
+        responders: &'a crate::playbook::Responders,
+    ) -> Result<(&'a Responder, &'a Described), String> {
         let responder = step.responder_of(responders).0.map_err(|problem| problem.message)?;
         let operation = step.operation().ok_or("the step needs no responder")?;
         let described = responder.described(&operation).ok_or("the responder does not describe the step")?;
@@ -74,7 +81,14 @@ impl Run {
     }
 
     /// Builds the command once and asks the guard about its target before even a look-up leaves.
-    fn prepare(&mut self, step: &Step, responder: &Responder, described: &Described, world: &mut World<'_>, now: Moment) -> Result<(), (StepStatus, String)> {
+    fn prepare(
+        &mut self,
+        step: &Step,
+        responder: &Responder,
+        described: &Described,
+        world: &mut World<'_>,
+        now: Moment,
+    ) -> Result<(), (StepStatus, String)> {
         let is_prepared = self.record().is_none_or(|record| record.responder.is_some());
         if is_prepared {
             return Ok(());
@@ -151,7 +165,11 @@ impl Run {
         Ok(Command {
             action: *action,
             target: target.map_err(|error| error.to_string())?,
-            args: Args { duration: duration.map(|duration| duration.as_millis() as u64), comment: Some(comment), extra },
+            args: Args {
+                duration: duration.map(|duration| duration.as_millis() as u64),
+                comment: Some(comment),
+                extra,
+            },
             command_id: self.action_id(&step.id),
         })
     }
@@ -190,16 +208,30 @@ impl Run {
         }
     }
 
-    fn render_phase(&self, step: &Step, responder: &Responder, described: &Described, world: &World<'_>) -> Result<HttpRequest, RenderError> {
+    fn render_phase(
+        &self,
+        step: &Step,
+        responder: &Responder,
+        described: &Described,
+        world: &World<'_>,
+    ) -> Result<HttpRequest, RenderError> {
         let scope = self.responder_scope(self.step_fields(step, world)?, world);
         let phase = self.record().map_or(Phase::Call, |record| record.phase);
         responder.render(call_of(phase, described), &scope, phase == Phase::Call)
     }
 
     /// A dry run writes down every request that would have left; what only the vendor knows stands as its name.
-    fn plan(&mut self, step: &Step, responder: &Responder, described: &Described, world: &mut World<'_>, now: Moment) -> Option<Next> {
+    fn plan(
+        &mut self,
+        step: &Step,
+        responder: &Responder,
+        described: &Described,
+        world: &mut World<'_>,
+        now: Moment,
+    ) -> Option<Next> {
         let names = described.lookups.iter().flat_map(|lookup| &lookup.take);
-        let placeholders: Map<String, Value> = names.map(|(name, _)| (name.clone(), format!("<{name}>").into())).collect();
+        let placeholders: Map<String, Value> =
+            names.map(|(name, _)| (name.clone(), format!("<{name}>").into())).collect();
         let record = self.record_mut()?;
         record.found = placeholders;
         if matches!(step.what, What::Ticket { .. }) {
@@ -232,7 +264,13 @@ impl Run {
     }
 
     /// Takes in the answer to a request, or that there is none.
-    pub(super) fn http_outcome(&mut self, step: &Step, world: &mut World<'_>, result: Result<HttpResponse, HttpFailure>, now: Moment) {
+    pub(super) fn http_outcome(
+        &mut self,
+        step: &Step,
+        world: &mut World<'_>,
+        result: Result<HttpResponse, HttpFailure>,
+        now: Moment,
+    ) {
         let responders = world.responders;
         let Ok((_, described)) = self.carrier(step, responders) else {
             self.fail_step(step, StepStatus::Failed, "the responder is gone".to_owned(), world, now);
@@ -243,8 +281,13 @@ impl Run {
         let phase = record.phase;
         let answer = match (&result, phase) {
             (Err(failure), _) => Answer::of_failure(failure),
-            (Ok(response), Phase::Search) => described.search.as_ref().map_or_else(|| described.judge(response), |search| search_answer(search, response)),
-            (Ok(response), Phase::Lookup(at)) => described.lookups.get(at).map_or_else(|| described.judge(response), |lookup| lookup.judge(response)),
+            (Ok(response), Phase::Search) => described
+                .search
+                .as_ref()
+                .map_or_else(|| described.judge(response), |search| search_answer(search, response)),
+            (Ok(response), Phase::Lookup(at)) => {
+                described.lookups.get(at).map_or_else(|| described.judge(response), |lookup| lookup.judge(response))
+            }
             (Ok(response), Phase::Call) => described.judge(response),
             (Ok(response), Phase::Verify(asked)) => return self.verified(step, described, asked, response, world, now),
         };
@@ -299,7 +342,15 @@ impl Run {
         }
     }
 
-    fn verified(&mut self, step: &Step, described: &Described, asked: u32, response: &HttpResponse, world: &mut World<'_>, now: Moment) {
+    fn verified(
+        &mut self,
+        step: &Step,
+        described: &Described,
+        asked: u32,
+        response: &HttpResponse,
+        world: &mut World<'_>,
+        now: Moment,
+    ) {
         let Some(verify) = &described.verify else { return self.succeed(step, world, now) };
         let proof = self.step_fields(step, world).and_then(|fields| {
             let scope = self.responder_scope(fields, world);
@@ -335,7 +386,8 @@ impl Run {
             (None, Some(true)) => "done, proved".to_owned(),
             (None, _) => "done".to_owned(),
         };
-        let (responder, external_id, result) = (record.responder.clone(), record.external_id.clone(), record.result.clone());
+        let (responder, external_id, result) =
+            (record.responder.clone(), record.external_id.clone(), record.result.clone());
         match &step.what {
             What::Ticket { deed: TicketDeed::Open, .. } => {
                 self.ticket = responder.zip(external_id).map(|(responder, id)| Ticket { responder, id });

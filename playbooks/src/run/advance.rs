@@ -90,7 +90,9 @@ impl Run {
 
     /// `None` where the step is over and the next is to be looked at.
     fn next_of_step(&mut self, step: &Step, world: &mut World<'_>, now: Moment) -> Option<Next> {
-        let is_fresh = self.record().is_some_and(|record| record.tries == 0 && record.request.is_none() && record.decision.is_none());
+        let is_fresh = self
+            .record()
+            .is_some_and(|record| record.tries == 0 && record.request.is_none() && record.decision.is_none());
         if is_fresh
             && self.record().is_some_and(|record| record.status == StepStatus::Running)
             && let Some(condition) = &step.when
@@ -161,7 +163,8 @@ impl Run {
         let (approved, by) = (decision.approved, decision.by.clone());
         record.decision = Some(decision);
         self.status = RunStatus::Running;
-        let (status, text) = if approved { (StepStatus::Succeeded, "approved") } else { (StepStatus::Denied, "denied") };
+        let (status, text) =
+            if approved { (StepStatus::Succeeded, "approved") } else { (StepStatus::Denied, "denied") };
         self.add_note(text, &by, format!("{text} by {by}"), json!({ "step": step.id }), now);
         self.close_step(status, format!("{text} by {by}"), now);
         if approved || *go_on {
@@ -171,7 +174,13 @@ impl Run {
         }
     }
 
-    fn table_outcome(&mut self, step: &Step, world: &mut World<'_>, result: Result<Option<Map<String, Value>>, String>, now: Moment) {
+    fn table_outcome(
+        &mut self,
+        step: &Step,
+        world: &mut World<'_>,
+        result: Result<Option<Map<String, Value>>, String>,
+        now: Moment,
+    ) {
         let What::Enrich { name, .. } = &step.what else { return };
         match result {
             Ok(Some(row)) => {
@@ -191,7 +200,14 @@ impl Run {
     }
 
     /// Ends the step badly and goes where `on_fail` says. Always `None`, for use in tail position.
-    pub(super) fn fail_step(&mut self, step: &Step, status: StepStatus, why: String, world: &mut World<'_>, now: Moment) -> Option<Next> {
+    pub(super) fn fail_step(
+        &mut self,
+        step: &Step,
+        status: StepStatus,
+        why: String,
+        world: &mut World<'_>,
+        now: Moment,
+    ) -> Option<Next> {
         if let Some(record) = self.record_mut() {
             record.error = Some(why.clone());
         }

@@ -44,8 +44,10 @@ impl Run {
         if let Some(command) = &record.command {
             scope["target"] = target_scope(command);
             scope["args"] = Value::Object(args_scope(command));
-            scope["command"] = json!({ "id": command.command_id, "action": command.action, "text": command.to_string() });
-            scope["openc2"] = command.message(record.started, "weir", &[record.responder.as_deref().unwrap_or_default()]);
+            scope["command"] =
+                json!({ "id": command.command_id, "action": command.action, "text": command.to_string() });
+            scope["openc2"] =
+                command.message(record.started, "weir", &[record.responder.as_deref().unwrap_or_default()]);
         }
         scope
     }

@@ -129,7 +129,8 @@ pub(super) fn timeout() -> Result<HttpResponse, HttpFailure> {
 
 impl Vendor {
     pub(super) fn answer(&mut self, request: &HttpRequest) -> Result<HttpResponse, HttpFailure> {
-        let before = self.received.iter().filter(|known| known.url == request.url && known.method == request.method).count();
+        let before =
+            self.received.iter().filter(|known| known.url == request.url && known.method == request.method).count();
         self.received.push(request.clone());
         if let Some(behaviour) = &mut self.behaviour
             && let Some(answer) = behaviour(request, before)
@@ -137,7 +138,8 @@ impl Vendor {
             return answer;
         }
         let key = request.headers.iter().find(|(name, _)| name.ends_with("Key")).map(|(_, key)| key.clone());
-        if let Some(answer) = key.as_ref().filter(|_| request.method != Method::Get).and_then(|key| self.keys.get(key)) {
+        if let Some(answer) = key.as_ref().filter(|_| request.method != Method::Get).and_then(|key| self.keys.get(key))
+        {
             return ok(answer.clone());
         }
         let answer = self.act(request);
@@ -237,7 +239,8 @@ impl Driver {
 
     pub(super) fn drive(&mut self, mut run: Run) -> Result<Run, Crash> {
         for _ in 0..500 {
-            let mut world = World { playbook: &self.playbook, responders: &self.responders, guard: &mut self.guard, case: None };
+            let mut world =
+                World { playbook: &self.playbook, responders: &self.responders, guard: &mut self.guard, case: None };
             let next = run.next(&mut world, self.clock);
             self.write(&mut run)?;
             let outcome = match next {
@@ -251,7 +254,9 @@ impl Driver {
                     self.tick()?;
                     Outcome::Http(answer)
                 }
-                Next::Table { value, .. } => Outcome::Table(Ok((value != "unknown").then(|| Map::from_iter([("owner".to_owned(), json!("mara"))])))),
+                Next::Table { value, .. } => Outcome::Table(Ok(
+                    (value != "unknown").then(|| Map::from_iter([("owner".to_owned(), json!("mara"))]))
+                )),
                 Next::Ask(approval) => match self.answer {
                     Some(approved) => Outcome::Decision(approval.decide(approved, "kim", self.clock).unwrap()),
                     None => {
@@ -260,7 +265,8 @@ impl Driver {
                     }
                 },
             };
-            let mut world = World { playbook: &self.playbook, responders: &self.responders, guard: &mut self.guard, case: None };
+            let mut world =
+                World { playbook: &self.playbook, responders: &self.responders, guard: &mut self.guard, case: None };
             run.outcome(&mut world, outcome, self.clock);
             self.write(&mut run)?;
         }
@@ -312,7 +318,8 @@ fn dry_run_sends_nothing_and_writes_down_the_exact_requests() {
 #[test]
 fn error_then_success_is_one_action() {
     let mut driver = Driver::new(PLAYBOOK);
-    driver.vendor.behaviour = Some(Box::new(|request, before| (request.method == Method::Put && before == 0).then(|| status(500))));
+    driver.vendor.behaviour =
+        Some(Box::new(|request, before| (request.method == Method::Put && before == 0).then(|| status(500))));
     let run = driver.go(&ENTITIES);
     assert_eq!(run.status, RunStatus::Completed);
     let deny = run.steps.iter().find(|record| record.does == "deny domain_name").unwrap();
@@ -395,7 +402,10 @@ fn accepted_but_not_in_effect_is_a_failure() {
 
 #[test]
 fn hung_responder_ends_at_the_timeout_of_the_step() {
-    let mut driver = Driver::new(&PLAYBOOK.replace("{ attempts: 3, backoff: 1 second }\n    timeout", "{ attempts: 20, backoff: 10 seconds }\n    timeout"));
+    let mut driver = Driver::new(&PLAYBOOK.replace(
+        "{ attempts: 3, backoff: 1 second }\n    timeout",
+        "{ attempts: 20, backoff: 10 seconds }\n    timeout",
+    ));
     driver.vendor.behaviour = Some(Box::new(|request, _| request.url.contains("/edr/").then(timeout)));
     let run = driver.go(&ENTITIES);
     let contain = run.steps.iter().find(|record| record.id == "contain").unwrap();
@@ -437,14 +447,19 @@ steps:
     assert_eq!(driver.vendor.messages, ["belongs to mara"]);
     let mut driver = Driver::new(text);
     let run = driver.go(&[("host", "unknown")]);
-    assert_eq!((run.status, driver.vendor.messages.len()), (RunStatus::Completed, 0), "an unknown host is an answer, not a failure");
+    assert_eq!(
+        (run.status, driver.vendor.messages.len()),
+        (RunStatus::Completed, 0),
+        "an unknown host is an answer, not a failure"
+    );
 }
 
 #[test]
 fn closing_run_inherits_the_ticket() {
     let mut driver = Driver::new(PLAYBOOK);
     let opened = driver.go(&ENTITIES);
-    let (mut closing, note) = Run::start(opened.alert.clone(), "phishing", Part::OnClose, Mode::Live, None, driver.clock);
+    let (mut closing, note) =
+        Run::start(opened.alert.clone(), "phishing", Part::OnClose, Mode::Live, None, driver.clock);
     closing.inherit(&opened);
     driver.journal.write(&[Write::StartRun(closing.clone()), Write::Note(note)]).unwrap();
     let closing = driver.drive(closing).unwrap();

@@ -3,7 +3,10 @@
 use super::*;
 
 /// Drives with crashes at one point, then resumes until the end.
-fn with_crash_at(point: usize, behaviour: Option<fn(&HttpRequest, usize) -> Option<Result<HttpResponse, HttpFailure>>>) -> Option<(Driver, Run)> {
+fn with_crash_at(
+    point: usize,
+    behaviour: Option<fn(&HttpRequest, usize) -> Option<Result<HttpResponse, HttpFailure>>>,
+) -> Option<(Driver, Run)> {
     let mut driver = Driver::new(PLAYBOOK);
     driver.vendor.behaviour = behaviour.map(|behaviour| Box::new(behaviour) as Behaviour);
     driver.crash_at = Some(point);
@@ -73,7 +76,8 @@ fn resumed_question_is_still_open_and_keeps_its_end() {
     let mut driver = Driver::new(PLAYBOOK);
     let mut run = driver.start(&ENTITIES, Mode::Live);
     let next = loop {
-        let mut world = World { playbook: &driver.playbook, responders: &driver.responders, guard: &mut driver.guard, case: None };
+        let mut world =
+            World { playbook: &driver.playbook, responders: &driver.responders, guard: &mut driver.guard, case: None };
         match run.next(&mut world, at(5)) {
             Next::Http(request) => {
                 let answer = driver.vendor.answer(&request);
@@ -85,7 +89,8 @@ fn resumed_question_is_still_open_and_keeps_its_end() {
     let Next::Ask(asked) = next else { panic!("{next:?}") };
     let playbook = driver.playbook.clone();
     run.resume(&playbook, at(300));
-    let mut world = World { playbook: &driver.playbook, responders: &driver.responders, guard: &mut driver.guard, case: None };
+    let mut world =
+        World { playbook: &driver.playbook, responders: &driver.responders, guard: &mut driver.guard, case: None };
     let Next::Ask(again) = run.next(&mut world, at(300)) else { panic!("the question is still open") };
     assert_eq!(asked, again);
     assert_eq!(asked.expires, at(5 + 15 * 60));

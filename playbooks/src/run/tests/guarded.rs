@@ -11,7 +11,10 @@ fn protected_host_is_refused_before_even_a_look_up_leaves() {
     assert_eq!((run.status, run.steps[0].status), (RunStatus::Failed, StepStatus::Refused));
     assert_eq!(driver.vendor.received, []);
     let audit = driver.journal.audit(&AuditFilter::default()).unwrap();
-    assert!(audit.iter().any(|entry| entry.note.what == "step_refused" && entry.note.text.contains("never touch hosts")), "{audit:?}");
+    assert!(
+        audit.iter().any(|entry| entry.note.what == "step_refused" && entry.note.text.contains("never touch hosts")),
+        "{audit:?}"
+    );
 }
 
 #[test]
@@ -25,10 +28,12 @@ fn refusal_shows_in_a_dry_run_too() {
 #[test]
 fn storm_of_alerts_stops_at_the_hourly_limit() {
     let mut driver = Driver::new("id: p\nsteps:\n  - contain: device ${alert.entities.host}\n");
-    driver.guard = Guard::new(Rules { per_kind_per_hour: BTreeMap::from([(TargetKind::Device, 3)]), ..Rules::default() });
+    driver.guard =
+        Guard::new(Rules { per_kind_per_hour: BTreeMap::from([(TargetKind::Device, 3)]), ..Rules::default() });
     let mut refused = 0;
     for n in 0..10 {
-        let (run, note) = Run::start(alert(&format!("a{n}"), &ENTITIES), "p", Part::Steps, Mode::Live, None, driver.clock);
+        let (run, note) =
+            Run::start(alert(&format!("a{n}"), &ENTITIES), "p", Part::Steps, Mode::Live, None, driver.clock);
         driver.journal.write(&[Write::StartRun(run.clone()), Write::Note(note)]).unwrap();
         let run = driver.drive(run).unwrap();
         refused += usize::from(run.steps[0].status == StepStatus::Refused);
@@ -43,7 +48,8 @@ fn dry_run_does_not_use_up_the_limits() {
     let mut driver = Driver::new("id: p\nsteps:\n  - contain: device ${alert.entities.host}\n");
     driver.guard = Guard::new(Rules { per_playbook_per_hour: 1, ..Rules::default() });
     for n in 0..3 {
-        let (run, note) = Run::start(alert(&format!("a{n}"), &ENTITIES), "p", Part::Steps, Mode::DryRun, None, driver.clock);
+        let (run, note) =
+            Run::start(alert(&format!("a{n}"), &ENTITIES), "p", Part::Steps, Mode::DryRun, None, driver.clock);
         driver.journal.write(&[Write::StartRun(run.clone()), Write::Note(note)]).unwrap();
         assert_eq!(driver.drive(run).unwrap().steps[0].status, StepStatus::Planned);
     }

@@ -43,7 +43,9 @@ fn shape(value: &Value) -> Value {
 }
 
 fn dry_run(text: &str, user: &str) -> StepRecord {
-    let playbook = Playbook::parse("id: p\nsteps:\n  - set: account ${alert.entities.user}\n    args: { password: reset }\n").unwrap();
+    let playbook =
+        Playbook::parse("id: p\nsteps:\n  - set: account ${alert.entities.user}\n    args: { password: reset }\n")
+            .unwrap();
     let responders = responders(&[text]);
     let mut guard = Guard::default();
     let mut world = World { playbook: &playbook, responders: &responders, guard: &mut guard, case: None };
@@ -79,7 +81,9 @@ fn hostile_value_is_carried_as_data_or_refused() {
 
 #[test]
 fn hostile_value_in_a_query_language_is_refused_or_quoted() {
-    let text = OPEN.replace("?note=${alert.entities.user}", "?q=name='${alert.entities.user | plain}'").replace("headers: { X-Title: '${alert.entities.user}' }\n", "");
+    let text = OPEN
+        .replace("?note=${alert.entities.user}", "?q=name='${alert.entities.user | plain}'")
+        .replace("headers: { X-Title: '${alert.entities.user}' }\n", "");
     assert_eq!(dry_run(&text, "mara").status, StepStatus::Planned);
     for value in ["x' OR 'a'='a", "a^active=true", "a b", "\"", "${x}"] {
         let record = dry_run(&text, value);
@@ -110,7 +114,8 @@ operations:
 fn target_that_is_none_stops_the_step() {
     let mut driver = Driver::new("id: p\nsteps:\n  - deny: domain_name ${alert.entities.domain}\n");
     for (n, value) in ["com", "x y.test", "bad.test/../..", "1.2.3.4", "*"].into_iter().enumerate() {
-        let (run, note) = Run::start(alert(&format!("a{n}"), &[("domain", value)]), "p", Part::Steps, Mode::Live, None, at(0));
+        let (run, note) =
+            Run::start(alert(&format!("a{n}"), &[("domain", value)]), "p", Part::Steps, Mode::Live, None, at(0));
         driver.journal.write(&[Write::StartRun(run.clone()), Write::Note(note)]).unwrap();
         assert_eq!(driver.drive(run).unwrap().steps[0].status, StepStatus::Failed, "{value}");
     }
