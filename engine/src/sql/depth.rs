@@ -12,7 +12,10 @@ const LOGICAL_MAX: usize = 4_000;
 /// Other operators in one chain, and branches of one UNION.
 const OPERATORS_MAX: usize = 300;
 
-/// What leans the tree at one level of parentheses.
+/// Brackets inside brackets. sqlparser tries some readings twice per level, so that the time doubles with each.
+const BRACKETS_MAX: usize = 24;
+
+/// What leans the tree at one level of brackets.
 #[derive(Default, Clone, Copy)]
 struct Chain {
     logical: usize,
@@ -40,38 +43,54 @@ pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<(), Diagnostic> {
             }
         }
         let sum = |part: fn(&Chain) -> usize| levels.iter().map(part).sum::<usize>();
-        let too_many = match () {
-            () if sum(|chain| chain.logical) > LOGICAL_MAX => format!("more than {LOGICAL_MAX} conditions in one chain"),
-            () if sum(|chain| chain.operators + chain.set_operations) > OPERATORS_MAX => {
-                format!("more than {OPERATORS_MAX} operators in one chain")
-            }
-            () => continue,
+        let (message, hint) = if levels.len() > BRACKETS_MAX + 1 {
+            (
+                format!("brackets nest more than {BRACKETS_MAX} levels"),
+                "give the inner parts names with WITH",
+            )
+        } else if sum(|chain| chain.logical) > LOGICAL_MAX {
+            (format!("more than {LOGICAL_MAX} conditions in one chain"), LISTS)
+        } else if sum(|chain| chain.operators + chain.set_operations) > OPERATORS_MAX {
+            (format!("more than {OPERATORS_MAX} operators in one chain"), LISTS)
+        } else {
+            continue;
         };
-        return Err(Diagnostic::error(codes::SYNTAX, too_many)
+        return Err(Diagnostic::error(codes::SYNTAX, message)
             .at(span_of(token.span))
-            .hint("put long lists of values into `IN (...)`, or into a table and join it"));
+            .hint(hint));
     }
     Ok(())
 }
+
+const LISTS: &str = "put long lists of values into `IN (...)`, or into a table and join it";
 
 fn count(chain: &mut Chain, token: &Token) {
     const LOGICAL: &[&str] = &["AND", "OR"];
     const SET: &[&str] = &["UNION", "EXCEPT", "INTERSECT", "MINUS"];
     const CLAUSES: &[&str] = &[
-        "SELECT", "FROM", "WHERE", "GROUP", "HAVING", "QUALIFY", "ORDER", "BY", "ON", "WHEN", "THEN", "ELSE", "END", "AS",
+        "SELECT", "FROM", "WHERE", "GROUP", "HAVING", "QUALIFY", "ORDER", "BY", "ON", "WHEN", "THEN", "ELSE", "END",
+        "AS",
     ];
     const OPERATORS: &[&str] = &[
-        "IS", "IN", "LIKE", "ILIKE", "BETWEEN", "SIMILAR", "COLLATE", "AT", "NOT", "NOTNULL", "ISNULL", "REGEXP", "RLIKE",
-        "OVERLAPS", "MEMBER", "DIV", "XOR", "GLOB", "MATCH", "OPERATOR", "CASE", "INTERVAL",
+        "IS", "IN", "LIKE", "ILIKE", "BETWEEN", "SIMILAR", "COLLATE", "AT", "NOT", "NOTNULL", "ISNULL", "REGEXP",
+        "RLIKE", "OVERLAPS", "MEMBER", "DIV", "XOR", "GLOB", "MATCH", "OPERATOR", "CASE", "INTERVAL",
     ];
     let any = |words: &[&str]| words.iter().any(|word| is_word(token, word));
     match token {
-        Token::Comma | Token::SemiColon => *chain = Chain { set_operations: chain.set_operations, ..Chain::default() },
+        Token::Comma | Token::SemiColon => {
+            *chain = Chain {
+                set_operations: chain.set_operations,
+                ..Chain::default()
+            }
+        }
         Token::Word(_) => {
             if any(SET) {
                 chain.set_operations += 1;
             } else if any(CLAUSES) {
-                *chain = Chain { set_operations: chain.set_operations, ..Chain::default() };
+                *chain = Chain {
+                    set_operations: chain.set_operations,
+                    ..Chain::default()
+                };
             } else if any(LOGICAL) {
                 if chain.betweens > 0 {
                     chain.betweens -= 1;

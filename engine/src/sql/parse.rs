@@ -1,5 +1,8 @@
 //! One `SELECT`, and nothing else: text to a syntax tree whose parameters are values and whose places are the file's.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
@@ -38,12 +41,18 @@ pub(crate) fn parse_select(
 ) -> Result<Box<Query>, Vec<Diagnostic>> {
     let tokens = select_tokens(text, start).map_err(|diagnostic| vec![diagnostic])?;
     let mut parser = parser(&tokens);
-    let mut query = parser.parse_query().map_err(|error| vec![syntax_error(&error, &tokens)])?;
+    let mut query = parser
+        .parse_query()
+        .map_err(|error| vec![syntax_error(&error, &tokens)])?;
     expect_end(&parser).map_err(|diagnostic| vec![diagnostic])?;
     balance::balance(&mut query);
     let mut diagnostics = refuse::refuse(&query, &tokens, runs);
     diagnostics.extend(fill_parameters(&mut *query, params));
-    if diagnostics.is_empty() { Ok(query) } else { Err(sorted(diagnostics)) }
+    if diagnostics.is_empty() {
+        Ok(query)
+    } else {
+        Err(sorted(diagnostics))
+    }
 }
 
 /// Reads exactly one condition, such as that of an exception.
@@ -53,12 +62,18 @@ pub(crate) fn parse_select(
 pub(crate) fn parse_condition(text: &str, start: Place) -> Result<Expr, Vec<Diagnostic>> {
     let tokens = checked_tokens(text, start).map_err(|diagnostic| vec![diagnostic])?;
     let mut parser = parser(&tokens);
-    let mut condition = parser.parse_expr().map_err(|error| vec![syntax_error(&error, &tokens)])?;
+    let mut condition = parser
+        .parse_expr()
+        .map_err(|error| vec![syntax_error(&error, &tokens)])?;
     expect_end(&parser).map_err(|diagnostic| vec![diagnostic])?;
     balance::balance(&mut condition);
     let mut diagnostics = refuse::refuse(&condition, &tokens, Runs::OnStreams);
     diagnostics.extend(fill_parameters(&mut condition, &BTreeMap::new()));
-    if diagnostics.is_empty() { Ok(condition) } else { Err(sorted(diagnostics)) }
+    if diagnostics.is_empty() {
+        Ok(condition)
+    } else {
+        Err(sorted(diagnostics))
+    }
 }
 
 fn parser(tokens: &[TokenWithSpan]) -> Parser<'static> {
@@ -71,7 +86,10 @@ fn sorted(mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
 }
 
 fn fill_parameters(tree: &mut impl VisitMut, params: &BTreeMap<String, ScalarValue>) -> Vec<Diagnostic> {
-    let mut filling = Filling { params: Parameters::new(params), diagnostics: Vec::new() };
+    let mut filling = Filling {
+        params: Parameters::new(params),
+        diagnostics: Vec::new(),
+    };
     let ControlFlow::Continue(()) = tree.visit(&mut filling);
     filling.diagnostics
 }
@@ -97,9 +115,12 @@ fn select_tokens(text: &str, start: Place) -> Result<Vec<TokenWithSpan>, Diagnos
     let mut tokens = checked_tokens(text, start)?;
     if let Some(end) = tokens.iter().position(|token| token.token == Token::SemiColon) {
         if let Some(second) = tokens[end..].iter().find(|token| token.token != Token::SemiColon) {
-            return Err(Diagnostic::error(codes::NOT_ONE_SELECT, "a second statement begins here; one SELECT is allowed")
-                .at(span_of(second.span))
-                .hint("put each SELECT into a file of its own, or join them with UNION ALL"));
+            return Err(Diagnostic::error(
+                codes::NOT_ONE_SELECT,
+                "a second statement begins here; one SELECT is allowed",
+            )
+            .at(span_of(second.span))
+            .hint("put each SELECT into a file of its own, or join them with UNION ALL"));
         }
         tokens.truncate(end);
     }
@@ -109,14 +130,23 @@ fn select_tokens(text: &str, start: Place) -> Result<Vec<TokenWithSpan>, Diagnos
     match &first.token {
         Token::LParen => Ok(tokens),
         token if is_word(token, "SELECT") || is_word(token, "WITH") => Ok(tokens),
-        Token::Word(Word { value, quote_style: None, .. }) => {
+        Token::Word(Word {
+            value,
+            quote_style: None,
+            ..
+        }) => {
             let hint = nearest(value, ["SELECT", "WITH"])
                 .unwrap_or_else(|| "write one SELECT, with or without a WITH in front".to_owned());
-            Err(Diagnostic::error(codes::NOT_ONE_SELECT, format!("one SELECT is allowed here, not `{value}`"))
-                .at(span_of(first.span))
-                .hint(hint))
+            Err(Diagnostic::error(
+                codes::NOT_ONE_SELECT,
+                format!("one SELECT is allowed here, not `{value}`"),
+            )
+            .at(span_of(first.span))
+            .hint(hint))
         }
-        token => Err(Diagnostic::error(codes::SYNTAX, format!("expected SELECT, found `{token}`")).at(span_of(first.span))),
+        token => {
+            Err(Diagnostic::error(codes::SYNTAX, format!("expected SELECT, found `{token}`")).at(span_of(first.span)))
+        }
     }
 }
 
@@ -137,7 +167,13 @@ fn expect_end(parser: &Parser<'_>) -> Result<(), Diagnostic> {
     }
     let into = is_word(&next.token, "INTO");
     let code = if into { codes::NOT_ONE_SELECT } else { codes::SYNTAX };
-    Err(Diagnostic::error(code, format!("expected the end of the SELECT, found `{}`", next.token)).at(span_of(next.span)))
+    let message = format!("expected the end of the SELECT, found `{}`", next.token);
+    let by = ["GROUP", "ORDER", "PARTITION"]
+        .into_iter()
+        .find(|word| is_word(&next.token, word));
+    Err(Diagnostic::error(code, message)
+        .at(span_of(next.span))
+        .maybe_hint(by.map(|word| format!("write {word} BY"))))
 }
 
 /// A refusal of sqlparser in our words: its place taken out of its message, its sentence made ours.
@@ -147,25 +183,48 @@ fn syntax_error(error: &ParserError, tokens: &[TokenWithSpan]) -> Diagnostic {
         ParserError::RecursionLimitExceeded => "this nests too deeply",
     };
     let (message, location) = split_place(text);
-    let index = location.and_then(|place| tokens.iter().position(|token| place_of(token.span.start) == place));
+    let index = location
+        .and_then(|place| tokens.iter().position(|token| place_of(token.span.start) == place))
+        .map(|index| found_index(message, tokens, index));
     let span = match (index, location) {
         (Some(index), _) => span_of(tokens[index].span),
         (None, Some(place)) => Some(Span::at(place)),
         (None, None) => tokens.last().map(|token| Span::at(place_of(token.span.end))),
     };
-    let message = lower_first(message).replace(", found: EOF", ", found the end").replace("expected: ", "expected ");
+    let message = lower_first(message)
+        .replace(", found: EOF", ", found the end")
+        .replace("expected: ", "expected ");
     let message = match message.split_once(", found: ") {
         Some((before, found)) => format!("{before}, found `{found}`"),
         None => message,
     };
-    Diagnostic::error(codes::SYNTAX, message).at(span).maybe_hint(index.and_then(|index| syntax_hint(tokens, index)))
+    Diagnostic::error(codes::SYNTAX, message)
+        .at(span)
+        .maybe_hint(index.and_then(|index| syntax_hint(tokens, index)))
+}
+
+/// The token that a message is about. For a reserved word sqlparser names the word and gives the place behind it.
+fn found_index(message: &str, tokens: &[TokenWithSpan], index: usize) -> usize {
+    let Some((_, found)) = message.rsplit_once(", found: ") else {
+        return index;
+    };
+    let is_found = |index: usize| tokens[index].token.to_string() == found;
+    match index.checked_sub(1) {
+        Some(before) if !is_found(index) && is_found(before) => before,
+        _ => index,
+    }
 }
 
 /// Splits ` at Line: 3, Column: 7` off the end of a message.
 fn split_place(text: &str) -> (&str, Option<Place>) {
-    let Some((message, place)) = text.rsplit_once(" at Line: ") else { return (text, None) };
+    let Some((message, place)) = text.rsplit_once(" at Line: ") else {
+        return (text, None);
+    };
     let numbers = place.split_once(", Column: ").and_then(|(line, column)| {
-        Some(Place { line: line.trim().parse().ok()?, column: column.trim().parse().ok()? })
+        Some(Place {
+            line: line.trim().parse().ok()?,
+            column: column.trim().parse().ok()?,
+        })
     });
     (message, numbers)
 }
@@ -178,9 +237,12 @@ fn syntax_hint(tokens: &[TokenWithSpan], index: usize) -> Option<String> {
         return Some(format!("remove the comma before {}", shown(Some(token))));
     }
     match token {
-        Token::Word(Word { value, quote_style: None, keyword, .. })
-            if *keyword != datafusion::sql::sqlparser::keywords::Keyword::NoKeyword =>
-        {
+        Token::Word(Word {
+            value,
+            quote_style: None,
+            keyword,
+            ..
+        }) if *keyword != datafusion::sql::sqlparser::keywords::Keyword::NoKeyword => {
             Some(format!("to use `{value}` as a name, quote it: \"{value}\""))
         }
         _ => None,

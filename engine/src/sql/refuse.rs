@@ -4,8 +4,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, Function, JoinConstraint, JoinOperator, LimitClause, OrderByKind, Query, Select, SelectItem, SetExpr,
-    TableFactor, Visit, Visitor,
+    Distinct, Expr, Function, JoinConstraint, JoinOperator, LimitClause, OrderByKind, Query, Select, SelectItem,
+    SetExpr, TableFactor, Visit, Visitor,
 };
 use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
 
@@ -16,13 +16,29 @@ use crate::error::{Diagnostic, Place, Span, codes};
 
 /// Functions whose value depends on when or how often they are called.
 const NON_DETERMINISTIC: &[&str] = &[
-    "now", "current_timestamp", "current_date", "current_time", "today", "localtime", "localtimestamp", "random", "rand",
-    "uuid", "uuidv4", "uuidv7", "gen_random_uuid", "version",
+    "now",
+    "current_timestamp",
+    "current_date",
+    "current_time",
+    "today",
+    "localtime",
+    "localtimestamp",
+    "random",
+    "rand",
+    "uuid",
+    "uuidv4",
+    "uuidv7",
+    "gen_random_uuid",
+    "version",
 ];
 
 /// Everything in the tree that is refused, in no particular order.
 pub(super) fn refuse(tree: &impl Visit, tokens: &[TokenWithSpan], runs: Runs) -> Vec<Diagnostic> {
-    let mut refusing = Refusing { tokens, on_streams: runs == Runs::OnStreams, diagnostics: Vec::new() };
+    let mut refusing = Refusing {
+        tokens,
+        on_streams: runs == Runs::OnStreams,
+        diagnostics: Vec::new(),
+    };
     let ControlFlow::Continue(()) = tree.visit(&mut refusing);
     refusing.diagnostics
 }
@@ -92,7 +108,14 @@ impl Visitor for Refusing<'_> {
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Self::Break> {
         let at = spot(factor);
         match factor {
-            TableFactor::Table { name, args, version, sample, with_ordinality, .. } => {
+            TableFactor::Table {
+                name,
+                args,
+                version,
+                sample,
+                with_ordinality,
+                ..
+            } => {
                 if version.is_some() {
                     self.unsupported("a version clause such as FOR SYSTEM_TIME AS OF", at);
                 }
@@ -163,20 +186,34 @@ impl Refusing<'_> {
                 OrderByKind::All(_) => None,
             };
             let at = self.word("ORDER", first);
-            self.not_on_a_stream("ORDER BY", at, "remove it; a stream has no end at which it could be sorted");
+            self.not_on_a_stream(
+                "ORDER BY",
+                at,
+                "remove it; a stream has no end at which it could be sorted",
+            );
         }
         if let Some(limit) = &query.limit_clause {
             let (word, first) = match limit {
                 LimitClause::LimitOffset { limit: Some(expr), .. } => ("LIMIT", spot(expr)),
-                LimitClause::LimitOffset { offset, .. } => ("OFFSET", offset.as_ref().and_then(|offset| spot(&offset.value))),
+                LimitClause::LimitOffset { offset, .. } => {
+                    ("OFFSET", offset.as_ref().and_then(|offset| spot(&offset.value)))
+                }
                 LimitClause::OffsetCommaLimit { offset, .. } => ("LIMIT", spot(offset)),
             };
             let at = self.word(word, first);
-            self.not_on_a_stream(word, at, "remove it; `cooldown` in the header limits how often alerts repeat");
+            self.not_on_a_stream(
+                word,
+                at,
+                "remove it; `cooldown` in the header limits how often alerts repeat",
+            );
         }
         if let Some(fetch) = &query.fetch {
             let at = self.word("FETCH", fetch.quantity.as_ref().and_then(spot));
-            self.not_on_a_stream("FETCH", at, "remove it; `cooldown` in the header limits how often alerts repeat");
+            self.not_on_a_stream(
+                "FETCH",
+                at,
+                "remove it; `cooldown` in the header limits how often alerts repeat",
+            );
         }
     }
 
@@ -189,7 +226,9 @@ impl Refusing<'_> {
     fn item(&mut self, item: &SelectItem) {
         let options = match item {
             SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(_, options) => options,
-            SelectItem::ExprWithAliases { .. } => return self.unsupported("several aliases for one expression", spot(item)),
+            SelectItem::ExprWithAliases { .. } => {
+                return self.unsupported("several aliases for one expression", spot(item));
+            }
             _ => return,
         };
         let odd = options.opt_ilike.is_some()
@@ -221,9 +260,12 @@ impl Refusing<'_> {
         };
         if matches!(constraint, JoinConstraint::Natural) {
             self.diagnostics.push(
-                Diagnostic::error(codes::UNSUPPORTED, "NATURAL JOIN would change its meaning when a column is added")
-                    .at(at)
-                    .hint("name the columns: JOIN ... USING (a, b)"),
+                Diagnostic::error(
+                    codes::UNSUPPORTED,
+                    "NATURAL JOIN would change its meaning when a column is added",
+                )
+                .at(at)
+                .hint("name the columns: JOIN ... USING (a, b)"),
             );
         }
     }
@@ -232,23 +274,29 @@ impl Refusing<'_> {
         let name = function.name.to_string().to_lowercase();
         if self.on_streams && NON_DETERMINISTIC.contains(&name.as_str()) {
             self.diagnostics.push(
-                Diagnostic::error(codes::NON_DETERMINISTIC, format!("`{name}` gives another value in every run"))
-                    .at(at)
-                    .hint("use the event's own time, so that a replay gives the same alerts"),
+                Diagnostic::error(
+                    codes::NON_DETERMINISTIC,
+                    format!("`{name}` gives another value in every run"),
+                )
+                .at(at)
+                .hint("use the event's own time, so that a replay gives the same alerts"),
             );
         }
     }
 
     fn not_a_select(&mut self, message: &str, at: Option<Span>) {
-        self.diagnostics.push(Diagnostic::error(codes::NOT_ONE_SELECT, message).at(at));
+        self.diagnostics
+            .push(Diagnostic::error(codes::NOT_ONE_SELECT, message).at(at));
     }
 
     fn not_on_a_stream(&mut self, what: &str, at: Option<Span>, hint: &str) {
         let message = format!("{what} has no meaning on a stream");
-        self.diagnostics.push(Diagnostic::error(codes::NOT_ON_A_STREAM, message).at(at).hint(hint));
+        self.diagnostics
+            .push(Diagnostic::error(codes::NOT_ON_A_STREAM, message).at(at).hint(hint));
     }
 
     fn unsupported(&mut self, what: &str, at: Option<Span>) {
-        self.diagnostics.push(Diagnostic::error(codes::UNSUPPORTED, format!("{what} is not supported yet")).at(at));
+        self.diagnostics
+            .push(Diagnostic::error(codes::UNSUPPORTED, format!("{what} is not supported yet")).at(at));
     }
 }

@@ -77,9 +77,12 @@ fn parse_unit(cursor: &mut Cursor<'_>, depth: usize) -> Result<DataType, Diagnos
         "UNSIGNED" => {
             let (span, name) = (cursor.span(), cursor.peek_word().unwrap_or_default().to_uppercase());
             cursor.advance();
-            scalar(&name)
-                .and_then(|signed| unsigned(&signed))
-                .ok_or_else(|| wrong(format!("UNSIGNED goes before TINYINT, SMALLINT, INT or BIGINT, not `{name}`")).at(span))
+            scalar(&name).and_then(|signed| unsigned(&signed)).ok_or_else(|| {
+                wrong(format!(
+                    "UNSIGNED goes before TINYINT, SMALLINT, INT or BIGINT, not `{name}`"
+                ))
+                .at(span)
+            })
         }
         _ => {
             let Some(data_type) = scalar(&word) else {
@@ -105,15 +108,19 @@ fn finish_scalar(cursor: &mut Cursor<'_>, data_type: DataType) -> Result<DataTyp
         cursor.expect(&Token::RParen, "`)` after the size")?;
     }
     if data_type == TIME_TYPE {
-        let zone: [&[&str]; 3] =
-            [&["WITH", "TIME", "ZONE"], &["WITH", "LOCAL", "TIME", "ZONE"], &["WITHOUT", "TIME", "ZONE"]];
+        let zone: [&[&str]; 3] = [
+            &["WITH", "TIME", "ZONE"],
+            &["WITH", "LOCAL", "TIME", "ZONE"],
+            &["WITHOUT", "TIME", "ZONE"],
+        ];
         for words in zone {
             cursor.eat_words(words);
         }
     }
     let span = cursor.span();
     if cursor.eat_word("UNSIGNED") {
-        return unsigned(&data_type).ok_or_else(|| wrong("UNSIGNED goes with TINYINT, SMALLINT, INT and BIGINT only").at(span));
+        return unsigned(&data_type)
+            .ok_or_else(|| wrong("UNSIGNED goes with TINYINT, SMALLINT, INT and BIGINT only").at(span));
     }
     Ok(data_type)
 }
@@ -151,7 +158,10 @@ fn list_of(item: DataType) -> DataType {
 }
 
 fn scalar(name: &str) -> Option<DataType> {
-    SCALARS.iter().find(|(known, _)| *known == name).map(|(_, data_type)| data_type.clone())
+    SCALARS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, data_type)| data_type.clone())
 }
 
 fn unsigned(signed: &DataType) -> Option<DataType> {
@@ -173,7 +183,9 @@ fn synonym(name: &str) -> Option<&'static str> {
         "UINT64" => "write UBIGINT",
         "UINT32" => "write UINT",
         "FLOAT64" | "FLOAT8" | "DECIMAL" | "NUMERIC" => "write DOUBLE",
-        "TIMESTAMPTZ" | "DATETIME" | "TIMESTAMP_LTZ" | "TIME" => "write TIMESTAMP; times without a zone are read in the stream's `time_zone`",
+        "TIMESTAMPTZ" | "DATETIME" | "TIMESTAMP_LTZ" | "TIME" => {
+            "write TIMESTAMP; times without a zone are read in the stream's `time_zone`"
+        }
         "JSON" | "JSONB" | "VARIANT" | "UUID" | "INET" | "IP" => "write STRING",
         "BYTEA" | "BLOB" => "write BINARY",
         "MAP" | "OBJECT" => "write STRUCT<...> with the fields you need; the others stay in `unmapped`",
@@ -190,8 +202,10 @@ pub(crate) fn type_name(data_type: &DataType) -> String {
     match data_type {
         DataType::List(item) => format!("ARRAY<{}>", type_name(item.data_type())),
         DataType::Struct(fields) => {
-            let fields: Vec<_> =
-                fields.iter().map(|field| format!("{} {}", field.name(), type_name(field.data_type()))).collect();
+            let fields: Vec<_> = fields
+                .iter()
+                .map(|field| format!("{} {}", field.name(), type_name(field.data_type())))
+                .collect();
             format!("STRUCT<{}>", fields.join(", "))
         }
         DataType::Utf8 | DataType::LargeUtf8 => "STRING".to_owned(),
@@ -226,7 +240,10 @@ pub fn parse_duration_us(text: &str) -> Result<i64, BadDuration> {
         let after = rest[digits..].trim_start();
         let letters = after.find(|ch: char| !ch.is_alphabetic()).unwrap_or(after.len());
         let unit = unit_us(&after[..letters].to_lowercase()).ok_or_else(bad)?;
-        total = number.checked_mul(unit).and_then(|part| total.checked_add(part)).ok_or_else(bad)?;
+        total = number
+            .checked_mul(unit)
+            .and_then(|part| total.checked_add(part))
+            .ok_or_else(bad)?;
         rest = after[letters..].trim_start();
     }
     Ok(total)

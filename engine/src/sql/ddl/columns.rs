@@ -38,7 +38,11 @@ pub(super) fn parse(cursor: &mut Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) 
         }
         if cursor.eat(&Token::Comma) {
             if cursor.peek() == Some(&Token::RParen) {
-                diagnostics.push(cursor.error("the list of columns ends with a comma").hint("remove the comma"));
+                diagnostics.push(
+                    cursor
+                        .error("the list of columns ends with a comma")
+                        .hint("remove the comma"),
+                );
                 cursor.advance();
                 return Ok(columns);
             }
@@ -47,19 +51,27 @@ pub(super) fn parse(cursor: &mut Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) 
         if cursor.eat(&Token::RParen) {
             return Ok(columns);
         }
-        diagnostics.push(cursor.expected("`,` or `)` in the list of columns").maybe_hint(missing_comma(cursor)));
+        let wrong = cursor
+            .expected("`,` or `)` in the list of columns")
+            .maybe_hint(missing_comma(cursor));
         skip_item(cursor);
-        if cursor.eat(&Token::RParen) {
-            return Ok(columns);
+        let closed = cursor.eat(&Token::RParen);
+        if !closed && !cursor.eat(&Token::Comma) {
+            return Err(wrong);
         }
-        if !cursor.eat(&Token::Comma) {
-            return Err(cursor.expected("`)` at the end of the list of columns"));
+        diagnostics.push(wrong);
+        if closed {
+            return Ok(columns);
         }
     }
 }
 
 fn missing_comma(cursor: &Cursor<'_>) -> Option<String> {
-    matches!(cursor.peek(), Some(Token::Word(_))).then(|| format!("is a comma missing before {}?", shown(cursor.peek())))
+    if cursor.peek_words(&["WITH"]) {
+        return Some("close the list of columns with `)`".to_owned());
+    }
+    matches!(cursor.peek(), Some(Token::Word(_)))
+        .then(|| format!("is a comma missing before {}?", shown(cursor.peek())))
 }
 
 /// Goes on to the comma or parenthesis that ends this item.
@@ -81,9 +93,12 @@ fn parse_column(cursor: &mut Cursor<'_>, columns: &mut Columns) -> Result<(), Di
     let span = cursor.span();
     let name = cursor.identifier("the name of a column")?;
     if cursor.peek() == Some(&Token::Period) {
-        return Err(Diagnostic::error(codes::BAD_COLUMN, format!("a column's name has no dot unless it is quoted, after `{name}`"))
-            .at(span)
-            .hint("put the whole name in double quotes, as in \"event.code\", or declare a STRUCT"));
+        return Err(Diagnostic::error(
+            codes::BAD_COLUMN,
+            format!("a column's name has no dot unless it is quoted, after `{name}`"),
+        )
+        .at(span)
+        .hint("put the whole name in double quotes, as in \"event.code\", or declare a STRUCT"));
     }
     let data_type = parse_type(cursor)?;
     parse_attributes(cursor)?;
@@ -102,10 +117,15 @@ fn parse_attributes(cursor: &mut Cursor<'_>) -> Result<(), Diagnostic> {
             }
             cursor.advance();
         } else if cursor.peek_words(&["NOT", "NULL"]) {
-            return Err(Diagnostic::error(codes::UNSUPPORTED, "a column of a log can always be NULL")
-                .at(span)
-                .hint("remove NOT NULL; filter with `IS NOT NULL` where it matters"));
-        } else if cursor.peek_words(&["PRIMARY", "KEY"]) || cursor.peek_words(&["DEFAULT"]) || cursor.peek_words(&["METADATA"]) {
+            return Err(
+                Diagnostic::error(codes::UNSUPPORTED, "a column of a log can always be NULL")
+                    .at(span)
+                    .hint("remove NOT NULL; filter with `IS NOT NULL` where it matters"),
+            );
+        } else if cursor.peek_words(&["PRIMARY", "KEY"])
+            || cursor.peek_words(&["DEFAULT"])
+            || cursor.peek_words(&["METADATA"])
+        {
             let what = cursor.peek_word().unwrap_or_default().to_uppercase();
             return Err(Diagnostic::error(codes::UNSUPPORTED, format!("{what} is not supported on a column")).at(span));
         } else {
@@ -116,14 +136,20 @@ fn parse_attributes(cursor: &mut Cursor<'_>) -> Result<(), Diagnostic> {
 
 fn check_name(name: &str, columns: &Columns) -> Result<(), Diagnostic> {
     if name.starts_with('_') {
-        return Err(Diagnostic::error(codes::BAD_COLUMN, format!("`{name}` is reserved; columns may not begin with `_`")));
+        return Err(Diagnostic::error(
+            codes::BAD_COLUMN,
+            format!("`{name}` is reserved; columns may not begin with `_`"),
+        ));
     }
     if name == system::UNMAPPED {
         let message = format!("`{name}` is reserved; it holds the fields that are not declared");
         return Err(Diagnostic::error(codes::BAD_COLUMN, message));
     }
     if columns.fields.iter().any(|field| field.name() == name) {
-        return Err(Diagnostic::error(codes::BAD_COLUMN, format!("there are two columns `{name}`")));
+        return Err(Diagnostic::error(
+            codes::BAD_COLUMN,
+            format!("there are two columns `{name}`"),
+        ));
     }
     Ok(())
 }
@@ -138,13 +164,25 @@ fn parse_watermark(cursor: &mut Cursor<'_>, columns: &mut Columns) -> Result<(),
     }
     let same = cursor.span();
     if !path(cursor)?.eq_ignore_ascii_case(&column) {
-        return Err(Diagnostic::error(codes::BAD_OPTION, format!("the watermark follows `{column}` itself")).at(same).hint(form));
+        return Err(
+            Diagnostic::error(codes::BAD_OPTION, format!("the watermark follows `{column}` itself"))
+                .at(same)
+                .hint(form),
+        );
     }
-    let lateness_us = if cursor.eat(&Token::Minus) { interval(cursor)? } else { 0 };
+    let lateness_us = if cursor.eat(&Token::Minus) {
+        interval(cursor)?
+    } else {
+        0
+    };
     if columns.watermark.is_some() {
         return Err(Diagnostic::error(codes::BAD_OPTION, "a stream has one WATERMARK").at(span));
     }
-    columns.watermark = Some(Watermark { column, lateness_us, span });
+    columns.watermark = Some(Watermark {
+        column,
+        lateness_us,
+        span,
+    });
     Ok(())
 }
 
@@ -190,7 +228,9 @@ pub(super) fn find(columns: &[Field], name: &str) -> Option<(String, DataType)> 
     }
     let (first, rest) = name.split_once('.')?;
     let (path, data_type) = find(columns, first)?;
-    let DataType::Struct(fields) = data_type else { return None };
+    let DataType::Struct(fields) = data_type else {
+        return None;
+    };
     let fields: Vec<Field> = fields.iter().map(|field| field.as_ref().clone()).collect();
     let (inner, data_type) = find(&fields, rest)?;
     Some((format!("{path}.{inner}"), data_type))

@@ -21,7 +21,12 @@ impl Resolver<'_> {
             Expr::BinaryOp { .. } => self.chain(expr),
             Expr::Value(_) | Expr::TypedString(_) => Shape::Unknown,
             Expr::Nested(inner) => self.expr(inner),
-            Expr::Case { operand, conditions, else_result, .. } => self.case(operand, conditions, else_result),
+            Expr::Case {
+                operand,
+                conditions,
+                else_result,
+                ..
+            } => self.case(operand, conditions, else_result),
             Expr::Exists { subquery, .. } => {
                 self.subquery(subquery, false);
                 Shape::Unknown
@@ -34,7 +39,9 @@ impl Resolver<'_> {
             Expr::Subquery(subquery) => self.scalar_query(subquery),
             Expr::Struct { values, fields } => self.struct_literal(values, fields),
             Expr::Dictionary(fields) => {
-                let fields = fields.iter_mut().map(|field| (field.key.value.clone(), self.expr(&mut field.value)));
+                let fields = fields
+                    .iter_mut()
+                    .map(|field| (field.key.value.clone(), self.expr(&mut field.value)));
                 Shape::Struct(fields.collect::<Vec<_>>().into())
             }
             Expr::Array(array) => {
@@ -82,7 +89,12 @@ impl Resolver<'_> {
         for (at, value) in values.iter_mut().enumerate() {
             let name = match (&*value, fields.get(at)) {
                 (Expr::Named { name, .. }, _) => name.value.clone(),
-                (_, Some(StructField { field_name: Some(name), .. })) => name.value.clone(),
+                (
+                    _,
+                    Some(StructField {
+                        field_name: Some(name), ..
+                    }),
+                ) => name.value.clone(),
                 _ => format!("c{at}"),
             };
             known.push((name, self.expr(value)));
@@ -119,24 +131,40 @@ impl Resolver<'_> {
             AccessExpr::Dot(Expr::Identifier(field)) => self.fields(value, shape, &[field]),
             AccessExpr::Dot(other) => {
                 let message = format!("a field has a name, not `{other}`");
-                self.diagnostics.push(Diagnostic::error(codes::SYNTAX, message).at(spot(&other)));
+                self.diagnostics
+                    .push(Diagnostic::error(codes::SYNTAX, message).at(spot(&other)));
                 (value, Shape::Unknown)
             }
             AccessExpr::Subscript(Subscript::Index {
-                index: Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(name), span }),
+                index:
+                    Expr::Value(ValueWithSpan {
+                        value: Value::SingleQuotedString(name),
+                        span,
+                    }),
             }) => {
                 let field = Ident::with_quote_and_span('"', span, name);
                 self.fields(value, shape, &[field])
             }
             AccessExpr::Subscript(Subscript::Index { mut index }) => {
                 self.expr(&mut index);
-                (append_access(value, AccessExpr::Subscript(Subscript::Index { index })), shape.item())
+                (
+                    append_access(value, AccessExpr::Subscript(Subscript::Index { index })),
+                    shape.item(),
+                )
             }
-            AccessExpr::Subscript(Subscript::Slice { mut lower_bound, mut upper_bound, mut stride }) => {
+            AccessExpr::Subscript(Subscript::Slice {
+                mut lower_bound,
+                mut upper_bound,
+                mut stride,
+            }) => {
                 for bound in [&mut lower_bound, &mut upper_bound, &mut stride].into_iter().flatten() {
                     self.expr(bound);
                 }
-                let slice = AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride });
+                let slice = AccessExpr::Subscript(Subscript::Slice {
+                    lower_bound,
+                    upper_bound,
+                    stride,
+                });
                 (append_access(value, slice), shape)
             }
         }
@@ -161,14 +189,34 @@ impl Resolver<'_> {
             Expr::Interval(interval) => drop(self.expr(&mut interval.value)),
             Expr::IsDistinctFrom(left, right)
             | Expr::IsNotDistinctFrom(left, right)
-            | Expr::Like { expr: left, pattern: right, .. }
-            | Expr::ILike { expr: left, pattern: right, .. }
-            | Expr::SimilarTo { expr: left, pattern: right, .. }
+            | Expr::Like {
+                expr: left,
+                pattern: right,
+                ..
+            }
+            | Expr::ILike {
+                expr: left,
+                pattern: right,
+                ..
+            }
+            | Expr::SimilarTo {
+                expr: left,
+                pattern: right,
+                ..
+            }
             | Expr::AnyOp { left, right, .. }
             | Expr::AllOp { left, right, .. }
-            | Expr::AtTimeZone { timestamp: left, time_zone: right }
-            | Expr::Position { expr: left, r#in: right } => self.both(left, right),
-            Expr::Between { expr: inner, low, high, .. } => {
+            | Expr::AtTimeZone {
+                timestamp: left,
+                time_zone: right,
+            }
+            | Expr::Position {
+                expr: left,
+                r#in: right,
+            } => self.both(left, right),
+            Expr::Between {
+                expr: inner, low, high, ..
+            } => {
                 self.expr(inner);
                 self.both(low, high);
             }
@@ -177,16 +225,31 @@ impl Resolver<'_> {
                 self.all(list);
             }
             Expr::Tuple(items) => self.all(items),
-            Expr::Substring { expr: inner, substring_from, substring_for, .. } => {
+            Expr::Substring {
+                expr: inner,
+                substring_from,
+                substring_for,
+                ..
+            } => {
                 self.expr(inner);
                 self.all(substring_from.iter_mut().chain(substring_for).map(Box::as_mut));
             }
-            Expr::Trim { expr: inner, trim_what, trim_characters, .. } => {
+            Expr::Trim {
+                expr: inner,
+                trim_what,
+                trim_characters,
+                ..
+            } => {
                 self.expr(inner);
                 self.all(trim_what.iter_mut().map(Box::as_mut));
                 self.all(trim_characters.iter_mut().flatten());
             }
-            Expr::Overlay { expr: inner, overlay_what, overlay_from, overlay_for } => {
+            Expr::Overlay {
+                expr: inner,
+                overlay_what,
+                overlay_from,
+                overlay_for,
+            } => {
                 self.expr(inner);
                 self.both(overlay_what, overlay_from);
                 self.all(overlay_for.iter_mut().map(Box::as_mut));
@@ -199,7 +262,8 @@ impl Resolver<'_> {
             }
             other => {
                 let message = "this expression is not supported";
-                self.diagnostics.push(Diagnostic::error(codes::UNSUPPORTED, message).at(spot(other)));
+                self.diagnostics
+                    .push(Diagnostic::error(codes::UNSUPPORTED, message).at(spot(other)));
             }
         }
         Shape::Unknown

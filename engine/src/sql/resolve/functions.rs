@@ -18,8 +18,20 @@ const PLANNED: &[&str] = &["make_map", "unnest", "grouping", "struct"];
 
 /// Functions whose result is one of their first argument's values.
 const PASSING: &[&str] = &[
-    "min", "max", "first_value", "last_value", "nth_value", "lag", "lead", "any_value", "coalesce", "nvl", "nullif",
-    "arrow_cast", "mode", "ifnull",
+    "min",
+    "max",
+    "first_value",
+    "last_value",
+    "nth_value",
+    "lag",
+    "lead",
+    "any_value",
+    "coalesce",
+    "nvl",
+    "nullif",
+    "arrow_cast",
+    "mode",
+    "ifnull",
 ];
 
 impl Resolver<'_> {
@@ -43,8 +55,12 @@ impl Resolver<'_> {
     fn function_name(&mut self, function: &mut Function) -> String {
         let place = spot(&function.name);
         let [ObjectNamePart::Identifier(ident)] = &mut function.name.0[..] else {
-            let message = format!("there is no function `{}`; a function's name has one part", function.name);
-            self.diagnostics.push(Diagnostic::error(codes::UNKNOWN_FUNCTION, message).at(place));
+            let message = format!(
+                "there is no function `{}`; a function's name has one part",
+                function.name
+            );
+            self.diagnostics
+                .push(Diagnostic::error(codes::UNKNOWN_FUNCTION, message).at(place));
             return String::new();
         };
         let name = ident.value.to_lowercase();
@@ -52,7 +68,9 @@ impl Resolver<'_> {
             let known = self.functions.iter().map(String::as_str).chain(PLANNED.iter().copied());
             let message = format!("there is no function `{}`", ident.value);
             self.diagnostics.push(
-                Diagnostic::error(codes::UNKNOWN_FUNCTION, message).at(span_of(ident.span)).maybe_hint(nearest(&name, known)),
+                Diagnostic::error(codes::UNKNOWN_FUNCTION, message)
+                    .at(span_of(ident.span))
+                    .maybe_hint(nearest(&name, known)),
             );
         }
         ident.value.clone_from(&name);
@@ -79,13 +97,18 @@ impl Resolver<'_> {
     }
 
     fn argument(&mut self, argument: &mut FunctionArg) -> Shape {
-        let (FunctionArg::Named { arg, .. } | FunctionArg::ExprNamed { arg, .. } | FunctionArg::Unnamed(arg)) = argument;
+        let (FunctionArg::Named { arg, .. } | FunctionArg::ExprNamed { arg, .. } | FunctionArg::Unnamed(arg)) =
+            argument;
         match arg {
             FunctionArgExpr::Expr(expr) => self.expr(expr),
             FunctionArgExpr::Wildcard => Shape::Unknown,
             FunctionArgExpr::QualifiedWildcard(name) => {
                 let message = format!("`{name}.*` is not an argument of a function");
-                self.diagnostics.push(Diagnostic::error(codes::UNSUPPORTED, message).at(spot(name)).hint("write `*`"));
+                self.diagnostics.push(
+                    Diagnostic::error(codes::UNSUPPORTED, message)
+                        .at(spot(name))
+                        .hint("write `*`"),
+                );
                 Shape::Unknown
             }
             FunctionArgExpr::WildcardWithOptions(_) => {
@@ -141,7 +164,9 @@ fn result_shape(name: &str, shapes: &[Shape], arguments: &FunctionArguments) -> 
 }
 
 fn named_struct(shapes: &[Shape], arguments: &FunctionArguments) -> Shape {
-    let FunctionArguments::List(FunctionArgumentList { args, .. }) = arguments else { return Shape::Unknown };
+    let FunctionArguments::List(FunctionArgumentList { args, .. }) = arguments else {
+        return Shape::Unknown;
+    };
     let mut fields = Vec::with_capacity(args.len() / 2);
     for (pair, shape) in args.chunks(2).zip(shapes.iter().skip(1).step_by(2)) {
         match pair.first() {
