@@ -48,15 +48,11 @@ impl RowSays {
         let said = |name: &str| column(row, name).filter(|value| !value.is_null());
         let text = |name: &str| said(name).map(|value| text_of(&value)).filter(|text| !text.trim().is_empty());
         let confidence = said(reserved::CONFIDENCE).and_then(|value| match &value {
-            Value::String(word) => {
-                Confidence::parse(word).or_else(|| Confidence::of_score(word.trim().parse().ok()?))
-            }
+            Value::String(word) => Confidence::parse(word).or_else(|| Confidence::of_score(word.trim().parse().ok()?)),
             other => other.as_f64().and_then(Confidence::of_score),
         });
         Self {
-            severity: text(reserved::SEVERITY)
-                .and_then(|word| Severity::parse(&word))
-                .unwrap_or(detection.severity),
+            severity: text(reserved::SEVERITY).and_then(|word| Severity::parse(&word)).unwrap_or(detection.severity),
             confidence: confidence.or(detection.confidence),
             risk_score: said(reserved::RISK_SCORE)
                 .filter(Value::is_number)
@@ -223,7 +219,10 @@ impl Alert<'_> {
         }
         if !self.hit.tables.is_empty() {
             let versions = self.hit.tables.iter();
-            put("tables", versions.map(|(name, version)| (name.to_string(), Value::from(version.to_string()))).collect());
+            put(
+                "tables",
+                versions.map(|(name, version)| (name.to_string(), Value::from(version.to_string()))).collect(),
+            );
         }
         Value::Object(weir)
     }

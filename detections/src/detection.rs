@@ -173,8 +173,7 @@ impl Detection {
 
 impl Severity {
     /// Every severity, from the least to the worst.
-    pub const ALL: [Self; 6] =
-        [Self::Informational, Self::Low, Self::Medium, Self::High, Self::Critical, Self::Fatal];
+    pub const ALL: [Self; 6] = [Self::Informational, Self::Low, Self::Medium, Self::High, Self::Critical, Self::Fatal];
 
     /// The word for it in headers and SQL.
     #[must_use]

@@ -270,3 +270,6 @@ impl Fields {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -193,8 +193,10 @@ mod tests {
         let (exceptions, _) = parse("e.yaml", GOOD);
         assert_eq!(exceptions[0].expired(day("2026-12-31")), None);
         let expired = exceptions[0].expired(day("2027-01-02")).expect("it has expired");
-        assert_eq!(expired.to_string(),
-            "e.yaml:7:12: X006 the exception `scan` expired 2 day(s) ago, on 2026-12-31; ask platform to renew it, or delete it");
+        assert_eq!(
+            expired.to_string(),
+            "e.yaml:7:12: X006 the exception `scan` expired 2 day(s) ago, on 2026-12-31; ask platform to renew it, or delete it"
+        );
     }
 
     #[test]
@@ -211,7 +213,10 @@ mod tests {
         let (exceptions, found) = parse("e.yaml", text);
         assert!(exceptions.is_empty());
         let found: Vec<_> = found.iter().map(ToString::to_string).collect();
-        assert!(found.iter().any(|d| d.contains("e.yaml:3:3: X002 unknown key `detecton`") && d.contains("`detection`")), "{found:#?}");
+        assert!(
+            found.iter().any(|d| d.contains("e.yaml:3:3: X002 unknown key `detecton`") && d.contains("`detection`")),
+            "{found:#?}"
+        );
         assert!(found.iter().any(|d| d.contains("X005 the exception has no `detection`")), "{found:#?}");
         assert!(found.iter().any(|d| d.contains("4:10: X003 `where` is text, not true or false")), "{found:#?}");
         assert!(found.iter().any(|d| d.contains("7:12: X004 `next year` is not a day")), "{found:#?}");

@@ -110,7 +110,8 @@ fn split(text: &str) -> Parts {
     for line in &lines[..header] {
         let stripped = line.trim_start().strip_prefix("--!").unwrap_or("\n");
         let stripped = stripped.strip_prefix(' ').unwrap_or(stripped);
-        let (all, kept) = (line.trim_end_matches('\n').chars().count(), stripped.trim_end_matches('\n').chars().count());
+        let (all, kept) =
+            (line.trim_end_matches('\n').chars().count(), stripped.trim_end_matches('\n').chars().count());
         cut.push(all.saturating_sub(kept) as u32);
         toml.push_str(stripped.trim_end_matches(['\n', '\r']));
         toml.push('\n');

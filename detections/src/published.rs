@@ -73,7 +73,8 @@ mod tests {
 
     #[test]
     fn every_published_column_gets_a_value() {
-        let text = "--! id = \"a.b\"\n--! title = \"T\"\n--! severity = \"low\"\n--! entities = { user = \"who\" }\nSELECT 1";
+        let text =
+            "--! id = \"a.b\"\n--! title = \"T\"\n--! severity = \"low\"\n--! entities = { user = \"who\" }\nSELECT 1";
         let detection = header::parse("a.sql", text).expect("a good header");
         assert_eq!(values(&detection).len(), published().columns.len());
     }

@@ -1,9 +1,7 @@
 //! An Arrow row as JSON, as people and other programs expect it: numbers as numbers, times as RFC 3339 in UTC, columns in
 //! their order.
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, GenericListArray, OffsetSizeTrait, RecordBatch, StructArray, make_array,
-};
+use arrow::array::{Array, ArrayRef, AsArray, GenericListArray, OffsetSizeTrait, RecordBatch, StructArray, make_array};
 use arrow::compute::cast;
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, Date64Type, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type,

@@ -29,6 +29,8 @@ use weir_engine::{Diagnostic, Span};
 use crate::codes;
 use crate::document::{Codes, Entry, Fields, Node, Report, Value, parse_yaml};
 
+pub use self::compare::{Difference, Problem};
+
 /// The keys of a test file.
 pub(crate) const FILE_KEYS: [&str; 3] = ["detection", "with", "cases"];
 /// The keys of a case.

@@ -126,20 +126,29 @@ fn entities_become_evidence_and_observables_whatever_the_case_of_their_column() 
         .iter()
         .map(|observable| (observable["type_id"].as_i64().expect("a number"), observable["value"].clone()))
         .collect();
-    assert_eq!(observables, [(4, json!("ann")), (2, json!("10.0.0.1")), (11, json!("443")), (8, json!("a".repeat(64)))]);
+    assert_eq!(
+        observables,
+        [(4, json!("ann")), (2, json!("10.0.0.1")), (11, json!("443")), (8, json!("a".repeat(64)))]
+    );
     assert_eq!(alert["unmapped"]["weir"]["entities"]["user"], "ann");
-    assert_eq!(alert["message"], format!("Password guessing: user ann, src_ip 10.0.0.1, port 443, hash {}", "a".repeat(64)));
+    assert_eq!(
+        alert["message"],
+        format!("Password guessing: user ann, src_ip 10.0.0.1, port 443, hash {}", "a".repeat(64))
+    );
 }
 
 #[test]
 fn reserved_columns_override_the_header_per_row() {
-    let alert = ocsf(&detection(), &hit(vec![
-        ("severity", text("CRITICAL")),
-        ("confidence", Arc::new(Float64Array::from(vec![97.4]))),
-        ("risk_score", Arc::new(Int64Array::from(vec![99]))),
-        ("title", text("Known bad domain")),
-        ("message", text("evil.example is on the list")),
-    ]));
+    let alert = ocsf(
+        &detection(),
+        &hit(vec![
+            ("severity", text("CRITICAL")),
+            ("confidence", Arc::new(Float64Array::from(vec![97.4]))),
+            ("risk_score", Arc::new(Int64Array::from(vec![99]))),
+            ("title", text("Known bad domain")),
+            ("message", text("evil.example is on the list")),
+        ]),
+    );
     assert_eq!(alert["severity_id"], 5);
     assert_eq!(alert["confidence_score"], 97);
     assert_eq!(alert["confidence"], "High");
@@ -151,12 +160,15 @@ fn reserved_columns_override_the_header_per_row() {
 
 #[test]
 fn a_reserved_column_that_says_nonsense_leaves_the_header_in_force() {
-    let alert = ocsf(&detection(), &hit(vec![
-        ("severity", text("very bad")),
-        ("confidence", text("certainly")),
-        ("risk_score", text("a lot")),
-        ("title", text("  ")),
-    ]));
+    let alert = ocsf(
+        &detection(),
+        &hit(vec![
+            ("severity", text("very bad")),
+            ("confidence", text("certainly")),
+            ("risk_score", text("a lot")),
+            ("title", text("  ")),
+        ]),
+    );
     assert_eq!(alert["severity"], "High");
     assert_eq!(alert["confidence_score"], 50);
     assert_eq!(alert["risk_score"], 30);
@@ -197,10 +209,13 @@ fn the_same_hit_gives_the_same_bytes() {
 
 #[test]
 fn a_window_is_told_by_its_start_and_end() {
-    let alert = ocsf(&detection(), &hit(vec![
-        ("window_start", Arc::new(TimestampMicrosecondArray::from(vec![1_767_225_300_000_000]))),
-        ("user_name", text("ann")),
-    ]));
+    let alert = ocsf(
+        &detection(),
+        &hit(vec![
+            ("window_start", Arc::new(TimestampMicrosecondArray::from(vec![1_767_225_300_000_000]))),
+            ("user_name", text("ann")),
+        ]),
+    );
     assert_eq!(alert["start_time_dt"], "2025-12-31T23:55:00Z");
     assert_eq!(alert["finding_info"]["first_seen_time"], json!(1_767_225_300_000_i64));
     assert_eq!(alert["finding_info"]["last_seen_time"], alert["time"]);

@@ -94,8 +94,10 @@ fn windows_line_ends_and_a_byte_order_mark_change_nothing() {
 
 #[test]
 fn a_misspelt_key_is_refused_with_the_nearest_one() {
-    assert_eq!(one_error("severty = \"high\""),
-        "x.sql:4:5: D102 unknown key `severty` in the header; did you mean `severity`?");
+    assert_eq!(
+        one_error("severty = \"high\""),
+        "x.sql:4:5: D102 unknown key `severty` in the header; did you mean `severity`?"
+    );
     assert!(one_error("colour = \"red\"").contains("known keys are id, title"));
 }
 
@@ -165,7 +167,12 @@ fn toml_that_is_none_is_refused_at_its_place() {
 #[test]
 fn a_header_line_below_the_sql_is_not_taken_for_a_comment() {
     let found = errors(&format!("{}  --! owner = \"me\"\n", with("version = 1")));
-    assert_eq!(found, ["x.sql:6:3: D107 a header line below the SQL has no effect; move it to the top of the file, or write `--` if it is a comment"]);
+    assert_eq!(
+        found,
+        [
+            "x.sql:6:3: D107 a header line below the SQL has no effect; move it to the top of the file, or write `--` if it is a comment"
+        ]
+    );
 }
 
 #[test]

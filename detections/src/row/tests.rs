@@ -62,6 +62,7 @@ fn bytes_are_hexadecimal_and_dictionaries_are_their_values() {
 #[test]
 fn columns_keep_their_order() {
     let one: ArrayRef = Arc::new(Int64Array::from(vec![1]));
-    let rows = RecordBatch::try_from_iter([("z", Arc::clone(&one)), ("a", Arc::clone(&one)), ("m", one)]).expect("rows");
+    let rows =
+        RecordBatch::try_from_iter([("z", Arc::clone(&one)), ("a", Arc::clone(&one)), ("m", one)]).expect("rows");
     assert_eq!(Value::Object(row_to_json(&rows, 0)).to_string(), r#"{"z":1,"a":1,"m":1}"#);
 }

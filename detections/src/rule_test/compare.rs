@@ -78,10 +78,8 @@ pub struct Difference {
 /// Compares the last records of all alerts, in (time, uid) order, with what was expected.
 pub(crate) fn compare(expected: &[Expected], alerts: &[Value]) -> Vec<Problem> {
     let alerts = relevant(expected, alerts);
-    let costs: Vec<Vec<Vec<Difference>>> = expected
-        .iter()
-        .map(|expected| alerts.iter().map(|alert| differences(expected, alert)).collect())
-        .collect();
+    let costs: Vec<Vec<Vec<Difference>>> =
+        expected.iter().map(|expected| alerts.iter().map(|alert| differences(expected, alert)).collect()).collect();
     let mut partner = exact_matches(&costs, alerts.len());
     pair_nearest(expected, &costs, &mut partner);
 

@@ -18,9 +18,9 @@ pub(crate) fn records(
         ItemKind::Event(event) => Ok(vec![event.to_string()]),
         ItemKind::Raw(line) => Ok(vec![line.clone()]),
         ItemKind::File(path) => lines(path),
-        ItemKind::Repeat { times, every_us, event } => {
-            (0..*times).map(|index| repeated(event, index, *every_us, event_time).map(|event| event.to_string())).collect()
-        }
+        ItemKind::Repeat { times, every_us, event } => (0..*times)
+            .map(|index| repeated(event, index, *every_us, event_time).map(|event| event.to_string()))
+            .collect(),
     }
 }
 
@@ -63,7 +63,10 @@ fn substituted_text(text: &str, i: i64) -> Result<Value, String> {
     while let Some(start) = rest.find("${") {
         let end = rest[start..].find('}').ok_or_else(|| format!("`{text}` opens `${{` and does not close it"))? + start;
         let number = placeholder(rest[start + 2..end].trim(), i).ok_or_else(|| {
-            format!("`{}` is not a placeholder; write `${{i}}`, `${{i + 1}}`, `${{i * 2}}` or `${{i % 3}}`", &rest[start..=end])
+            format!(
+                "`{}` is not a placeholder; write `${{i}}`, `${{i + 1}}`, `${{i * 2}}` or `${{i % 3}}`",
+                &rest[start..=end]
+            )
         })?;
         if start == 0 && end + 1 == text.len() {
             return Ok(number.into());
@@ -155,10 +158,13 @@ mod tests {
     fn a_repetition_counts_from_one_and_steps_the_event_time() {
         let event = json!({ "meta": { "time": "2026-01-01T00:00:55Z" }, "user": "bob-${i}", "port": "${i + 1000}", "odd": "${i % 2}" });
         let events = repeat(2, Some(10_000_000), event).expect("two events");
-        assert_eq!(events, [
-            json!({ "meta": { "time": "2026-01-01T00:00:55Z" }, "user": "bob-1", "port": 1001, "odd": 1 }),
-            json!({ "meta": { "time": "2026-01-01T00:01:05Z" }, "user": "bob-2", "port": 1002, "odd": 0 }),
-        ]);
+        assert_eq!(
+            events,
+            [
+                json!({ "meta": { "time": "2026-01-01T00:00:55Z" }, "user": "bob-1", "port": 1001, "odd": 1 }),
+                json!({ "meta": { "time": "2026-01-01T00:01:05Z" }, "user": "bob-2", "port": 1002, "odd": 0 }),
+            ]
+        );
     }
 
     #[test]

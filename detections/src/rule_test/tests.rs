@@ -37,18 +37,21 @@ fn a_good_test_is_understood() {
     let case = &test.cases[0];
     assert_eq!((case.name.as_str(), case.span.start.line, case.rejected), ("ten failures fire", 4, 1));
     let kinds: Vec<_> = case.given[0].items.iter().map(|item| item.kind.clone()).collect();
-    assert_eq!(kinds, [
-        ItemKind::Event(json!({
-            "time": "2026-01-01T00:00:00Z", "user": "ann", "port": 22, "zip": "01234", "ratio": 0.5, "ok": "yes"
-        })),
-        ItemKind::Repeat {
-            times: 12,
-            every_us: Some(10_000_000),
-            event: json!({ "time": "2026-01-01T00:01:00Z", "user": "bob-${i}" }),
-        },
-        ItemKind::File("data/x.ndjson".to_owned()),
-        ItemKind::Raw("{ not json".to_owned()),
-    ]);
+    assert_eq!(
+        kinds,
+        [
+            ItemKind::Event(json!({
+                "time": "2026-01-01T00:00:00Z", "user": "ann", "port": 22, "zip": "01234", "ratio": 0.5, "ok": "yes"
+            })),
+            ItemKind::Repeat {
+                times: 12,
+                every_us: Some(10_000_000),
+                event: json!({ "time": "2026-01-01T00:01:00Z", "user": "bob-${i}" }),
+            },
+            ItemKind::File("data/x.ndjson".to_owned()),
+            ItemKind::Raw("{ not json".to_owned()),
+        ]
+    );
     assert_eq!(case.tables[0].rows, [json!({ "value": "evil.example", "score": 90 })]);
     assert_eq!(case.expect[0].span.start.line, 16);
     assert_eq!(case.expect[1].fields, [("finding_info.analytic.uid".to_owned(), json!("identity.guessing"))]);
@@ -87,7 +90,11 @@ fn wrong_types_and_values_are_refused_at_their_place() {
     let cases = [
         ("repeat: 12", "repeat: 0", "8:19: T004 `repeat` is a whole number from 1 to 100000, not 0"),
         ("every: 10s", "every: soon", "9:18: T004 `soon` is not a duration"),
-        ("given: { signin: [] }", "given: { signin: 5 }", "20:22: T003 `given.signin` is a list of events, not a whole number"),
+        (
+            "given: { signin: [] }",
+            "given: { signin: 5 }",
+            "20:22: T003 `given.signin` is a list of events, not a whole number",
+        ),
         ("expect: []", "expect: [ 5 ]", "21:15: T003 `an expected alert` is a map"),
         ("rejected: 1", "rejected: -1", "18:15: T004 `rejected` is a whole number from 0"),
     ];

@@ -51,10 +51,13 @@ fn fields_that_are_not_named_are_not_looked_at() {
 fn a_difference_names_its_path_and_both_values() {
     let alert = alert("a1", "Medium", json!({ "user": "ann", "failures": 12 }));
     let found = check(json!({ "severity": "high", "data": { "user": "ann", "failures": 10 } }), &alert);
-    assert_eq!(found, [
-        "alert a1 is not as expected in line 7:\n  severity       expected \"high\"\n                 actual   \"Medium\"\n  \
+    assert_eq!(
+        found,
+        [
+            "alert a1 is not as expected in line 7:\n  severity       expected \"high\"\n                 actual   \"Medium\"\n  \
          data.failures  expected 10\n                 actual   12"
-    ]);
+        ]
+    );
 }
 
 #[test]
@@ -106,7 +109,10 @@ fn the_nearest_alert_is_taken_for_a_wrong_expectation() {
         expect(json!({ "severity": "low", "data": { "user": "ann", "failures": 3 } })),
     ];
     let problems = compare(&expected, &alerts);
-    assert!(matches!(problems.as_slice(), [Problem::Differs { uid, fields, .. }] if uid == "b" && fields.len() == 1), "{problems:?}");
+    assert!(
+        matches!(problems.as_slice(), [Problem::Differs { uid, fields, .. }] if uid == "b" && fields.len() == 1),
+        "{problems:?}"
+    );
 }
 
 #[test]

@@ -1,0 +1,226 @@
+//! All texts of a project to one program, and everything that is wrong with them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use chrono::NaiveDate;
+use globset::Glob;
+use weir_engine::error::{codes as engine_codes, nearest};
+use weir_engine::sql::parse_catalog;
+use weir_engine::{Catalog, Diagnostic, Level, Program, Published, Query};
+
+use crate::exceptions::{self, Exception};
+use crate::published::ALERTS;
+use crate::{Detection, codes, header, published};
+
+/// The texts of a project: file name and content.
+#[derive(Debug, Clone, Default)]
+pub struct Texts {
+    /// `streams/*.sql`
+    pub streams: Vec<(String, String)>,
+    /// `detections/**/*.sql`
+    pub detections: Vec<(String, String)>,
+    /// `detections/**/*.md`, the runbooks of the detections of the same name.
+    pub runbooks: Vec<(String, String)>,
+    /// `exceptions/*.yaml`
+    pub exceptions: Vec<(String, String)>,
+}
+
+/// A project that was compiled as far as its texts allow.
+#[derive(Debug, Clone)]
+pub struct Compiled {
+    /// Its streams, views and tables.
+    pub catalog: Arc<Catalog>,
+    /// Its detections; [`Hit::query`](weir_engine::Hit::query) is an index into them. One whose SQL is wrong is here
+    /// and never hits.
+    pub detections: Vec<Arc<Detection>>,
+    /// Its exceptions.
+    pub exceptions: Vec<Exception>,
+    /// All detections as one dataflow.
+    pub program: Arc<Program>,
+    /// The schema of `alerts`.
+    pub published: Published,
+    /// Everything that is wrong, by file and place.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Compiles a project. `today` decides which exceptions have expired; without it, none has.
+#[must_use]
+pub fn compile(texts: &Texts, today: Option<NaiveDate>) -> Compiled {
+    let (catalog, mut diagnostics) = parse_catalog(&texts.streams);
+    let detections = read_detections(texts, &mut diagnostics);
+    let exceptions = read_exceptions(texts, today, &mut diagnostics);
+    let mut compiled = link(catalog, detections, exceptions);
+    compiled.diagnostics.append(&mut diagnostics);
+    sort(&mut compiled.diagnostics);
+    compiled
+}
+
+/// Compiles what was read already. The diagnostics are those that no file shows alone: ids and names given twice,
+/// exceptions about nothing, SQL that does not fit the catalog, entities that are no columns.
+///
+/// Of two detections of one id, or two exceptions of one name, the first is kept.
+#[must_use]
+pub fn link(catalog: Catalog, detections: Vec<Detection>, exceptions: Vec<Exception>) -> Compiled {
+    let mut diagnostics = Vec::new();
+    let detections = distinct_detections(detections, &mut diagnostics);
+    let exceptions = distinct_exceptions(exceptions, &detections, &mut diagnostics);
+    let published = published();
+    let queries = detections.iter().map(|detection| detection.query(&exceptions)).collect();
+    let (program, found) = Program::compile(&catalog, &published, queries);
+    diagnostics.extend(in_files(found, &detections));
+    for (at, detection) in detections.iter().enumerate() {
+        if let Some(schema) = program.output_schema(at) {
+            diagnostics.extend(entities_without_a_column(detection, &schema));
+        }
+    }
+    sort(&mut diagnostics);
+    Compiled { catalog: Arc::new(catalog), detections, exceptions, program: Arc::new(program), published, diagnostics }
+}
+
+fn sort(diagnostics: &mut Vec<Diagnostic>) {
+    diagnostics.sort_by(|one, other| (&one.file, one.span).cmp(&(&other.file, other.span)));
+    diagnostics.dedup();
+}
+
+impl Compiled {
+    /// The detections that have to run so that the one at `at` shows what it does: itself, and for one that reads
+    /// `alerts` those whose ids match `with`, or all of them.
+    pub(crate) fn company(&self, at: usize, with: &[String]) -> Vec<usize> {
+        if !reads_alerts(&self.detections[at].sql) {
+            return vec![at];
+        }
+        let patterns: Vec<_> =
+            with.iter().filter_map(|with| Glob::new(with).ok()).map(|glob| glob.compile_matcher()).collect();
+        let joins = |id: &str| with.is_empty() || patterns.iter().any(|pattern| pattern.is_match(id));
+        (0..self.detections.len()).filter(|other| *other == at || joins(&self.detections[*other].id)).collect()
+    }
+
+    /// A program of some detections alone, without exceptions.
+    ///
+    /// # Errors
+    /// What is wrong with their SQL.
+    pub(crate) fn program_of(&self, picks: &[usize]) -> Result<(Arc<Program>, Vec<Arc<Detection>>), Vec<Diagnostic>> {
+        let detections: Vec<_> = picks.iter().map(|at| Arc::clone(&self.detections[*at])).collect();
+        let queries: Vec<Query> = detections.iter().map(|detection| detection.query(&[])).collect();
+        let (program, found) = Program::compile(&self.catalog, &self.published, queries);
+        let mut errors = in_files(found, &detections);
+        errors.retain(|diagnostic| diagnostic.level == Level::Error);
+        if errors.is_empty() { Ok((Arc::new(program), detections)) } else { Err(errors) }
+    }
+}
+
+/// What the engine says about a query is said about the file of its detection.
+fn in_files(found: Vec<(Option<usize>, Diagnostic)>, detections: &[Arc<Detection>]) -> Vec<Diagnostic> {
+    let found = found.into_iter().map(|(query, diagnostic)| match query {
+        Some(query) if diagnostic.file.is_none() => diagnostic.in_file(detections[query].file.clone()),
+        _ => diagnostic,
+    });
+    found.collect()
+}
+
+/// Whether the word `alerts` stands in the text outside of a longer word. A false yes costs time and nothing else.
+fn reads_alerts(sql: &str) -> bool {
+    let words = sql.split(|c: char| !c.is_alphanumeric() && c != '_');
+    words.into_iter().any(|word| word.eq_ignore_ascii_case(ALERTS))
+}
+
+fn read_detections(texts: &Texts, diagnostics: &mut Vec<Diagnostic>) -> Vec<Detection> {
+    let runbooks: HashMap<_, _> = texts.runbooks.iter().map(|(file, text)| (stem(file), text)).collect();
+    let mut detections = Vec::new();
+    for (file, text) in &texts.detections {
+        match header::parse(file, text) {
+            Ok(mut detection) => {
+                detection.runbook = runbooks.get(stem(file)).map(|text| (*text).clone()).or(detection.runbook);
+                detections.push(detection);
+            }
+            Err(found) => diagnostics.extend(found),
+        }
+    }
+    detections
+}
+
+fn stem(file: &str) -> &str {
+    file.rsplit_once('.').map_or(file, |(stem, _)| stem)
+}
+
+/// The exceptions that hold. What has expired is told again; it would be worse to go on being silent about it.
+fn read_exceptions(texts: &Texts, today: Option<NaiveDate>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Exception> {
+    let mut current = Vec::new();
+    for (file, text) in &texts.exceptions {
+        let (exceptions, found) = exceptions::parse(file, text);
+        diagnostics.extend(found);
+        for exception in exceptions {
+            match today.and_then(|today| exception.expired(today)) {
+                Some(expired) => diagnostics.push(expired),
+                None => current.push(exception),
+            }
+        }
+    }
+    current
+}
+
+fn distinct_detections(detections: Vec<Detection>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Arc<Detection>> {
+    let mut distinct: Vec<Arc<Detection>> = Vec::new();
+    let mut files: HashMap<Arc<str>, String> = HashMap::new();
+    for detection in detections {
+        if let Some(other) = files.get(&detection.id) {
+            let message = format!("the id `{}` is that of {other} already", detection.id);
+            let hint = "an id is for one detection, because alert ids are made of it";
+            let error = Diagnostic::error(codes::DUPLICATE_ID, message).at(detection.place("id")).hint(hint);
+            diagnostics.push(error.in_file(detection.file.clone()));
+            continue;
+        }
+        files.insert(Arc::clone(&detection.id), detection.file.clone());
+        distinct.push(Arc::new(detection));
+    }
+    distinct
+}
+
+fn distinct_exceptions(
+    exceptions: Vec<Exception>,
+    detections: &[Arc<Detection>],
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Vec<Exception> {
+    let mut distinct: Vec<Exception> = Vec::new();
+    for exception in exceptions {
+        if let Some(other) = distinct.iter().find(|other| other.name == exception.name) {
+            let message = format!("{} has an exception `{}` already", other.file, exception.name);
+            diagnostics.push(about(&exception, Diagnostic::error(codes::EXCEPTION_DUPLICATE_NAME, message)));
+            continue;
+        }
+        if !detections.iter().any(|detection| exception.covers(&detection.id)) {
+            let message = format!("the exception `{}` is about no detection of this project", exception.name);
+            let ids = detections.iter().map(|detection| &*detection.id);
+            let hint = exception.detections.first().and_then(|pattern| nearest(pattern, ids));
+            let warning = Diagnostic::warning(codes::EXCEPTION_UNKNOWN_DETECTION, message).maybe_hint(hint);
+            diagnostics.push(about(&exception, warning));
+        }
+        distinct.push(exception);
+    }
+    distinct
+}
+
+fn about(exception: &Exception, diagnostic: Diagnostic) -> Diagnostic {
+    diagnostic.at(exception.span).in_file(exception.file.clone())
+}
+
+fn entities_without_a_column(detection: &Detection, schema: &SchemaRef) -> Vec<Diagnostic> {
+    let names = || schema.fields().iter().map(|field| field.name().as_str());
+    let missing =
+        detection.entities.iter().filter(|(_, column)| !names().any(|name| name.eq_ignore_ascii_case(column)));
+    let diagnostics = missing.map(|(kind, column)| {
+        let message = format!("the entity `{kind}` is taken from `{column}`, which is not a column of the SELECT");
+        let hint = nearest(column, names())
+            .unwrap_or_else(|| format!("its columns are {}", names().collect::<Vec<_>>().join(", ")));
+        Diagnostic::error(engine_codes::NOT_AN_OUTPUT, message)
+            .at(detection.place(&format!("entities.{kind}")))
+            .hint(hint)
+            .in_file(detection.file.clone())
+    });
+    diagnostics.collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+use chrono::NaiveDate;
+
+use super::{Compiled, Texts, compile};
+
+const STREAM: &str = "\
+CREATE STREAM signin (
+  time TIMESTAMP, user STRING, src_ip STRING, status STRING
+) WITH (topic = 'signin', format = 'json', event_time = 'time');
+";
+
+const FAILURE: &str = "\
+--! id = \"identity.failure\"
+--! title = \"Failed sign-in\"
+--! severity = \"low\"
+--! entities = { user = \"user\" }
+SELECT time, user, src_ip FROM signin WHERE status = 'Failure'
+";
+
+const EXCEPTION: &str = "\
+- { name: scanner, detection: 'identity.*', where: \"src_ip = '10.0.0.9'\", owner: me, reason: ours, expires: 2026-06-30 }
+";
+
+fn texts(detections: &[(&str, &str)], exceptions: &str) -> Texts {
+    let owned =
+        |files: &[(&str, &str)]| files.iter().map(|(file, text)| ((*file).to_owned(), (*text).to_owned())).collect();
+    Texts {
+        streams: owned(&[("streams/signin.sql", STREAM)]),
+        detections: owned(detections),
+        runbooks: owned(&[("detections/identity/failure.md", "# Ask the user\n")]),
+        exceptions: owned(&[("exceptions/all.yaml", exceptions)]),
+    }
+}
+
+fn messages(compiled: &Compiled) -> Vec<String> {
+    compiled.diagnostics.iter().map(ToString::to_string).collect()
+}
+
+fn check(detection: &str) -> Vec<String> {
+    messages(&compile(&texts(&[("detections/x.sql", detection)], ""), None))
+}
+
+#[test]
+fn a_good_project_has_nothing_wrong_with_it() {
+    let compiled = compile(&texts(&[("detections/identity/failure.sql", FAILURE)], EXCEPTION), None);
+    assert_eq!(messages(&compiled), Vec::<String>::new());
+    assert_eq!(compiled.detections[0].runbook.as_deref(), Some("# Ask the user\n"));
+    let schema = compiled.program.output_schema(0).expect("it was compiled");
+    assert_eq!(
+        schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>(),
+        ["time", "user", "src_ip"]
+    );
+}
+
+#[test]
+fn an_entity_that_is_no_column_is_refused_at_its_place() {
+    let found = check(&FAILURE.replace("user = \"user\"", "src_ip = \"src_pi\""));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(
+        found[0].starts_with("detections/x.sql:4:27: D021 the entity `src_ip` is taken from `src_pi`"),
+        "{found:#?}"
+    );
+    assert!(found[0].contains("did you mean `src_ip`?"), "{found:#?}");
+}
+
+#[test]
+fn entities_meet_columns_without_regard_to_case() {
+    assert_eq!(check(&FAILURE.replace("user = \"user\"", "user = \"USER\"")), Vec::<String>::new());
+}
+
+#[test]
+fn a_mistake_in_the_sql_is_told_with_the_line_of_the_file() {
+    let found = check(&FAILURE.replace("WHERE status", "WHERE stattus"));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].starts_with("detections/x.sql:5:45: D004"), "{found:#?}");
+    assert!(found[0].contains("`status`"), "{found:#?}");
+}
+
+#[test]
+fn mistakes_of_all_files_are_told_at_once() {
+    let files = [
+        ("detections/a.sql", FAILURE.replace("low", "lowish")),
+        ("detections/b.sql", FAILURE.replace("signin", "sigin")),
+    ];
+    let files: Vec<_> = files.iter().map(|(file, text)| (*file, text.as_str())).collect();
+    let found = messages(&compile(&texts(&files, "- {}\n"), None));
+    for expected in ["detections/a.sql:3:", "detections/b.sql:5:", "exceptions/all.yaml:1:"] {
+        assert!(found.iter().any(|text| text.starts_with(expected)), "{expected} in {found:#?}");
+    }
+}
+
+#[test]
+fn two_detections_of_one_id_are_refused() {
+    let compiled = compile(&texts(&[("detections/a.sql", FAILURE), ("detections/b.sql", FAILURE)], ""), None);
+    let found = messages(&compiled);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(
+        found[0]
+            .starts_with("detections/b.sql:1:5: D108 the id `identity.failure` is that of detections/a.sql already")
+    );
+    assert_eq!(compiled.detections.len(), 1);
+}
+
+#[test]
+fn an_exception_about_nothing_is_a_warning() {
+    let exception = EXCEPTION.replace("identity.*", "identity.failures");
+    let found = messages(&compile(&texts(&[("detections/a.sql", FAILURE)], &exception), None));
+    assert_eq!(
+        found,
+        ["exceptions/all.yaml:1:3: X007 the exception `scanner` is about no detection of this project; \
+         did you mean `identity.failure`?"]
+    );
+}
+
+#[test]
+fn an_expired_exception_is_an_error_and_hides_nothing() {
+    let day = |text: &str| text.parse::<NaiveDate>().ok();
+    let files = [("detections/a.sql", FAILURE)];
+    let last_day = compile(&texts(&files, EXCEPTION), day("2026-06-30"));
+    assert_eq!((last_day.exceptions.len(), last_day.diagnostics.len()), (1, 0));
+    let next_day = compile(&texts(&files, EXCEPTION), day("2026-07-01"));
+    assert!(next_day.exceptions.is_empty());
+    assert!(messages(&next_day)[0].contains("X006 the exception `scanner` expired 1 day(s) ago"));
+}
+
+#[test]
+fn a_condition_that_is_no_sql_over_the_columns_is_refused() {
+    let exception = EXCEPTION.replace("src_ip = '10.0.0.9'", "source_ip = '10.0.0.9'");
+    let found = messages(&compile(&texts(&[("detections/a.sql", FAILURE)], &exception), None));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].starts_with("exceptions/all.yaml:1:"), "{found:#?}");
+}
+
+#[test]
+fn detections_that_read_each_others_alerts_in_a_circle_are_refused() {
+    let detection = |id: &str, other: &str| {
+        format!(
+            "--! id = \"{id}\"\n--! title = \"T\"\n--! severity = \"low\"\n\
+             SELECT time, user FROM alerts WHERE detection = '{other}'\n"
+        )
+    };
+    let (one, other) = (detection("a.one", "a.other"), detection("a.other", "a.one"));
+    let found = messages(&compile(&texts(&[("detections/1.sql", &one), ("detections/2.sql", &other)], ""), None));
+    assert!(found.iter().any(|text| text.contains("D015")), "{found:#?}");
+}

@@ -1,0 +1,310 @@
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, BinaryViewArray, RecordBatch, TimestampMicrosecondArray};
+use arrow::compute::cast;
+use arrow::datatypes::{Field, Schema, TimestampMicrosecondType};
+use serde_json::Value;
+use weir_engine::catalog::{Stream, TIME_TYPE, system};
+use weir_engine::{ColumnSet, TableVersion, Uid};
+
+use super::{CaseResult, Decoded, Outside, check, run};
+use crate::compile::{Compiled, Texts, compile};
+use crate::rule_test;
+
+const STREAM: &str = "\
+CREATE STREAM signin (
+  time TIMESTAMP, user STRING, src_ip STRING, status STRING
+) WITH (topic = 'signin', format = 'json', event_time = 'time', lateness = '1 minute');
+CREATE TABLE indicators (ip STRING, score BIGINT) WITH (location = 'indicators.csv', format = 'csv');
+";
+
+const FAILURE: &str = "\
+--! id = \"identity.failure\"
+--! title = \"Failed sign-in\"
+--! severity = \"low\"
+--! entities = { user = \"user\", src_ip = \"src_ip\" }
+SELECT time, user, src_ip FROM signin WHERE status = 'Failure'
+";
+
+const GUESSING: &str = "\
+--! id = \"identity.guessing\"
+--! title = \"Password guessing\"
+--! severity = \"high\"
+--! entities = { user = \"user\" }
+--! params = { failures = 3 }
+SELECT window_start, window_end, user, count(*) AS failures
+FROM TUMBLE(signin, time, INTERVAL '5 minutes')
+WHERE status = 'Failure'
+GROUP BY user, window_start, window_end
+HAVING count(*) >= $failures
+";
+
+const KNOWN: &str = "\
+--! id = \"identity.known\"
+--! title = \"Sign-in from a known address\"
+--! severity = \"medium\"
+SELECT s.time, s.user, i.score, CASE WHEN i.score > 50 THEN 'critical' END AS severity
+FROM signin s JOIN indicators i ON i.ip = s.src_ip
+";
+
+const CHAIN: &str = "\
+--! id = \"correlation.chain\"
+--! title = \"Several signals about one user\"
+--! severity = \"critical\"
+--! entities = { user = \"user_name\" }
+SELECT window_start, window_end, \"user\" AS user_name, count(DISTINCT detection) AS detections
+FROM TUMBLE(alerts, time, INTERVAL '1 hour')
+GROUP BY \"user\", window_start, window_end
+HAVING count(DISTINCT detection) >= 2
+";
+
+/// A decoder for tests: what Arrow makes of JSON, and the system columns beside it.
+fn decode(stream: &Arc<Stream>, columns: &ColumnSet, records: &[String]) -> Result<Decoded, String> {
+    let (mut good, mut rejected) = (Vec::new(), Vec::new());
+    for record in records {
+        match serde_json::from_str::<Value>(record) {
+            Ok(value) => good.push((record, value)),
+            Err(error) => rejected.push((record.clone(), error.to_string())),
+        }
+    }
+    let values: Vec<_> = good.iter().map(|(_, value)| value).collect();
+    let read = |fields: Vec<Arc<Field>>| {
+        let schema = Arc::new(Schema::new(fields));
+        let mut decoder = arrow::json::ReaderBuilder::new(Arc::clone(&schema)).build_decoder().expect("a schema");
+        decoder.serialize(&values).expect("JSON of these types");
+        decoder.flush().expect("JSON of these types").unwrap_or_else(|| RecordBatch::new_empty(schema))
+    };
+    let time = Arc::new(Field::new(&stream.event_time, TIME_TYPE, true));
+    let times = read(vec![time]);
+    let times = cast(times.column(0), &TIME_TYPE).expect("a time");
+    let times: TimestampMicrosecondArray = times.as_primitive::<TimestampMicrosecondType>().clone();
+    let raw = BinaryViewArray::from_iter_values(good.iter().map(|(record, _)| record.as_bytes()));
+    let arrival = TimestampMicrosecondArray::new_null(good.len());
+
+    let declared = read(columns.columns.iter().cloned().collect());
+    let mut fields: Vec<_> = columns.columns.iter().cloned().collect();
+    let mut arrays: Vec<ArrayRef> = declared.columns().to_vec();
+    for (name, array, nullable) in [
+        (system::TIME, Arc::new(times) as ArrayRef, false),
+        (system::RAW, Arc::new(raw) as ArrayRef, false),
+        (system::ARRIVAL, Arc::new(arrival) as ArrayRef, true),
+    ] {
+        fields.push(Arc::new(Field::new(name, array.data_type().clone(), nullable)));
+        arrays.push(array);
+    }
+    let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).map_err(|error| error.to_string())?;
+    Ok(Decoded { rows, rejected })
+}
+
+fn project() -> Compiled {
+    let detections = [("failure", FAILURE), ("guessing", GUESSING), ("known", KNOWN), ("chain", CHAIN)];
+    let compiled = compile(
+        &Texts {
+            streams: vec![("streams/signin.sql".to_owned(), STREAM.to_owned())],
+            detections: detections.iter().map(|(name, text)| (format!("{name}.sql"), (*text).to_owned())).collect(),
+            ..Texts::default()
+        },
+        None,
+    );
+    assert_eq!(compiled.diagnostics, []);
+    compiled
+}
+
+fn results(detection: &str, cases: &str) -> Vec<CaseResult> {
+    let test = rule_test::parse(&format!("{detection}.test.yaml"), cases).expect("a good test");
+    let compiled = project();
+    assert_eq!(check(&test, &compiled), []);
+    let outside = Outside {
+        decode: &decode,
+        lines: &|path| Err(format!("no file {path}")),
+        table: &|table| {
+            let rows = RecordBatch::new_empty(table.schema());
+            Ok(TableVersion { name: table.name.as_str().into(), version: Uid([0; 16]), rows })
+        },
+    };
+    run(&test, &compiled, &outside).expect("good SQL")
+}
+
+/// The problems of the only case, as text.
+fn problems(detection: &str, case: &str) -> Vec<String> {
+    let indented: String = case.lines().map(|line| format!("    {line}\n")).collect();
+    let results = results(detection, &format!("cases:\n  - name: case\n{indented}"));
+    results[0].problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_row_level_detection_fires_once_per_matching_event() {
+    let case = "
+given:
+  signin:
+    - { time: '2026-01-01T00:00:00Z', user: ann, src_ip: 10.0.0.1, status: Failure }
+    - { time: '2026-01-01T00:00:01Z', user: bob, src_ip: 10.0.0.2, status: Success }
+    - { time: '2026-01-01T00:00:02Z', user: bob, src_ip: 10.0.0.2, status: Failure }
+expect:
+  - { severity: low, time: '2026-01-01T00:00:00Z', data: { user: ann }, entities: { src_ip: 10.0.0.1 }, count: 1 }
+  - { data: { user: bob } }";
+    assert_eq!(problems("failure", case), Vec::<String>::new());
+}
+
+#[test]
+fn a_window_fires_at_its_threshold_and_tells_the_final_count() {
+    let case = "
+given:
+  signin:
+    - repeat: 7
+      every: 10s
+      event: { time: '2026-01-01T00:00:00Z', user: ann, src_ip: '10.0.0.${i}', status: Failure }
+    - repeat: 2
+      every: 1s
+      event: { time: '2026-01-01T00:01:10Z', user: bob, src_ip: 10.0.0.1, status: Failure }
+expect:
+  - severity: high
+    time: '2026-01-01T00:05:00Z'
+    data: { user: ann, failures: 7, window_start: '2026-01-01T00:00:00Z' }";
+    assert_eq!(problems("guessing", case), Vec::<String>::new());
+}
+
+#[test]
+fn equal_events_are_one_alert_that_counts_them() {
+    let case = "
+given:
+  signin:
+    - repeat: 3
+      event: { time: '2026-01-01T00:00:00Z', user: ann, src_ip: 10.0.0.1, status: Failure }
+expect:
+  - { data: { user: ann }, count: 3 }";
+    assert_eq!(problems("failure", case), Vec::<String>::new());
+}
+
+#[test]
+fn a_wrong_expectation_is_told_with_both_values() {
+    let case = "
+given:
+  signin: [ { time: '2026-01-01T00:00:00Z', user: ann, src_ip: 10.0.0.1, status: Failure } ]
+expect:
+  - { severity: high, data: { user: ann } }";
+    let found = problems("failure", case);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].contains("severity  expected \"high\"\n            actual   \"Low\""), "{found:#?}");
+}
+
+#[test]
+fn rows_of_a_table_can_be_given_and_raise_the_severity() {
+    let case = "
+given:
+  signin:
+    - { time: '2026-01-01T00:00:00Z', user: ann, src_ip: 10.0.0.1, status: Success }
+    - { time: '2026-01-01T00:00:01Z', user: bob, src_ip: 10.0.0.2, status: Success }
+    - { time: '2026-01-01T00:00:02Z', user: eve, src_ip: 10.0.0.3, status: Success }
+tables:
+  indicators: [ { ip: 10.0.0.1, score: 90 }, { ip: 10.0.0.2, score: 10 } ]
+expect:
+  - { severity: critical, data: { user: ann, score: 90 } }
+  - { severity: medium, data: { user: bob } }";
+    assert_eq!(problems("known", case), Vec::<String>::new());
+    let misspelt = case.replace("score: 90 }, {", "scoer: 90 }, {");
+    assert_eq!(problems("known", &misspelt), ["the table `indicators` has no column `scoer`; did you mean `score`?"]);
+}
+
+#[test]
+fn alerts_of_other_detections_are_correlated() {
+    let case = "
+given:
+  signin:
+    - { time: '2026-01-01T00:00:00Z', user: ann, src_ip: 10.0.0.1, status: Failure }
+    - { time: '2026-01-01T00:00:10Z', user: ann, src_ip: 10.0.0.2, status: Failure }
+    - { time: '2026-01-01T00:00:20Z', user: ann, src_ip: 10.0.0.3, status: Failure }
+    - { time: '2026-01-01T00:00:30Z', user: bob, src_ip: 10.0.0.3, status: Failure }
+expect:
+  - { severity: critical, data: { user_name: ann, detections: 2 }, entities: { user: ann } }";
+    assert_eq!(problems("chain", case), Vec::<String>::new());
+}
+
+#[test]
+fn a_late_event_is_seen_by_a_row_level_detection_and_not_by_a_window() {
+    let events = "
+given:
+  signin:
+    - { time: '2026-01-01T00:10:00Z', user: ann, src_ip: 10.0.0.1, status: Success }
+    - repeat: 3
+      every: 1s
+      event: { time: '2026-01-01T00:00:00Z', user: ann, src_ip: 10.0.0.1, status: Failure }
+late: 3";
+    assert_eq!(problems("guessing", &format!("{events}\nexpect: []")), Vec::<String>::new());
+    let seen = "expect: [ { late: true }, { late: true }, { late: true } ]";
+    assert_eq!(problems("failure", &format!("{events}\n{seen}")), Vec::<String>::new());
+}
+
+#[test]
+fn rejected_events_are_counted_and_shown() {
+    let case = "
+given:
+  signin: [ '{ not json' ]
+expect: []";
+    let found = problems("failure", case);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].starts_with("0 rejected events were expected, 1 were rejected\n  "), "{found:#?}");
+    assert!(found[0].ends_with(": { not json"), "{found:#?}");
+    assert_eq!(problems("failure", &format!("{case}\nrejected: 1")), Vec::<String>::new());
+}
+
+#[test]
+fn events_that_nobody_reads_do_not_make_a_quiet_case_pass() {
+    let streams = format!("{STREAM}CREATE STREAM other (time TIMESTAMP) WITH (event_time = 'time', topic = 'x');");
+    let texts = Texts {
+        streams: vec![("streams/all.sql".to_owned(), streams)],
+        detections: vec![("failure.sql".to_owned(), FAILURE.to_owned())],
+        ..Texts::default()
+    };
+    let case = "cases:\n  - { name: quiet, given: { other: [ { time: '2026-01-01T00:00:00Z' } ] }, expect: [] }\n";
+    let test = rule_test::parse("failure.test.yaml", case).expect("a good test");
+    let outside = Outside { decode: &decode, lines: &|_| Ok(Vec::new()), table: &|_| Err("no table".to_owned()) };
+    let results = run(&test, &compile(&texts, None), &outside).expect("good SQL");
+    assert_eq!(results[0].problems[0].to_string(), "the detection does not read `other`, so its events show nothing");
+}
+
+#[test]
+fn a_test_without_a_detection_and_with_wrong_names_is_refused() {
+    let case = "
+cases:
+  - name: quiet
+    given: { sigin: [] }
+    tables: { indicator: [] }
+    expect: []
+";
+    let test = rule_test::parse("nothing.test.yaml", case).expect("a good test");
+    let found: Vec<_> = check(&test, &project()).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        found,
+        [
+            "nothing.test.yaml: T007 there is no detection beside this test",
+            "nothing.test.yaml:4:14: T006 no stream is called `sigin`; did you mean `signin`?",
+            "nothing.test.yaml:5:15: T006 no table is called `indicator`; did you mean `indicators`?",
+        ]
+    );
+}
+
+#[test]
+fn cooldown_folds_repeats_about_the_same_entities() {
+    let texts = Texts {
+        streams: vec![("streams/all.sql".to_owned(), STREAM.to_owned())],
+        detections: vec![("failure.sql".to_owned(), FAILURE.replace("SELECT", "--! cooldown = \"1 hour\"\nSELECT"))],
+        ..Texts::default()
+    };
+    let case = "
+cases:
+  - name: repeats are folded
+    given:
+      signin:
+        - repeat: 5
+          every: 1m
+          event: { time: '2026-01-01T00:00:00Z', user: ann, src_ip: 10.0.0.1, status: Failure }
+    expect:
+      - { data: { user: ann }, count: 5, time: '2026-01-01T00:00:00Z' }
+";
+    let test = rule_test::parse("failure.test.yaml", case).expect("a good test");
+    let outside = Outside { decode: &decode, lines: &|_| Ok(Vec::new()), table: &|_| Err("no table".to_owned()) };
+    let results = run(&test, &compile(&texts, None), &outside).expect("good SQL");
+    let problems: Vec<_> = results[0].problems.iter().map(ToString::to_string).collect();
+    assert_eq!(problems, Vec::<String>::new());
+}
