@@ -58,12 +58,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            record_bytes_max: 1 << 20,
-            depth_max: 128,
-            batch_rows_max: 8192,
-            batch_bytes_max: 1 << 20,
-        }
+        Self { record_bytes_max: 1 << 20, depth_max: 128, batch_rows_max: 8192, batch_bytes_max: 1 << 20 }
     }
 }
 
@@ -191,11 +186,7 @@ impl Decoder {
 
     /// How many values did not fit the type of their column and became NULL, per column of the set, since the beginning.
     pub fn misfits(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.schema
-            .fields()
-            .iter()
-            .map(|field| field.name().as_str())
-            .zip(self.misfits.iter().copied())
+        self.schema.fields().iter().map(|field| field.name().as_str()).zip(self.misfits.iter().copied())
     }
 
     /// Adds a record to the open batch.
@@ -212,18 +203,11 @@ impl Decoder {
 
     fn scan(&mut self, payload: &[u8]) -> Result<(), Reject> {
         if payload.len() > self.limits.record_bytes_max {
-            let detail = format!(
-                "{} bytes, and the limit is {}",
-                payload.len(),
-                self.limits.record_bytes_max
-            );
+            let detail = format!("{} bytes, and the limit is {}", payload.len(), self.limits.record_bytes_max);
             return Err(Reject::new(RejectReason::TooLarge, detail));
         }
         if let Err(error) = std::str::from_utf8(payload) {
-            return Err(Reject::new(
-                RejectReason::InvalidUtf8,
-                format!("at byte {}", error.valid_up_to()),
-            ));
+            return Err(Reject::new(RejectReason::InvalidUtf8, format!("at byte {}", error.valid_up_to())));
         }
         self.found.clear();
         let mut scanner = Scanner::new(payload, self.limits.depth_max);
@@ -235,10 +219,7 @@ impl Decoder {
         }
         object(&mut scanner, &self.keys, Keys::TOP, &mut self.found).map_err(refusal)?;
         if !scanner.is_at_end() {
-            return Err(Reject::new(
-                RejectReason::TrailingData,
-                format!("after byte {}", scanner.at()),
-            ));
+            return Err(Reject::new(RejectReason::TrailingData, format!("after byte {}", scanner.at())));
         }
         Ok(())
     }
@@ -269,24 +250,13 @@ impl Decoder {
         self.arrivals.append_option(record.arrival.map(|time| time.0));
         self.bytes += payload.len();
         let (arena, slots, zone) = (&mut self.arena, &self.found.slots[..], self.zone);
-        let mut row = Row {
-            payload,
-            stored,
-            arena,
-            slots,
-            zone,
-            misfits: 0,
-        };
+        let mut row = Row { payload, stored, arena, slots, zone, misfits: 0 };
         for (column, misfits) in self.columns.iter_mut().zip(&mut self.misfits) {
             match column {
                 Column::Field(slots, builder) => builder.push_slots(slots, &mut row),
                 Column::Open(lookup, builder) => builder.push(lookup.token(row.slots), &mut row),
                 Column::Unmapped(views) => {
-                    let json = self
-                        .found
-                        .unmapped
-                        .as_mut()
-                        .and_then(|unmapped| unmapped.write(payload, row.arena));
+                    let json = self.found.unmapped.as_mut().and_then(|unmapped| unmapped.write(payload, row.arena));
                     views.push_option(json);
                 }
                 _ => column.push_metadata(record, row.arena),
@@ -396,11 +366,7 @@ fn object(scanner: &mut Scanner<'_>, keys: &Keys, table: u32, found: &mut Found)
                     Some(inside) if scanner.peek()? == b'{' => {
                         let start = scanner.at() as u32;
                         object(scanner, keys, inside, found)?;
-                        Token {
-                            kind: Kind::Object,
-                            start,
-                            end: scanner.at() as u32,
-                        }
+                        Token { kind: Kind::Object, start, end: scanner.at() as u32 }
                     }
                     _ => scanner.value()?,
                 };
@@ -449,9 +415,7 @@ fn headers_json(headers: &[Header<'_>]) -> String {
     use serde_json::{Map, Value};
     let mut object = Map::new();
     for header in headers {
-        let value = header
-            .value
-            .map_or(Value::Null, |value| String::from_utf8_lossy(value).into());
+        let value = header.value.map_or(Value::Null, |value| String::from_utf8_lossy(value).into());
         match object.get_mut(header.name) {
             None => drop(object.insert(header.name.to_owned(), value)),
             Some(Value::Array(values)) => values.push(value),

@@ -71,10 +71,7 @@ impl FileSource {
     /// A file that cannot be opened, or a column set that the stream does not have.
     pub fn open(path: &Path, stream: &Stream, columns: &ColumnSet, partition: PartitionId) -> Result<Self, FileError> {
         let open = || decompressed(Box::new(BufReader::with_capacity(READ_BYTES, File::open(path)?)));
-        let input = open().map_err(|source| FileError::Open {
-            path: path.to_owned(),
-            source,
-        })?;
+        let input = open().map_err(|source| FileError::Open { path: path.to_owned(), source })?;
         Self::read(input, path, stream, columns, partition)
     }
 
@@ -97,11 +94,7 @@ impl FileSource {
             partition,
             lines: Lines::new(input, limits.record_bytes_max),
             decoder: Decoder::with_limits(stream, columns, limits)?,
-            position: Position {
-                topic,
-                partition: 0,
-                offset: 0,
-            },
+            position: Position { topic, partition: 0, offset: 0 },
             limits,
             blank_lines: 0,
             failed: None,
@@ -122,11 +115,7 @@ impl FileSource {
     pub fn next_batch(&mut self) -> Option<Result<SourceOutput, FileError>> {
         if let Some(source) = self.failed.take() {
             self.is_done = true;
-            return Some(Err(FileError::Read {
-                path: self.path.clone(),
-                line: self.position.offset,
-                source,
-            }));
+            return Some(Err(FileError::Read { path: self.path.clone(), line: self.position.offset, source }));
         }
         if self.is_done {
             return None;
@@ -147,13 +136,8 @@ impl FileSource {
                 Ok(Some(line)) => {
                     self.position.offset += 1;
                     bytes += line.full_len;
-                    let refusal = take_line(
-                        &mut self.decoder,
-                        line,
-                        &self.position,
-                        &self.stream,
-                        &mut self.blank_lines,
-                    );
+                    let refusal =
+                        take_line(&mut self.decoder, line, &self.position, &self.stream, &mut self.blank_lines);
                     // A refused record costs more than its bytes: many small ones must fill a batch too.
                     rejected_bytes += refusal.as_ref().map_or(0, |refused| refused.raw.len() + 128);
                     rejected.extend(refusal);
@@ -168,23 +152,9 @@ impl FileSource {
 
     fn output(&mut self, rejected: Vec<Rejected>, bytes: u64) -> Result<SourceOutput, FileError> {
         let rows = self.decoder.finish()?;
-        let batch = SourceBatch {
-            stream: Arc::clone(&self.stream),
-            partition: self.partition,
-            rows,
-            late: None,
-        };
-        let partition = TopicPartition {
-            topic: Arc::clone(&self.position.topic),
-            partition: 0,
-        };
-        Ok(SourceOutput {
-            batch,
-            rejected,
-            partition,
-            next: self.position.offset + 1,
-            bytes,
-        })
+        let batch = SourceBatch { stream: Arc::clone(&self.stream), partition: self.partition, rows, late: None };
+        let partition = TopicPartition { topic: Arc::clone(&self.position.topic), partition: 0 };
+        Ok(SourceOutput { batch, rejected, partition, next: self.position.offset + 1, bytes })
     }
 }
 
@@ -205,18 +175,8 @@ fn take_line(
 ) -> Option<Rejected> {
     let record = Record::new(line.bytes, position);
     if line.is_cut() {
-        let detail = format!(
-            "a line of {} bytes; the first {} are kept",
-            line.full_len,
-            line.bytes.len()
-        );
-        return Some(
-            Reject {
-                reason: RejectReason::TooLarge,
-                detail,
-            }
-            .of(stream, &record),
-        );
+        let detail = format!("a line of {} bytes; the first {} are kept", line.full_len, line.bytes.len());
+        return Some(Reject { reason: RejectReason::TooLarge, detail }.of(stream, &record));
     }
     if line.bytes.trim_ascii().is_empty() {
         *blank_lines += 1;

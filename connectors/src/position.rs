@@ -30,11 +30,7 @@ impl TopicPartition {
     /// The place of one record in this partition.
     #[must_use]
     pub fn at(&self, offset: i64) -> Position {
-        Position {
-            topic: Arc::clone(&self.topic),
-            partition: self.partition,
-            offset,
-        }
+        Position { topic: Arc::clone(&self.topic), partition: self.partition, offset }
     }
 }
 
@@ -84,11 +80,7 @@ impl Positions {
 
 impl From<Vec<Position>> for Positions {
     fn from(list: Vec<Position>) -> Self {
-        let entry = |Position {
-                         topic,
-                         partition,
-                         offset,
-                     }| (TopicPartition { topic, partition }, offset);
+        let entry = |Position { topic, partition, offset }| (TopicPartition { topic, partition }, offset);
         Self(list.into_iter().map(entry).collect())
     }
 }
@@ -105,10 +97,7 @@ mod tests {
 
     #[test]
     fn positions_survive_json_and_never_go_back() -> Result<(), serde_json::Error> {
-        let partition = TopicPartition {
-            topic: "a".into(),
-            partition: 2,
-        };
+        let partition = TopicPartition { topic: "a".into(), partition: 2 };
         let mut positions = Positions::default();
         positions.advance(&partition, 7);
         positions.advance(&partition, 5);

@@ -38,10 +38,7 @@ impl Arena {
 
     /// The place at which the next bytes will be stored.
     fn here(&self) -> Stored {
-        Stored {
-            block: self.closed.len() as u32,
-            offset: self.open.len() as u32,
-        }
+        Stored { block: self.closed.len() as u32, offset: self.open.len() as u32 }
     }
 
     /// The view of bytes that `write` appends.
@@ -84,10 +81,7 @@ pub(crate) struct Views {
 
 impl Views {
     pub(crate) fn new() -> Self {
-        Self {
-            views: Vec::new(),
-            nulls: NullBufferBuilder::new(0),
-        }
+        Self { views: Vec::new(), nulls: NullBufferBuilder::new(0) }
     }
 
     #[inline]
@@ -112,21 +106,13 @@ impl Views {
     /// The column as text. Empties the builder.
     pub(crate) fn text(&mut self, blocks: &Arc<[Buffer]>) -> Result<ArrayRef, ArrowError> {
         let views = self.take();
-        Ok(Arc::new(StringViewArray::try_new(
-            views.into(),
-            Arc::clone(blocks),
-            self.nulls.finish(),
-        )?))
+        Ok(Arc::new(StringViewArray::try_new(views.into(), Arc::clone(blocks), self.nulls.finish())?))
     }
 
     /// The column as bytes. Empties the builder.
     pub(crate) fn bytes(&mut self, blocks: &Arc<[Buffer]>) -> Result<ArrayRef, ArrowError> {
         let views = self.take();
-        Ok(Arc::new(BinaryViewArray::try_new(
-            views.into(),
-            Arc::clone(blocks),
-            self.nulls.finish(),
-        )?))
+        Ok(Arc::new(BinaryViewArray::try_new(views.into(), Arc::clone(blocks), self.nulls.finish())?))
     }
 
     fn take(&mut self) -> Vec<u128> {

@@ -94,10 +94,7 @@ impl Places {
     }
 
     pub(crate) fn slots(&self, keys: &Keys) -> Slots {
-        Slots {
-            slot: keys.slot(self.place),
-            fields: self.fields.iter().map(|field| field.slots(keys)).collect(),
-        }
+        Slots { slot: keys.slot(self.place), fields: self.fields.iter().map(|field| field.slots(keys)).collect() }
     }
 }
 
@@ -131,10 +128,7 @@ impl Builder {
             time if *time == TIME_TYPE => Self::Time(PrimitiveBuilder::new()),
             DataType::Date32 => Self::Date(PrimitiveBuilder::new()),
             DataType::Struct(fields) => {
-                let children = fields
-                    .iter()
-                    .map(|field| Self::new(field.data_type()))
-                    .collect::<Option<_>>()?;
+                let children = fields.iter().map(|field| Self::new(field.data_type())).collect::<Option<_>>()?;
                 let found = vec![Token::MISSING; fields.len()];
                 Self::Struct(StructBuilder {
                     fields: fields.clone(),
@@ -228,11 +222,7 @@ impl StructBuilder {
     fn push_slots(&mut self, token: Token, slots: &Slots, row: &mut Row<'_>) {
         let is_object = self.begin(token, row);
         for (child, slots) in self.children.iter_mut().zip(&slots.fields) {
-            if is_object {
-                child.push_slots(slots, row)
-            } else {
-                child.push(Token::MISSING, row)
-            }
+            if is_object { child.push_slots(slots, row) } else { child.push(Token::MISSING, row) }
         }
     }
 
@@ -256,18 +246,9 @@ impl StructBuilder {
 
     fn finish(&mut self, blocks: &Arc<[Buffer]>) -> Result<ArrayRef, ArrowError> {
         let len = self.nulls.len();
-        let children = self
-            .children
-            .iter_mut()
-            .map(|child| child.finish(blocks))
-            .collect::<Result<_, _>>()?;
+        let children = self.children.iter_mut().map(|child| child.finish(blocks)).collect::<Result<_, _>>()?;
         let nulls = self.nulls.finish();
-        Ok(Arc::new(StructArray::try_new_with_length(
-            self.fields.clone(),
-            children,
-            nulls,
-            len,
-        )?))
+        Ok(Arc::new(StructArray::try_new_with_length(self.fields.clone(), children, nulls, len)?))
     }
 }
 
@@ -294,11 +275,7 @@ fn find_fields(object: Token, payload: &[u8], fields: &Fields, found: &mut [Toke
 /// Calls `member` for every key and value of an object that is known to be well formed.
 pub(crate) fn each_member(object: Token, payload: &[u8], mut member: impl FnMut(Token, Token)) {
     let mut scanner = Scanner::new(object.of(payload), u32::MAX);
-    let shift = |token: Token| Token {
-        start: token.start + object.start,
-        end: token.end + object.start,
-        ..token
-    };
+    let shift = |token: Token| Token { start: token.start + object.start, end: token.end + object.start, ..token };
     if scanner.open(b'}').unwrap_or(true) {
         return;
     }
@@ -321,11 +298,7 @@ impl ListBuilder {
             let mut goes_on = !scanner.open(b']').unwrap_or(true);
             while goes_on {
                 let Ok(item) = scanner.value() else { break };
-                let item = Token {
-                    start: item.start + token.start,
-                    end: item.end + token.start,
-                    ..item
-                };
+                let item = Token { start: item.start + token.start, end: item.end + token.start, ..item };
                 self.items.push(item, row);
                 len += 1;
                 goes_on = scanner.goes_on(b']').unwrap_or(false);
@@ -338,12 +311,7 @@ impl ListBuilder {
         let offsets = std::mem::replace(&mut self.offsets, vec![0]);
         let items = self.items.finish(blocks)?;
         let offsets = OffsetBuffer::new(offsets.into());
-        Ok(Arc::new(ListArray::try_new(
-            Arc::clone(&self.field),
-            offsets,
-            items,
-            self.nulls.finish(),
-        )?))
+        Ok(Arc::new(ListArray::try_new(Arc::clone(&self.field), offsets, items, self.nulls.finish())?))
     }
 }
 
@@ -377,9 +345,7 @@ fn push_integer<T>(builder: &mut PrimitiveBuilder<T>, token: Token, row: &mut Ro
 where
     T: ArrowPrimitiveType<Native: TryFrom<i128>>,
 {
-    push_with(builder, token, row, |text, _| {
-        T::Native::try_from(number::integer(text)?).ok()
-    });
+    push_with(builder, token, row, |text, _| T::Native::try_from(number::integer(text)?).ok());
 }
 
 /// Appends what `read` makes of a number or of the content of a string.

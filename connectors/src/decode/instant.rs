@@ -15,11 +15,7 @@ const DAY_US: i64 = 86_400 * SECOND_US;
 /// A text as microseconds since 1970-01-01T00:00:00Z. A time written without a zone is meant in `zone`.
 pub(crate) fn instant(text: &[u8], zone: Tz) -> Option<i64> {
     let text = text.trim_ascii();
-    if matches!(text.get(4), Some(b'-' | b'/')) && text[0].is_ascii_digit() {
-        civil(text, zone)
-    } else {
-        epoch(text)
-    }
+    if matches!(text.get(4), Some(b'-' | b'/')) && text[0].is_ascii_digit() { civil(text, zone) } else { epoch(text) }
 }
 
 /// A number as microseconds since 1970. Below 10^11 it counts seconds, below 10^14 milliseconds, below 10^17
@@ -29,10 +25,7 @@ pub(crate) fn epoch(text: &[u8]) -> Option<i64> {
         [b'-', rest @ ..] => (true, rest),
         _ => (false, text),
     };
-    let whole_len = digits
-        .iter()
-        .position(|byte| !byte.is_ascii_digit())
-        .unwrap_or(digits.len());
+    let whole_len = digits.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(digits.len());
     let (whole, rest) = digits.split_at(whole_len);
     let (whole, fraction) = match rest {
         [] => (number::integer(whole)?, &[][..]),
@@ -48,9 +41,10 @@ pub(crate) fn epoch(text: &[u8]) -> Option<i64> {
         }
     };
     let unit = unit_ns(whole);
-    let fraction = fraction.iter().take(9).fold((0_i128, 1_i128), |(value, scale), byte| {
-        (value * 10 + i128::from(byte - b'0'), scale * 10)
-    });
+    let fraction = fraction
+        .iter()
+        .take(9)
+        .fold((0_i128, 1_i128), |(value, scale), byte| (value * 10 + i128::from(byte - b'0'), scale * 10));
     let ns = whole.checked_mul(unit)?.checked_add(fraction.0 * unit / fraction.1)?;
     i64::try_from(if negative { -ns } else { ns }.div_euclid(1000)).ok()
 }
@@ -184,9 +178,7 @@ impl Cursor<'_> {
     fn digits(&mut self, count: usize) -> Option<i64> {
         let digits = self.text.get(self.at..self.at + count)?;
         self.at += count;
-        digits.iter().try_fold(0, |value, byte| {
-            byte.is_ascii_digit().then(|| value * 10 + i64::from(byte - b'0'))
-        })
+        digits.iter().try_fold(0, |value, byte| byte.is_ascii_digit().then(|| value * 10 + i64::from(byte - b'0')))
     }
 
     /// Digits of a fraction of a second; what is finer than a microsecond is cut.
@@ -271,15 +263,9 @@ mod tests {
         assert_eq!(instant(b"2020-01-02 04:04:05.678", berlin), Some(US));
         assert_eq!(instant(b"2020-01-02T03:04:05.678Z", berlin), Some(US));
         // 02:30 happens twice on the last Sunday of October: the earlier one, in summer time.
-        assert_eq!(
-            instant(b"2020-10-25 02:30:00", berlin),
-            instant(b"2020-10-25T00:30:00Z", Tz::UTC)
-        );
+        assert_eq!(instant(b"2020-10-25 02:30:00", berlin), instant(b"2020-10-25T00:30:00Z", Tz::UTC));
         // 02:30 does not happen on the last Sunday of March.
-        assert_eq!(
-            instant(b"2020-03-29 02:30:00", berlin),
-            instant(b"2020-03-29T00:30:00Z", Tz::UTC)
-        );
+        assert_eq!(instant(b"2020-03-29 02:30:00", berlin), instant(b"2020-03-29T00:30:00Z", Tz::UTC));
     }
 
     #[test]
@@ -288,10 +274,7 @@ mod tests {
             let date = DateTime::from_timestamp(day * 86_400, 0).map(|time| time.date_naive());
             let date = date.expect("in chrono's range");
             use chrono::Datelike;
-            assert_eq!(
-                days(date.year().into(), date.month().into(), date.day().into()),
-                Some(day)
-            );
+            assert_eq!(days(date.year().into(), date.month().into(), date.day().into()), Some(day));
         }
     }
 }

@@ -38,12 +38,7 @@ struct Node {
 
 impl Node {
     fn new(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            children: Vec::new(),
-            is_read: false,
-            is_declared: false,
-        }
+        Self { name: name.to_owned(), children: Vec::new(), is_read: false, is_declared: false }
     }
 }
 
@@ -58,9 +53,7 @@ pub(crate) struct Keys {
 impl Tree {
     /// A tree with nothing but the record itself, which is place 0.
     pub(crate) fn new() -> Self {
-        Self {
-            nodes: vec![Node::new("")],
-        }
+        Self { nodes: vec![Node::new("")] }
     }
 
     /// The place of `name` inside `parent`, and that it is read.
@@ -78,10 +71,7 @@ impl Tree {
 
     /// The place of `name` inside `parent`.
     fn place(&mut self, parent: Place, name: &str) -> Place {
-        let found = self.nodes[parent]
-            .children
-            .iter()
-            .find(|child| self.nodes[**child].name == name);
+        let found = self.nodes[parent].children.iter().find(|child| self.nodes[**child].name == name);
         if let Some(place) = found {
             return *place;
         }
@@ -97,11 +87,7 @@ impl Tree {
     }
 
     pub(crate) fn finish(self) -> Keys {
-        let mut keys = Keys {
-            tables: Vec::new(),
-            slot_of_place: vec![0; self.nodes.len()],
-            slots: 0,
-        };
+        let mut keys = Keys { tables: Vec::new(), slot_of_place: vec![0; self.nodes.len()], slots: 0 };
         self.lay_out(0, &mut keys);
         keys
     }
@@ -124,13 +110,7 @@ impl Tree {
             keys.tables[table as usize] = Table::new(entries);
         }
         let slots_end = keys.slots as u32;
-        Wanted {
-            slot,
-            slots_end,
-            inside,
-            is_read: node.is_read,
-            is_declared: node.is_declared,
-        }
+        Wanted { slot, slots_end, inside, is_read: node.is_read, is_declared: node.is_declared }
     }
 }
 
@@ -176,11 +156,7 @@ struct Entry {
 impl Table {
     fn new(keys: Vec<(Box<[u8]>, Wanted)>) -> Self {
         let bits = (keys.len() * 8).max(16).next_power_of_two().trailing_zeros();
-        let mut table = Self {
-            buckets: vec![0; 1 << bits],
-            entries: Vec::new(),
-            shift: 32 - bits,
-        };
+        let mut table = Self { buckets: vec![0; 1 << bits], entries: Vec::new(), shift: 32 - bits };
         for (key, wanted) in keys {
             let bucket = table.bucket(&key);
             let next = table.buckets[bucket];
@@ -227,17 +203,10 @@ mod tests {
         let keys = tree.finish();
         let found = keys.find(Keys::TOP, b"user").expect("asked for");
         assert_eq!(found.slot, keys.slot(user));
-        assert!(
-            [name, deep]
-                .iter()
-                .all(|place| (found.slot..found.slots_end).contains(&keys.slot(*place)))
-        );
+        assert!([name, deep].iter().all(|place| (found.slot..found.slots_end).contains(&keys.slot(*place))));
         assert!(!(found.slot..found.slots_end).contains(&keys.slot(ip)));
         let inside = found.inside.expect("has fields");
-        assert_eq!(
-            keys.find(inside, b"name").map(|wanted| wanted.slot),
-            Some(keys.slot(name))
-        );
+        assert_eq!(keys.find(inside, b"name").map(|wanted| wanted.slot), Some(keys.slot(name)));
         let unread = keys.find(Keys::TOP, b"unread").expect("declared");
         assert!(unread.is_declared && !unread.is_read && !found.is_declared);
         assert_eq!(keys.find(Keys::TOP, b"name"), None);

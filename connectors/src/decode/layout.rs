@@ -27,18 +27,10 @@ struct Paths(Place, Option<Place>);
 pub(super) fn decoder(stream: &Stream, columns: &ColumnSet, limits: Limits) -> Result<Decoder, DecodeError> {
     let mut tree = Tree::new();
     let time = paths(&mut tree, stream, &stream.event_time);
-    let event_id = stream
-        .event_id
-        .as_deref()
-        .map(|column| paths(&mut tree, stream, column));
+    let event_id = stream.event_id.as_deref().map(|column| paths(&mut tree, stream, column));
     let fields: Fields = columns.columns.iter().map(|field| produced(stream, field)).collect();
-    let plans = fields
-        .iter()
-        .map(|field| plan(&mut tree, stream, field))
-        .collect::<Result<Vec<_>, _>>()?;
-    let reads_unmapped = plans
-        .iter()
-        .any(|plan| matches!(plan, Plan::Metadata(Column::Unmapped(_))));
+    let plans = fields.iter().map(|field| plan(&mut tree, stream, field)).collect::<Result<Vec<_>, _>>()?;
+    let reads_unmapped = plans.iter().any(|plan| matches!(plan, Plan::Metadata(Column::Unmapped(_))));
     if reads_unmapped {
         stream.columns.iter().for_each(|field| tree.declare(field.name()));
     }
@@ -55,10 +47,7 @@ pub(super) fn decoder(stream: &Stream, columns: &ColumnSet, limits: Limits) -> R
         limits,
         schema: Arc::new(Schema::new(with_appended(&fields, event_id.is_some()))),
         zone: stream.time_zone,
-        found: Found {
-            slots: vec![Token::MISSING; keys.slots()],
-            unmapped: reads_unmapped.then(Unmapped::default),
-        },
+        found: Found { slots: vec![Token::MISSING; keys.slots()], unmapped: reads_unmapped.then(Unmapped::default) },
         time: time.lookup(&keys),
         event_id: event_id.map(|paths| (paths.lookup(&keys), Views::new())),
         keys,
@@ -74,10 +63,7 @@ pub(super) fn decoder(stream: &Stream, columns: &ColumnSet, limits: Limits) -> R
 
 impl Paths {
     fn lookup(self, keys: &Keys) -> Lookup {
-        Lookup {
-            first: keys.slot(self.0),
-            second: self.1.map(|place| keys.slot(place)),
-        }
+        Lookup { first: keys.slot(self.0), second: self.1.map(|place| keys.slot(place)) }
     }
 }
 
@@ -87,15 +73,8 @@ fn paths(tree: &mut Tree, stream: &Stream, name: &str) -> Paths {
         return Paths(tree.read(0, name), None);
     }
     let path = tree.read_path(name);
-    let begins_declared = name
-        .split('.')
-        .next()
-        .is_some_and(|first| declared(stream, first).is_some());
-    if begins_declared && !stream.open {
-        Paths(path, None)
-    } else {
-        Paths(tree.read(0, name), Some(path))
-    }
+    let begins_declared = name.split('.').next().is_some_and(|first| declared(stream, first).is_some());
+    if begins_declared && !stream.open { Paths(path, None) } else { Paths(tree.read(0, name), Some(path)) }
 }
 
 fn plan(tree: &mut Tree, stream: &Stream, field: &Field) -> Result<Plan, DecodeError> {
@@ -109,10 +88,7 @@ fn plan(tree: &mut Tree, stream: &Stream, field: &Field) -> Result<Plan, DecodeE
     if stream.open {
         return Ok(Plan::Open(paths(tree, stream, name)));
     }
-    Err(DecodeError::UnknownColumn {
-        stream: stream.name.clone(),
-        column: name.to_owned(),
-    })
+    Err(DecodeError::UnknownColumn { stream: stream.name.clone(), column: name.to_owned() })
 }
 
 fn metadata(name: &str) -> Option<Column> {
@@ -138,11 +114,7 @@ fn declared<'a>(stream: &'a Stream, name: &str) -> Option<&'a FieldRef> {
 /// A column as batches hold it: what comes from JSON may be NULL, metadata is as the set says.
 fn produced(stream: &Stream, field: &FieldRef) -> FieldRef {
     let is_metadata = declared(stream, field.name()).is_none() && metadata(field.name()).is_some();
-    if is_metadata {
-        Arc::clone(field)
-    } else {
-        nullable(field)
-    }
+    if is_metadata { Arc::clone(field) } else { nullable(field) }
 }
 
 fn builder(stream: &Stream, field: &Field) -> Result<Builder, DecodeError> {

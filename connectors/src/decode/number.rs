@@ -74,19 +74,14 @@ fn exponent(text: &[u8]) -> Option<i64> {
         return None;
     }
     // Beyond a million every value but zero is out of range anyway.
-    let value = digits.iter().fold(0_i64, |value, byte| {
-        (value * 10 + i64::from(byte - b'0')).min(1_000_000)
-    });
+    let value = digits.iter().fold(0_i64, |value, byte| (value * 10 + i64::from(byte - b'0')).min(1_000_000));
     Some(if negative { -value } else { value })
 }
 
 /// A decimal text as the nearest floating-point number; `None` where it is none or too large.
 pub(crate) fn float(text: &[u8]) -> Option<f64> {
     // Rust also reads words such as "inf" and "nan"; a log field that says so is no number.
-    if !text
-        .iter()
-        .all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'))
-    {
+    if !text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')) {
         return None;
     }
     let value = std::str::from_utf8(text).ok()?.parse::<f64>().ok()?;

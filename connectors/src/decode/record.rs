@@ -39,14 +39,7 @@ impl<'a> Record<'a> {
     /// A record without key, timestamps and headers, as from a file.
     #[must_use]
     pub fn new(payload: &'a [u8], position: &'a Position) -> Self {
-        Self {
-            payload,
-            key: None,
-            timestamp: None,
-            arrival: None,
-            headers: &[],
-            position,
-        }
+        Self { payload, key: None, timestamp: None, arrival: None, headers: &[], position }
     }
 }
 
@@ -131,10 +124,7 @@ pub struct Reject {
 
 impl Reject {
     pub(crate) fn new(reason: RejectReason, detail: impl Into<String>) -> Self {
-        Self {
-            reason,
-            detail: detail.into(),
-        }
+        Self { reason, detail: detail.into() }
     }
 
     /// The refused record with everything that is needed to look at it, mend it and send it again.

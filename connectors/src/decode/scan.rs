@@ -41,18 +41,10 @@ pub(crate) struct Token {
 
 impl Token {
     /// The token of a key that is not there.
-    pub(crate) const MISSING: Self = Self {
-        kind: Kind::Missing,
-        start: 0,
-        end: 0,
-    };
+    pub(crate) const MISSING: Self = Self { kind: Kind::Missing, start: 0, end: 0 };
 
     fn new(kind: Kind, start: usize, end: usize) -> Self {
-        Self {
-            kind,
-            start: start as u32,
-            end: end as u32,
-        }
+        Self { kind, start: start as u32, end: end as u32 }
     }
 
     /// Its bytes in the text it was read from.
@@ -78,11 +70,7 @@ impl<'a> Scanner<'a> {
     ///
     /// Limit: texts of 4 GiB; callers refuse records long before.
     pub(crate) fn new(text: &'a [u8], depth_max: u32) -> Self {
-        Self {
-            text,
-            at: 0,
-            depth_left: depth_max,
-        }
+        Self { text, at: 0, depth_left: depth_max }
     }
 
     pub(crate) fn text(&self) -> &'a [u8] {
@@ -216,11 +204,7 @@ impl<'a> Scanner<'a> {
             self.at += word.len();
             return Ok(Token::new(kind, start, self.at));
         }
-        Err(if word.starts_with(rest) {
-            Fault::Truncated
-        } else {
-            Fault::Invalid(start)
-        })
+        Err(if word.starts_with(rest) { Fault::Truncated } else { Fault::Invalid(start) })
     }
 
     fn digits(&mut self) -> Result<(), Fault> {
@@ -231,11 +215,7 @@ impl<'a> Scanner<'a> {
         if self.at > start {
             return Ok(());
         }
-        Err(if start == self.text.len() {
-            Fault::Truncated
-        } else {
-            Fault::Invalid(start)
-        })
+        Err(if start == self.text.len() { Fault::Truncated } else { Fault::Invalid(start) })
     }
 
     fn number(&mut self) -> Result<Token, Fault> {
@@ -321,10 +301,7 @@ fn plain_end(text: &[u8], mut at: usize) -> usize {
         }
         at += 8;
     }
-    while text
-        .get(at)
-        .is_some_and(|byte| *byte >= 0x20 && *byte != b'"' && *byte != b'\\')
-    {
+    while text.get(at).is_some_and(|byte| *byte >= 0x20 && *byte != b'"' && *byte != b'\\') {
         at += 1;
     }
     at
@@ -337,11 +314,7 @@ mod tests {
     fn whole(text: &str) -> Result<Token, Fault> {
         let mut scanner = Scanner::new(text.as_bytes(), 128);
         let token = scanner.value()?;
-        if scanner.is_at_end() {
-            Ok(token)
-        } else {
-            Err(Fault::Invalid(scanner.at()))
-        }
+        if scanner.is_at_end() { Ok(token) } else { Err(Fault::Invalid(scanner.at())) }
     }
 
     #[test]

@@ -58,19 +58,13 @@ fn set(fields: Vec<Arc<Field>>) -> ColumnSet {
 }
 
 fn position() -> Position {
-    Position {
-        topic: "t".into(),
-        partition: 3,
-        offset: 7,
-    }
+    Position { topic: "t".into(), partition: 3, offset: 7 }
 }
 
 fn decode(stream: Stream, columns: Vec<Arc<Field>>, lines: &[&[u8]]) -> (RecordBatch, Vec<RejectReason>) {
     let mut decoder = Decoder::new(Arc::new(stream), set(columns)).expect("columns exist");
     let position = position();
-    let rejects = lines
-        .iter()
-        .filter_map(|line| decoder.push(&Record::new(line, &position)).err());
+    let rejects = lines.iter().filter_map(|line| decoder.push(&Record::new(line, &position)).err());
     let rejects = rejects.map(|reject| reject.reason).collect();
     (decoder.finish().expect("a well-formed batch"), rejects)
 }
@@ -100,11 +94,7 @@ fn cell(array: &dyn Array, row: usize) -> Value {
         DataType::Timestamp(..) => array.as_primitive::<TimestampMicrosecondType>().value(row).into(),
         DataType::Struct(fields) => {
             let columns = array.as_struct().columns();
-            fields
-                .iter()
-                .zip(columns)
-                .map(|(field, column)| (field.name().clone(), cell(column, row)))
-                .collect()
+            fields.iter().zip(columns).map(|(field, column)| (field.name().clone(), cell(column, row))).collect()
         }
         DataType::List(_) => {
             let items = array.as_list::<i32>().value(row);
@@ -126,10 +116,7 @@ fn values_are_read_as_their_declared_type() {
     assert_eq!(one("flag", r#"{"flag":false}"#), json!(false));
     assert_eq!(one("day", r#"{"day":"2020-01-02"}"#), json!(18263));
     assert_eq!(one("time", r#"{"x":1}"#), json!(1_577_934_245_000_000_i64));
-    assert_eq!(
-        one("tags", r#"{"tags":["a",1,null,{"b": 2}]}"#),
-        json!(["a", "1", null, "{\"b\":2}"])
-    );
+    assert_eq!(one("tags", r#"{"tags":["a",1,null,{"b": 2}]}"#), json!(["a", "1", null, "{\"b\":2}"]));
     assert_eq!(
         one("items", r#"{"items":[{"k":"a","v":"1"},{"v":2,"v":3},7,{}]}"#),
         json!([{"k":"a","v":1},{"k":null,"v":3},null,{"k":null,"v":null}])
@@ -165,11 +152,7 @@ fn a_value_that_does_not_fit_is_null_and_counted() {
     let mut decoder = Decoder::new(Arc::new(stream()), set(columns)).expect("columns exist");
     let line = br#"{"time":1577934245,"number":"4624x","small":3000000000,"float":1e400,"flag":1,"day":"no","user":[],"tags":"x","text":null}"#;
     decoder.push(&Record::new(line, &position())).expect("accepted");
-    let misfits: Vec<_> = decoder
-        .misfits()
-        .filter(|(_, count)| *count > 0)
-        .map(|(name, _)| name.to_owned())
-        .collect();
+    let misfits: Vec<_> = decoder.misfits().filter(|(_, count)| *count > 0).map(|(name, _)| name.to_owned()).collect();
     assert_eq!(misfits, ["number", "small", "float", "flag", "day", "user", "tags"]);
     let batch = decoder.finish().expect("a well-formed batch");
     assert!((1..batch.num_columns() - 3).all(|column| batch.column(column).is_null(0)));
@@ -183,10 +166,7 @@ fn of_a_repeated_key_the_last_value_counts() {
         json!({"name":null,"org":{"id":null,"name":null}})
     );
     assert_eq!(one("user", r#"{"user":{"name":"a"},"user":null}"#), Value::Null);
-    assert_eq!(
-        one("user", r#"{"user":{"name":"a"},"user":{}}"#),
-        json!({"name":null,"org":null})
-    );
+    assert_eq!(one("user", r#"{"user":{"name":"a"},"user":{}}"#), json!({"name":null,"org":null}));
 }
 
 #[test]
@@ -215,12 +195,7 @@ fn a_broken_record_is_refused_with_a_reason_and_leaves_nothing() {
     let good: &[u8] = br#"{"time":1577934245,"text":"good"}"#;
     for (bad, reason) in &cases {
         let (batch, rejects) = decode(stream(), declared(), &[good, bad, good]);
-        assert_eq!(
-            rejects,
-            [*reason],
-            "{}",
-            String::from_utf8_lossy(&bad[..bad.len().min(60)])
-        );
+        assert_eq!(rejects, [*reason], "{}", String::from_utf8_lossy(&bad[..bad.len().min(60)]));
         assert_eq!(batch.num_rows(), 2);
         assert_eq!(cell(batch.column(1), 1), json!("good"));
     }
@@ -234,37 +209,25 @@ fn the_event_time_may_lie_deep_and_have_any_type() {
         ("text", r#"{"text":"2020-01-02T03:04:05\u005a"}"#),
         ("float", r#"{"float":1577934245.0}"#),
     ] {
-        let stream = Stream {
-            event_time: path.into(),
-            time_zone: chrono_tz::Tz::Europe__Berlin,
-            ..stream()
-        };
+        let stream = Stream { event_time: path.into(), time_zone: chrono_tz::Tz::Europe__Berlin, ..stream() };
         let (batch, rejects) = decode(stream, Vec::new(), &[line.as_bytes()]);
-        assert_eq!(
-            (cell(batch.column(0), 0), rejects),
-            (json!(1_577_934_245_000_000_i64), vec![]),
-            "{line}"
-        );
+        assert_eq!((cell(batch.column(0), 0), rejects), (json!(1_577_934_245_000_000_i64), vec![]), "{line}");
     }
 }
 
 #[test]
 fn an_open_stream_reads_a_key_before_a_path() {
     let stream = Stream { open: true, ..stream() };
-    let columns = vec![
-        field("a.b", DataType::Utf8View),
-        field("a", DataType::Utf8View),
-        field("c", DataType::Utf8View),
-    ];
+    let columns =
+        vec![field("a.b", DataType::Utf8View), field("a", DataType::Utf8View), field("c", DataType::Utf8View)];
     let lines: [&[u8]; 3] = [
         br#"{"time":1577934245,"a":{"b":1}}"#,
         br#"{"a":{"b":1},"time":1577934245,"a.b":"x"}"#,
         br#"{"time":1577934245,"c":[1, 2]}"#,
     ];
     let (batch, _) = decode(stream, columns, &lines);
-    let rows: Vec<Vec<Value>> = (0..3)
-        .map(|row| (0..3).map(|column| cell(batch.column(column), row)).collect())
-        .collect();
+    let rows: Vec<Vec<Value>> =
+        (0..3).map(|row| (0..3).map(|column| cell(batch.column(column), row)).collect()).collect();
     assert_eq!(rows[0], [json!("1"), json!("{\"b\":1}"), Value::Null]);
     assert_eq!(rows[1], [json!("x"), json!("{\"b\":1}"), Value::Null]);
     assert_eq!(rows[2], [Value::Null, Value::Null, json!("[1,2]")]);
@@ -273,10 +236,8 @@ fn an_open_stream_reads_a_key_before_a_path() {
 #[test]
 fn undeclared_fields_are_kept_and_declared_ones_are_not() {
     let columns = vec![field("unmapped", DataType::Utf8View)];
-    let lines: [&[u8]; 2] = [
-        br#"{"x":"a b","time":1577934245,"y":{ "z" : null },"text":"t","x":2}"#,
-        br#"{"time":1577934245,"text":"t"}"#,
-    ];
+    let lines: [&[u8]; 2] =
+        [br#"{"x":"a b","time":1577934245,"y":{ "z" : null },"text":"t","x":2}"#, br#"{"time":1577934245,"text":"t"}"#];
     let (batch, _) = decode(stream(), columns, &lines);
     assert_eq!(cell(batch.column(0), 0), json!(r#"{"y":{"z":null},"x":2}"#));
     assert_eq!(cell(batch.column(0), 1), Value::Null);
@@ -284,32 +245,14 @@ fn undeclared_fields_are_kept_and_declared_ones_are_not() {
 
 #[test]
 fn metadata_and_event_id_come_with_the_rows() {
-    let stream = Stream {
-        event_id: Some("text".into()),
-        ..stream()
-    };
+    let stream = Stream { event_id: Some("text".into()), ..stream() };
     let all = stream.all_columns();
-    let names = [
-        "_topic",
-        "_partition",
-        "_offset",
-        "_key",
-        "_timestamp",
-        "_headers",
-        "_time",
-    ];
-    let columns = names
-        .iter()
-        .filter_map(|name| all.iter().find(|field| field.name() == name).cloned())
-        .collect();
+    let names = ["_topic", "_partition", "_offset", "_key", "_timestamp", "_headers", "_time"];
+    let columns = names.iter().filter_map(|name| all.iter().find(|field| field.name() == name).cloned()).collect();
     let mut decoder = Decoder::new(Arc::new(stream), set(columns)).expect("columns exist");
     assert!(decoder.reads_headers());
     let header = |name, value| Header { name, value };
-    let headers = [
-        header("h", Some(&b"1"[..])),
-        header("n", None),
-        header("h", Some(b"\xff")),
-    ];
+    let headers = [header("h", Some(&b"1"[..])), header("n", None), header("h", Some(b"\xff"))];
     let position = position();
     let record = Record {
         payload: br#"{"time":1577934245,"text":"the sender's own id"}"#,
@@ -325,18 +268,8 @@ fn metadata_and_event_id_come_with_the_rows() {
     let time = json!(1_577_934_245_000_000_i64);
     let raw = json!(String::from_utf8_lossy(record.payload));
     let headers = json!("{\"h\":[\"1\",\"\u{fffd}\"],\"n\":null}");
-    let expected = [
-        json!("t"),
-        json!(3),
-        json!(7),
-        json!("k\u{fffd}"),
-        json!(5),
-        headers,
-        time.clone(),
-        time,
-        raw,
-        Value::Null,
-    ];
+    let expected =
+        [json!("t"), json!(3), json!(7), json!("k\u{fffd}"), json!(5), headers, time.clone(), time, raw, Value::Null];
     assert_eq!(row[..10], expected);
     assert_eq!(batch.schema().field(10).name(), EVENT_ID);
     assert_eq!(row[10], json!("the sender's own id"));
@@ -348,17 +281,12 @@ fn a_decoder_starts_again_after_each_batch() {
     for round in 0..3 {
         for row in 0..round {
             let line = format!(r#"{{"time":1577934245,"text":"a text of round {round} row {row}","tags":["x"]}}"#);
-            decoder
-                .push(&Record::new(line.as_bytes(), &position()))
-                .expect("accepted");
+            decoder.push(&Record::new(line.as_bytes(), &position())).expect("accepted");
         }
         let batch = decoder.finish().expect("a well-formed batch");
         assert_eq!(batch.num_rows(), round);
         for row in 0..round {
-            assert_eq!(
-                cell(batch.column(1), row),
-                json!(format!("a text of round {round} row {row}"))
-            );
+            assert_eq!(cell(batch.column(1), row), json!(format!("a text of round {round} row {row}")));
         }
     }
 }
@@ -372,34 +300,18 @@ fn expected(value: Option<&Value>, data_type: &DataType) -> Value {
     match data_type {
         DataType::Utf8View => text.map_or_else(|| value.to_string(), str::to_owned).into(),
         DataType::Int64 => integer(value).map_or(Value::Null, Value::from),
-        DataType::Int32 => integer(value)
-            .and_then(|value| i32::try_from(value).ok())
-            .map_or(Value::Null, Value::from),
-        DataType::Float64 => value
-            .as_f64()
-            .or_else(|| text?.parse().ok())
-            .map_or(Value::Null, Value::from),
-        DataType::Boolean => value
-            .as_bool()
-            .or_else(|| text?.parse().ok())
-            .map_or(Value::Null, Value::from),
+        DataType::Int32 => integer(value).and_then(|value| i32::try_from(value).ok()).map_or(Value::Null, Value::from),
+        DataType::Float64 => value.as_f64().or_else(|| text?.parse().ok()).map_or(Value::Null, Value::from),
+        DataType::Boolean => value.as_bool().or_else(|| text?.parse().ok()).map_or(Value::Null, Value::from),
         DataType::Struct(fields) => value.as_object().map_or(Value::Null, |object| {
             fields
                 .iter()
-                .map(|field| {
-                    (
-                        field.name().clone(),
-                        expected(object.get(field.name()), field.data_type()),
-                    )
-                })
+                .map(|field| (field.name().clone(), expected(object.get(field.name()), field.data_type())))
                 .collect()
         }),
-        DataType::List(item) => value.as_array().map_or(Value::Null, |items| {
-            items
-                .iter()
-                .map(|value| expected(Some(value), item.data_type()))
-                .collect()
-        }),
+        DataType::List(item) => value
+            .as_array()
+            .map_or(Value::Null, |items| items.iter().map(|value| expected(Some(value), item.data_type())).collect()),
         other => panic!("the twin does not know {other}"),
     }
 }
@@ -429,41 +341,24 @@ fn any_value() -> impl Strategy<Value = Value> {
         text.prop_map(Value::from),
     ];
     leaf.prop_recursive(4, 40, 6, |inner| {
-        let name = prop_oneof![
-            Just("name"),
-            Just("org"),
-            Just("id"),
-            Just("k"),
-            Just("v"),
-            Just("other"),
-            Just("é\"\\")
-        ];
+        let name =
+            prop_oneof![Just("name"), Just("org"), Just("id"), Just("k"), Just("v"), Just("other"), Just("é\"\\")];
         prop_oneof![
             proptest::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
             proptest::collection::vec((name, inner), 0..5).prop_map(|members| {
-                members
-                    .into_iter()
-                    .map(|(name, value)| (name.to_owned(), value))
-                    .collect::<Map<_, _>>()
-                    .into()
+                members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>().into()
             }),
         ]
     })
 }
 
 fn typed() -> Vec<Arc<Field>> {
-    declared()
-        .into_iter()
-        .filter(|field| !matches!(field.name().as_str(), "time" | "day"))
-        .collect()
+    declared().into_iter().filter(|field| !matches!(field.name().as_str(), "time" | "day")).collect()
 }
 
 fn any_record() -> impl Strategy<Value = Map<String, Value>> {
-    let names: Vec<String> = typed()
-        .iter()
-        .map(|field| field.name().clone())
-        .chain(["x".to_owned(), String::new()])
-        .collect();
+    let names: Vec<String> =
+        typed().iter().map(|field| field.name().clone()).chain(["x".to_owned(), String::new()]).collect();
     proptest::collection::vec((proptest::sample::select(names), any_value()), 0..12).prop_map(|members| {
         let mut record: Map<String, Value> = members.into_iter().collect();
         record.insert("time".into(), json!("2020-01-02T03:04:05Z"));

@@ -43,9 +43,7 @@ fn unicode(text: &[u8], out: &mut Vec<u8>) -> usize {
 }
 
 fn hex(digits: &[u8]) -> u32 {
-    digits.iter().fold(0, |value, byte| {
-        value * 16 + char::from(*byte).to_digit(16).unwrap_or(0)
-    })
+    digits.iter().fold(0, |value, byte| value * 16 + char::from(*byte).to_digit(16).unwrap_or(0))
 }
 
 /// Whether JSON text may contain white space between its tokens (white space inside its strings counts too).
@@ -92,10 +90,7 @@ mod tests {
 
     #[test]
     fn escapes_are_undone() {
-        assert_eq!(
-            unescaped(r#"C:\\a\"\/\b\f\n\r\t\u0000\u00e9\ud83d\ude00x"#),
-            "C:\\a\"/\u{8}\u{c}\n\r\t\0é😀x"
-        );
+        assert_eq!(unescaped(r#"C:\\a\"\/\b\f\n\r\t\u0000\u00e9\ud83d\ude00x"#), "C:\\a\"/\u{8}\u{c}\n\r\t\0é😀x");
     }
 
     #[test]

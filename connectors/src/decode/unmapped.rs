@@ -42,20 +42,12 @@ impl Unmapped {
         // A record may hold a hundred thousand keys: comparing each with each would be an attack to fall for.
         if self.members.len() <= 16 {
             let names: Vec<&[u8]> = self.members.iter().map(|(key, _)| key.of(payload)).collect();
-            if names
-                .iter()
-                .enumerate()
-                .all(|(at, name)| !names[at + 1..].contains(name))
-            {
+            if names.iter().enumerate().all(|(at, name)| !names[at + 1..].contains(name)) {
                 return;
             }
         }
-        let last: HashMap<&[u8], usize> = self
-            .members
-            .iter()
-            .enumerate()
-            .map(|(at, (key, _))| (key.of(payload), at))
-            .collect();
+        let last: HashMap<&[u8], usize> =
+            self.members.iter().enumerate().map(|(at, (key, _))| (key.of(payload), at)).collect();
         let mut at = 0;
         self.members.retain(|(key, _)| {
             at += 1;
@@ -66,11 +58,7 @@ impl Unmapped {
 
 fn with_quotes(token: Token) -> Token {
     match token.kind {
-        Kind::Plain | Kind::Escaped => Token {
-            start: token.start - 1,
-            end: token.end + 1,
-            ..token
-        },
+        Kind::Plain | Kind::Escaped => Token { start: token.start - 1, end: token.end + 1, ..token },
         _ => token,
     }
 }

@@ -35,15 +35,7 @@ const CHUNK_BYTES: usize = 256 << 10;
 
 impl<R: Read> Lines<R> {
     pub(super) fn new(input: R, line_bytes_max: usize) -> Self {
-        Self {
-            input,
-            buffer: Vec::new(),
-            start: 0,
-            end: 0,
-            line_bytes_max,
-            cut: Vec::new(),
-            is_at_end: false,
-        }
+        Self { input, buffer: Vec::new(), start: 0, end: 0, line_bytes_max, cut: Vec::new(), is_at_end: false }
     }
 
     /// The next line; `None` after the last one.
@@ -108,20 +100,14 @@ impl<R: Read> Lines<R> {
             }
             self.fill()?;
         }
-        Ok(Line {
-            bytes: &self.cut,
-            full_len,
-        })
+        Ok(Line { bytes: &self.cut, full_len })
     }
 }
 
 /// A line that was found whole. A carriage return before the line break belongs to the break.
 fn whole(line: &[u8]) -> Line<'_> {
     let bytes = line.strip_suffix(b"\r").unwrap_or(line);
-    Line {
-        bytes,
-        full_len: bytes.len() as u64,
-    }
+    Line { bytes, full_len: bytes.len() as u64 }
 }
 
 #[cfg(test)]

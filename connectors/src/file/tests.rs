@@ -9,10 +9,7 @@ use weir_engine::catalog::{Format, TIME_TYPE, system};
 use super::*;
 
 fn stream() -> Stream {
-    let columns = vec![
-        Field::new("time", TIME_TYPE, true),
-        Field::new("text", DataType::Utf8View, true),
-    ];
+    let columns = vec![Field::new("time", TIME_TYPE, true), Field::new("text", DataType::Utf8View, true)];
     Stream {
         name: "s".into(),
         columns: columns.into(),
@@ -33,9 +30,7 @@ fn columns() -> ColumnSet {
     let all = stream().all_columns();
     let declared = stream().columns;
     let find = |name: &&str| declared.iter().chain(&all).find(|field| field.name() == name).cloned();
-    ColumnSet {
-        columns: names.iter().filter_map(find).collect(),
-    }
+    ColumnSet { columns: names.iter().filter_map(find).collect() }
 }
 
 /// Everything a source gives: (line, text) of the rows, and (line, reason) of the refused.
@@ -45,24 +40,9 @@ fn drain(mut source: FileSource) -> (Vec<(i64, String)>, Vec<(i64, RejectReason)
         match output {
             Ok(output) => {
                 let texts = output.batch.rows.column(0).as_string_view();
-                let lines = output
-                    .batch
-                    .rows
-                    .column(1)
-                    .as_primitive::<arrow::datatypes::Int64Type>();
-                rows.extend(
-                    lines
-                        .values()
-                        .iter()
-                        .copied()
-                        .zip(texts.iter().map(|text| text.unwrap_or("").to_owned())),
-                );
-                rejected.extend(
-                    output
-                        .rejected
-                        .iter()
-                        .map(|rejected| (rejected.position.offset, rejected.reason)),
-                );
+                let lines = output.batch.rows.column(1).as_primitive::<arrow::datatypes::Int64Type>();
+                rows.extend(lines.values().iter().copied().zip(texts.iter().map(|text| text.unwrap_or("").to_owned())));
+                rejected.extend(output.rejected.iter().map(|rejected| (rejected.position.offset, rejected.reason)));
             }
             Err(failure) => error = Some(failure),
         }
@@ -81,24 +61,14 @@ fn line(number: usize) -> String {
 
 fn gzip(text: &str) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder
-        .write_all(text.as_bytes())
-        .and_then(|()| encoder.finish())
-        .expect("memory can be written")
+    encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish()).expect("memory can be written")
 }
 
 #[test]
 fn lines_are_numbered_and_blank_and_bad_ones_are_accounted_for() {
-    let text = format!(
-        "\u{feff}{}\n  \r\n{{\"time\":1,\"text\":\r\n{}",
-        line(1),
-        line(5).trim_end()
-    );
+    let text = format!("\u{feff}{}\n  \r\n{{\"time\":1,\"text\":\r\n{}", line(1), line(5).trim_end());
     let (rows, rejected, error) = drain(source_of(text.into_bytes()));
-    assert_eq!(
-        rows,
-        [(1, "text of line 1".to_owned()), (5, "text of line 5".to_owned())]
-    );
+    assert_eq!(rows, [(1, "text of line 1".to_owned()), (5, "text of line 5".to_owned())]);
     assert_eq!(rejected, [(4, RejectReason::TruncatedJson)]);
     assert!(error.is_none());
 }
@@ -124,10 +94,7 @@ fn a_file_that_breaks_off_gives_what_was_before_the_break() {
     bytes.truncate(bytes.len() / 2);
     let (rows, _, error) = drain(source_of(bytes));
     assert!(rows.len() > 1000 && rows.len() < 20_000);
-    assert!(
-        matches!(error, Some(FileError::Read { line, .. }) if line == rows.len() as i64),
-        "{error:?}"
-    );
+    assert!(matches!(error, Some(FileError::Read { line, .. }) if line == rows.len() as i64), "{error:?}");
 }
 
 #[test]
@@ -145,8 +112,5 @@ fn a_huge_line_is_refused_with_its_beginning() {
 #[test]
 fn a_file_that_is_not_there_is_named() {
     let error = FileSource::open(Path::new("/no/such.ndjson"), &stream(), &columns(), PartitionId(0)).err();
-    assert_eq!(
-        error.map(|error| error.to_string()).as_deref(),
-        Some("cannot open /no/such.ndjson")
-    );
+    assert_eq!(error.map(|error| error.to_string()).as_deref(), Some("cannot open /no/such.ndjson"));
 }
