@@ -93,28 +93,41 @@ impl Names {
     }
 }
 
-/// Kinds of entities an alert can name.
-pub const ENTITY_KINDS: [&str; 20] = [
+/// Kinds of entities an alert can name. The program's tests hold them equal to those of the detections.
+pub const ENTITY_KINDS: [&str; 33] = [
     "user",
+    "target_user",
+    "group",
+    "account",
+    "session",
+    "application",
     "host",
+    "src_host",
+    "dst_host",
+    "device",
     "ip",
     "src_ip",
     "dst_ip",
+    "mac",
+    "port",
     "domain",
     "url",
+    "user_agent",
+    "country",
     "email",
+    "sender",
+    "recipient",
+    "subject",
+    "message_id",
     "hash",
-    "process",
     "file",
-    "account",
-    "resource",
-    "mac",
-    "service",
+    "process",
+    "process_id",
     "command_line",
     "registry_key",
-    "cloud_account",
-    "session",
-    "tenant",
+    "service",
+    "container",
+    "resource",
 ];
 
 fn leaves(fields: &[(&str, Kind)]) -> Names {

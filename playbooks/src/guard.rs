@@ -20,6 +20,8 @@ pub struct Rules {
     pub networks: Vec<Network>,
     /// Domains with all below and above them.
     pub domains: Vec<String>,
+    /// Commands in an hour, over all playbooks.
+    pub per_hour: usize,
     /// Commands of one playbook in an hour.
     pub per_playbook_per_hour: usize,
     /// Commands on one kind of target in an hour, over all playbooks.
@@ -39,6 +41,7 @@ impl Default for Rules {
             users: Vec::new(),
             networks: Vec::new(),
             domains: Vec::new(),
+            per_hour: 200,
             per_playbook_per_hour: 60,
             per_kind_per_hour: BTreeMap::from([(TargetKind::Device, 20), (TargetKind::Account, 20)]),
             per_other_kind_per_hour: 100,
@@ -172,10 +175,11 @@ impl Guard {
         }
     }
 
-    fn limits(&self, playbook: &str, command: &Command) -> [(String, String, usize); 2] {
+    fn limits(&self, playbook: &str, command: &Command) -> [(String, String, usize); 3] {
         let kind = command.target.kind;
         let of_kind = self.rules.per_kind_per_hour.get(&kind).copied().unwrap_or(self.rules.per_other_kind_per_hour);
         [
+            ("all".to_owned(), "all playbooks".to_owned(), self.rules.per_hour),
             (format!("playbook {playbook}"), format!("playbook {playbook}"), self.rules.per_playbook_per_hour),
             (format!("kind {kind}"), format!("target {kind}"), of_kind),
         ]
@@ -183,6 +187,23 @@ impl Guard {
 }
 
 impl Rules {
+    /// Adds one entry of a never-touch list that does not say what it is: an address or network is one, what has an `@` is
+    /// an account, and any other name protects hosts and accounts, and domains where it has a dot.
+    pub fn never_touch(&mut self, entry: &str) {
+        let entry = entry.trim();
+        if let Ok(network) = entry.parse() {
+            self.networks.push(network);
+            return;
+        }
+        self.users.push(entry.to_owned());
+        if !entry.contains(['@', '\\']) {
+            self.hosts.push(entry.to_owned());
+            if entry.contains('.') {
+                self.domains.push(entry.to_owned());
+            }
+        }
+    }
+
     fn check_target(&self, command: &Command) -> Result<(), Refusal> {
         let target = &command.target;
         for (name, value) in fields(&target.value) {
@@ -269,8 +290,14 @@ fn refuse(kind: &'static str, value: &str, rule: Option<&String>) -> Result<(), 
     rule.map_or(Ok(()), |rule| Err(Refusal::NeverTouch { kind, value: value.to_owned(), rule: rule.clone() }))
 }
 
+/// A rule may begin or end with `*`.
 fn matches(rule: &str, value: &str) -> bool {
-    rule.strip_suffix('*').map_or(rule == value, |prefix| value.starts_with(prefix))
+    match (rule.strip_prefix('*'), rule.strip_suffix('*')) {
+        (Some(_), Some(_)) => value.contains(rule.trim_matches('*')),
+        (Some(suffix), None) => value.ends_with(suffix),
+        (None, Some(prefix)) => value.starts_with(prefix),
+        (None, None) => rule == value,
+    }
 }
 
 fn fields(value: &Value) -> Vec<(&str, String)> {

@@ -12,7 +12,8 @@
 //! * [`run`]: the state machine that carries one playbook out for one alert;
 //! * [`guard`]: never-touch lists and limits, asked before anything leaves;
 //! * [`case`] and [`audit`]: what people see and what must stay known;
-//! * [`journal`]: where all that is kept, as a trait with one conformance suite.
+//! * [`journal`]: where all that is kept, as a trait with one conformance suite;
+//! * [`library`]: what is shipped.
 //!
 //! Invariants, each with a test: a value from a log never changes the structure of a request; one alert starts one run
 //! of a playbook; a run is journaled before a request leaves and goes on at its step after a crash; nothing leaves in
@@ -28,6 +29,7 @@ mod fields;
 pub mod guard;
 pub mod http;
 pub mod journal;
+pub mod library;
 pub mod openc2;
 pub mod playbook;
 pub mod problem;

@@ -255,8 +255,8 @@ impl TargetTemplate {
 /// What a responder must be able to do for a step.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Operation {
-    /// An OpenC2 action on a kind of target.
-    Command(Action, TargetKind),
+    /// An OpenC2 action on a kind of target; `set account password` also says what is set.
+    Command(Action, TargetKind, Option<String>),
     /// Tickets.
     Ticket(TicketDeed),
     /// Messages to people.
@@ -268,7 +268,8 @@ pub enum Operation {
 impl std::fmt::Display for Operation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Command(action, kind) => write!(f, "{action} {kind}"),
+            Self::Command(action, kind, None) => write!(f, "{action} {kind}"),
+            Self::Command(action, kind, Some(property)) => write!(f, "{action} {kind} {property}"),
             Self::Ticket(deed) => write!(f, "ticket {}", deed.as_str()),
             Self::Notify => f.write_str("notify"),
             Self::Lookup(name) => write!(f, "lookup {name}"),
@@ -309,7 +310,10 @@ impl Step {
     #[must_use]
     pub fn operation(&self) -> Option<Operation> {
         match &self.what {
-            What::Act { action, target, .. } => Some(Operation::Command(*action, target.kind())),
+            What::Act { action, target, args, .. } => {
+                let set = args.iter().map(|(name, _)| name.clone()).find(|name| name != "comment");
+                Some(Operation::Command(*action, target.kind(), set.filter(|_| *action == Action::Set)))
+            }
             What::Notify { .. } => Some(Operation::Notify),
             What::Ticket { deed, .. } => Some(Operation::Ticket(*deed)),
             What::Enrich { source: Source::Lookup { lookup, .. }, .. } => Some(Operation::Lookup(lookup.clone())),

@@ -152,10 +152,20 @@ impl Responder {
         self.described(operation).is_some()
     }
 
-    /// How it carries an operation out.
+    /// How it carries an operation out. A description of `set account` serves for everything that can be set.
     #[must_use]
     pub fn described(&self, operation: &Operation) -> Option<&Described> {
-        self.operations.iter().find(|described| described.does == *operation)
+        let find = |wanted: &Operation| self.operations.iter().find(|described| described.does == *wanted);
+        find(operation).or_else(|| match operation {
+            Operation::Command(action, kind, Some(_)) => find(&Operation::Command(*action, *kind, None)),
+            _ => None,
+        })
+    }
+
+    /// Puts another base URL in the place of the file's own.
+    pub fn set_base_url(&mut self, base_url: impl Into<String>) {
+        self.base_url = base_url.into();
+        self.base = None;
     }
 
     /// Fills the settings into the base URL.

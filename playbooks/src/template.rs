@@ -144,6 +144,20 @@ impl Template {
         })
     }
 
+    /// Text for people: an absent value reads `unknown`, because a message without a name is better than none.
+    pub(crate) fn prose(&self, scope: &Value) -> Result<String, RenderError> {
+        self.parts.iter().try_fold(String::new(), |mut text, part| {
+            match part {
+                Part::Text(literal) => text.push_str(literal),
+                Part::Field(field) => match field.text(scope) {
+                    Err(RenderError::Missing(_)) => text.push_str("unknown"),
+                    other => text.push_str(&other?),
+                },
+            }
+            Ok(text)
+        })
+    }
+
     /// A JSON value: a lone `${field}` keeps its type, anything else is a string.
     ///
     /// Errors: a structure from outside is refused, so that no value can bring keys of its own.

@@ -97,3 +97,26 @@ fn hourly_limit_holds_per_playbook() {
     assert!(matches!(guard.check("a", &deny, at(1)), Err(Refusal::TooMany { .. })));
     assert_eq!(guard.check("b", &deny, at(1)), Ok(()));
 }
+
+#[test]
+fn one_list_of_anything_protects_what_it_names() {
+    let mut rules = Rules::default();
+    for entry in ["10.0.0.0/8", "ceo@corp.example", "*.corp.example", "dc-*", "*-adm"] {
+        rules.never_touch(entry);
+    }
+    let mut guard = Guard::new(rules);
+    let mut refused = |action, kind, value| guard.check("p", &command(action, kind, value), at(0)).is_err();
+    assert!(refused(Action::Deny, TargetKind::Ipv4Net, "10.9.9.9"));
+    assert!(refused(Action::Set, TargetKind::Account, "ceo@corp.example"));
+    assert!(refused(Action::Deny, TargetKind::DomainName, "www.corp.example"));
+    assert!(refused(Action::Contain, TargetKind::Device, "dc-7"));
+    assert!(refused(Action::Set, TargetKind::Account, "kim-adm"));
+    assert!(!refused(Action::Contain, TargetKind::Device, "ws17"));
+}
+
+#[test]
+fn hourly_limit_holds_over_all_playbooks_and_kinds() {
+    let mut guard = Guard::new(Rules { per_hour: 1, ..Rules::default() });
+    guard.count("a", &command(Action::Contain, TargetKind::Device, "ws1"), at(0));
+    assert!(guard.check("b", &command(Action::Deny, TargetKind::DomainName, "bad.test"), at(1)).is_err());
+}

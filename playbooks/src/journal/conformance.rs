@@ -153,9 +153,15 @@ pub fn filters_find_what_they_say(journal: &mut dyn Journal) {
         journal.runs(&filter).expect("runs can be read").into_iter().map(|run| run.id).collect()
     };
     assert_eq!(ids(journal, RunFilter::default()), [first.id.clone(), second.id.clone()]);
-    assert_eq!(ids(journal, RunFilter { unfinished: true, ..RunFilter::default() }), [first.id.clone()]);
-    assert_eq!(ids(journal, RunFilter { alert: Some("a2".to_owned()), ..RunFilter::default() }), [second.id.clone()]);
-    assert_eq!(ids(journal, RunFilter { since: Some(at(100)), ..RunFilter::default() }), [second.id.clone()]);
+    assert_eq!(ids(journal, RunFilter { unfinished: true, ..RunFilter::default() }), std::slice::from_ref(&first.id));
+    assert_eq!(
+        ids(journal, RunFilter { alert: Some("a2".to_owned()), ..RunFilter::default() }),
+        std::slice::from_ref(&second.id)
+    );
+    assert_eq!(
+        ids(journal, RunFilter { since: Some(at(100)), ..RunFilter::default() }),
+        std::slice::from_ref(&second.id)
+    );
     assert_eq!(ids(journal, RunFilter { case: Some("case-1".to_owned()), ..RunFilter::default() }).len(), 2);
     assert_eq!(ids(journal, RunFilter { status: Some(RunStatus::Completed), ..RunFilter::default() }), [second.id]);
     let cases =

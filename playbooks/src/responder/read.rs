@@ -216,13 +216,13 @@ fn operations(node: &Node, check: &Check<'_>, problems: &mut Vec<Problem>) -> Ve
 
 /// Every command that hurts has its undo in the same file, or says that it has none.
 fn check_undo(one: &Described, all: &[Described], problems: &mut Vec<Problem>) {
-    let Operation::Command(action, kind) = &one.does else { return };
+    let Operation::Command(action, kind, _) = &one.does else { return };
     let wanted = match (&one.undo, action) {
         (UndoRule::None(_), _) => return,
-        (UndoRule::Cancel, _) => Operation::Command(Action::Cancel, TargetKind::Command),
-        (UndoRule::Inverse, Action::Contain | Action::Deny) => Operation::Command(Action::Allow, *kind),
-        (UndoRule::Inverse, Action::Create) => Operation::Command(Action::Delete, *kind),
-        (UndoRule::Inverse, Action::Start) => Operation::Command(Action::Stop, *kind),
+        (UndoRule::Cancel, _) => Operation::Command(Action::Cancel, TargetKind::Command, None),
+        (UndoRule::Inverse, Action::Contain | Action::Deny) => Operation::Command(Action::Allow, *kind, None),
+        (UndoRule::Inverse, Action::Create) => Operation::Command(Action::Delete, *kind, None),
+        (UndoRule::Inverse, Action::Start) => Operation::Command(Action::Stop, *kind, None),
         (UndoRule::Inverse, _) => return,
     };
     if !all.iter().any(|other| other.does == wanted) {
@@ -296,9 +296,12 @@ fn does_what(text: &str, place: Place, problems: &mut Vec<Problem>) -> Option<Op
         ["ticket", "update"] => Some(Operation::Ticket(TicketDeed::Update)),
         ["ticket", "close"] => Some(Operation::Ticket(TicketDeed::Close)),
         ["lookup", name] if is_name(name) => Some(Operation::Lookup((*name).to_owned())),
+        ["set", target, property] if is_name(property) => {
+            TargetKind::of_word(target).map(|kind| Operation::Command(Action::Set, kind, Some((*property).to_owned())))
+        }
         [action, target] => Action::of_word(action)
             .zip(TargetKind::of_word(target))
-            .map(|(action, target)| Operation::Command(action, target)),
+            .map(|(action, target)| Operation::Command(action, target, None)),
         _ => None,
     };
     if found.is_none() {

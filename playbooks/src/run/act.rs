@@ -181,12 +181,20 @@ impl Run {
         match &step.what {
             What::Notify { text, to } => {
                 let to = to.as_ref().map(|to| to.text(&scope)).transpose()?;
-                fields.insert("message".to_owned(), json!({ "text": text.text(&scope)?, "to": to }));
+                fields.insert("message".to_owned(), json!({ "text": text.prose(&scope)?, "to": to }));
             }
             What::Ticket { fields: templates, .. } => {
                 let mut values = Map::new();
                 for (name, template) in templates {
-                    values.insert(name.clone(), template.json(&scope)?);
+                    let value = if template.only_field().is_some() {
+                        template.json(&scope)
+                    } else {
+                        template.prose(&scope).map(Value::String)
+                    };
+                    match value {
+                        Err(RenderError::Missing(_)) => {}
+                        other => drop(values.insert(name.clone(), other?)),
+                    }
                 }
                 fields.insert("fields".to_owned(), Value::Object(values));
             }

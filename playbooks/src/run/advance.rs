@@ -125,7 +125,7 @@ impl Run {
             self.decided(step, world, decision, now);
             return None;
         }
-        let question = match question.text(&self.scope(world)) {
+        let question = match question.prose(&self.scope(world)) {
             Ok(question) => question,
             Err(error) => return self.fail_step(step, StepStatus::Failed, error.to_string(), world, now),
         };

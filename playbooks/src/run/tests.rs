@@ -486,3 +486,20 @@ fn edited_playbook_without_the_step_ends_the_run_and_says_so() {
     let run = driver.drive(run).unwrap();
     assert_eq!(run.status, RunStatus::Failed);
 }
+
+#[test]
+fn message_and_ticket_do_without_a_value_that_is_not_there() {
+    let text = "
+id: p
+steps:
+  - ticket: open
+    title: '${alert.title}: ${alert.entities.user}'
+    text: ${alert.message}
+  - notify: '${alert.entities.user} is affected'
+";
+    let mut driver = Driver::new(text);
+    assert_eq!(driver.go(&ENTITIES).status, RunStatus::Completed);
+    assert_eq!(driver.vendor.messages, ["unknown is affected"]);
+    let ticket = driver.vendor.received.iter().find(|request| request.method == Method::Post).unwrap();
+    assert_eq!(ticket.body.as_ref().unwrap()["title"], json!("Mail, click and process of one user: unknown"));
+}
