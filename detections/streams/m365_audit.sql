@@ -23,10 +23,11 @@ CREATE STREAM m365_audit (
   SiteUrl STRING,
   MailboxOwnerUPN STRING,
   ClientInfoString STRING,
-  Parameters ARRAY<STRUCT<Name STRING, Value STRING>>,
-  ModifiedProperties ARRAY<STRUCT<Name STRING, NewValue STRING, OldValue STRING>>,
-  ExtendedProperties ARRAY<STRUCT<Name STRING, Value STRING>>,
-  Target ARRAY<STRUCT<ID STRING, Type INT>>
+  -- Lists of name and value, kept as JSON text: their length and order differ from call to call.
+  Parameters STRING,
+  ModifiedProperties STRING,
+  ExtendedProperties STRING,
+  Target STRING
 ) WITH (
   topic = 'logs.cloud.m365.audit',
   format = 'json',
