@@ -66,17 +66,11 @@ fn join(mut operands: Vec<Expr>, op: &BinaryOperator) -> Expr {
         let mut rest = operands.into_iter();
         while let Some(left) = rest.next() {
             pairs.push(match rest.next() {
-                Some(right) => Expr::BinaryOp {
-                    left: Box::new(left),
-                    op: op.clone(),
-                    right: Box::new(right),
-                },
+                Some(right) => Expr::BinaryOp { left: Box::new(left), op: op.clone(), right: Box::new(right) },
                 None => left,
             });
         }
         operands = pairs;
     }
-    operands
-        .pop()
-        .unwrap_or_else(|| Expr::Value(Value::Null.with_empty_span()))
+    operands.pop().unwrap_or_else(|| Expr::Value(Value::Null.with_empty_span()))
 }

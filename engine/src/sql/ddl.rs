@@ -105,11 +105,9 @@ fn parse_statement(
             .maybe_hint(nearest(found, ["CREATE"])));
     }
     if cursor.peek_words(&["OR", "REPLACE"]) {
-        return Err(
-            Diagnostic::error(codes::UNSUPPORTED, "CREATE OR REPLACE has nothing to replace here")
-                .at(cursor.span())
-                .hint("write CREATE; the files are read anew every time"),
-        );
+        return Err(Diagnostic::error(codes::UNSUPPORTED, "CREATE OR REPLACE has nothing to replace here")
+            .at(cursor.span())
+            .hint("write CREATE; the files are read anew every time"));
     }
     if cursor.eat_word("STREAM") {
         let (name, span) = relation_name(&mut cursor)?;
@@ -127,27 +125,21 @@ fn parse_statement(
         return Ok(Some((Relation::View(Arc::new(view)), span)));
     }
     let word = cursor.peek_word().unwrap_or_default();
-    Err(cursor
-        .expected("STREAM, VIEW or TABLE after CREATE")
-        .maybe_hint(nearest(word, ["STREAM", "VIEW", "TABLE"])))
+    Err(cursor.expected("STREAM, VIEW or TABLE after CREATE").maybe_hint(nearest(word, ["STREAM", "VIEW", "TABLE"])))
 }
 
 /// The name after `CREATE STREAM` and its like.
 fn relation_name(cursor: &mut Cursor<'_>) -> Result<(String, Option<Span>), Diagnostic> {
     if cursor.peek_words(&["IF", "NOT", "EXISTS"]) {
-        return Err(
-            Diagnostic::error(codes::UNSUPPORTED, "IF NOT EXISTS has no meaning here")
-                .at(cursor.span())
-                .hint("remove it; a second object of one name is an error that `check` shows"),
-        );
+        return Err(Diagnostic::error(codes::UNSUPPORTED, "IF NOT EXISTS has no meaning here")
+            .at(cursor.span())
+            .hint("remove it; a second object of one name is an error that `check` shows"));
     }
     let span = cursor.span();
     let reserved =
         matches!(cursor.peek(), Some(Token::Word(Word { quote_style: None, value, .. })) if is_reserved(value));
     if reserved {
-        return Err(cursor
-            .expected("a name")
-            .hint("to use a word of SQL as a name, put it in double quotes"));
+        return Err(cursor.expected("a name").hint("to use a word of SQL as a name, put it in double quotes"));
     }
     let name = cursor.identifier("a name")?;
     if cursor.peek() == Some(&Token::Period) {
@@ -165,9 +157,8 @@ fn relation_name(cursor: &mut Cursor<'_>) -> Result<(String, Option<Span>), Diag
 
 /// Words that would make `FROM name` unreadable.
 fn is_reserved(word: &str) -> bool {
-    const WORDS: &[&str] = &[
-        "AS", "FROM", "SELECT", "WITH", "WHERE", "GROUP", "ORDER", "HAVING", "JOIN", "ON", "UNION", "LIMIT", "TABLE",
-    ];
+    const WORDS: &[&str] =
+        &["AS", "FROM", "SELECT", "WITH", "WHERE", "GROUP", "ORDER", "HAVING", "JOIN", "ON", "UNION", "LIMIT", "TABLE"];
     WORDS.iter().any(|reserved| word.eq_ignore_ascii_case(reserved))
 }
 

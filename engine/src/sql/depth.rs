@@ -44,10 +44,7 @@ pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<(), Diagnostic> {
         }
         let sum = |part: fn(&Chain) -> usize| levels.iter().map(part).sum::<usize>();
         let (message, hint) = if levels.len() > BRACKETS_MAX + 1 {
-            (
-                format!("brackets nest more than {BRACKETS_MAX} levels"),
-                "give the inner parts names with WITH",
-            )
+            (format!("brackets nest more than {BRACKETS_MAX} levels"), "give the inner parts names with WITH")
         } else if sum(|chain| chain.logical) > LOGICAL_MAX {
             (format!("more than {LOGICAL_MAX} conditions in one chain"), LISTS)
         } else if sum(|chain| chain.operators + chain.set_operations) > OPERATORS_MAX {
@@ -55,9 +52,7 @@ pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<(), Diagnostic> {
         } else {
             continue;
         };
-        return Err(Diagnostic::error(codes::SYNTAX, message)
-            .at(span_of(token.span))
-            .hint(hint));
+        return Err(Diagnostic::error(codes::SYNTAX, message).at(span_of(token.span)).hint(hint));
     }
     Ok(())
 }
@@ -77,20 +72,12 @@ fn count(chain: &mut Chain, token: &Token) {
     ];
     let any = |words: &[&str]| words.iter().any(|word| is_word(token, word));
     match token {
-        Token::Comma | Token::SemiColon => {
-            *chain = Chain {
-                set_operations: chain.set_operations,
-                ..Chain::default()
-            }
-        }
+        Token::Comma | Token::SemiColon => *chain = Chain { set_operations: chain.set_operations, ..Chain::default() },
         Token::Word(_) => {
             if any(SET) {
                 chain.set_operations += 1;
             } else if any(CLAUSES) {
-                *chain = Chain {
-                    set_operations: chain.set_operations,
-                    ..Chain::default()
-                };
+                *chain = Chain { set_operations: chain.set_operations, ..Chain::default() };
             } else if any(LOGICAL) {
                 if chain.betweens > 0 {
                     chain.betweens -= 1;

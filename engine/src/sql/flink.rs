@@ -12,14 +12,8 @@ pub(crate) const WINDOW_FUNCTIONS: &[&str] = &["TUMBLE", "HOP", "SESSION", "CUMU
 pub(super) fn shorten(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut at = 0;
     while at < tokens.len() {
-        let name = if starts(&tokens, at, &["TABLE"]) && is_open(&tokens, at + 1) {
-            at + 2
-        } else {
-            at
-        };
-        let is_window = WINDOW_FUNCTIONS
-            .iter()
-            .any(|function| starts(&tokens, name, &[function]));
+        let name = if starts(&tokens, at, &["TABLE"]) && is_open(&tokens, at + 1) { at + 2 } else { at };
+        let is_window = WINDOW_FUNCTIONS.iter().any(|function| starts(&tokens, name, &[function]));
         if !is_window || !is_open(&tokens, name + 1) {
             at += 1;
             continue;
@@ -60,11 +54,7 @@ fn shorten_call(call: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         } else if starts(&call, at, &["PARTITION", "BY"]) && keys.is_empty() {
             let end = partition_end(&call, at + 2);
             let parens = is_open(&call, at + 2) && closing(&call, at + 2) == Some(end - 1);
-            keys = if parens {
-                call[at + 3..end - 1].to_vec()
-            } else {
-                call[at + 2..end].to_vec()
-            };
+            keys = if parens { call[at + 3..end - 1].to_vec() } else { call[at + 2..end].to_vec() };
             at = end;
         } else {
             kept.push(call[at].clone());
@@ -74,10 +64,7 @@ fn shorten_call(call: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     if !keys.is_empty()
         && let Some(close) = kept.pop()
     {
-        kept.push(TokenWithSpan {
-            token: Token::Comma,
-            span: keys[0].span,
-        });
+        kept.push(TokenWithSpan { token: Token::Comma, span: keys[0].span });
         kept.append(&mut keys);
         kept.push(close);
     }

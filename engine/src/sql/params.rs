@@ -21,10 +21,7 @@ impl<'a> Parameters<'a> {
     /// Replaces the expression if it is a parameter; a list parameter inside `IN (...)` becomes its members.
     pub(super) fn fill(&self, expr: &mut Expr) -> Result<(), Diagnostic> {
         match expr {
-            Expr::Value(ValueWithSpan {
-                value: Value::Placeholder(name),
-                span,
-            }) => {
+            Expr::Value(ValueWithSpan { value: Value::Placeholder(name), span }) => {
                 let filled = literal(self.value(name, *span)?, *span).ok_or_else(|| unusable(name, *span))?;
                 *expr = filled;
             }
@@ -38,10 +35,7 @@ impl<'a> Parameters<'a> {
         let mut filled = Vec::with_capacity(list.len());
         for item in std::mem::take(list) {
             match &item {
-                Expr::Value(ValueWithSpan {
-                    value: Value::Placeholder(name),
-                    span,
-                }) => {
+                Expr::Value(ValueWithSpan { value: Value::Placeholder(name), span }) => {
                     let value = self.value(name, *span);
                     match value.as_ref().ok().and_then(|value| members(value)) {
                         Some(members) => {
@@ -65,31 +59,23 @@ impl<'a> Parameters<'a> {
         self.0.get(name).ok_or_else(|| {
             let known = self.0.keys().map(String::as_str);
             let hint = nearest(name, known).unwrap_or_else(|| "give it a value in the header's `params`".to_owned());
-            Diagnostic::error(
-                codes::UNKNOWN_PARAMETER,
-                format!("there is no parameter `{placeholder}`"),
-            )
-            .at(span_of(span))
-            .hint(hint)
+            Diagnostic::error(codes::UNKNOWN_PARAMETER, format!("there is no parameter `{placeholder}`"))
+                .at(span_of(span))
+                .hint(hint)
         })
     }
 }
 
 fn unusable(placeholder: &str, span: SqlSpan) -> Diagnostic {
-    Diagnostic::error(
-        codes::WRONG_TYPE,
-        format!("the value of `{placeholder}` cannot be written in SQL"),
-    )
-    .at(span_of(span))
+    Diagnostic::error(codes::WRONG_TYPE, format!("the value of `{placeholder}` cannot be written in SQL"))
+        .at(span_of(span))
 }
 
 /// The members of a list value.
 fn members(value: &ScalarValue) -> Option<Vec<ScalarValue>> {
     let ScalarValue::List(list) = value else { return None };
     let items = list.is_valid(0).then(|| list.value(0))?;
-    (0..items.len())
-        .map(|at| ScalarValue::try_from_array(&items, at).ok())
-        .collect()
+    (0..items.len()).map(|at| ScalarValue::try_from_array(&items, at).ok()).collect()
 }
 
 /// A value as an author would have written it.
@@ -98,10 +84,7 @@ fn literal(value: &ScalarValue, span: SqlSpan) -> Option<Expr> {
         return Some(Expr::Value(Value::Null.with_span(span)));
     }
     if let Some(members) = members(value) {
-        let elem = members
-            .iter()
-            .map(|member| literal(member, span))
-            .collect::<Option<_>>()?;
+        let elem = members.iter().map(|member| literal(member, span)).collect::<Option<_>>()?;
         return Some(Expr::Array(ast::Array { elem, named: true }));
     }
     let written = match value {
@@ -125,10 +108,9 @@ fn literal(value: &ScalarValue, span: SqlSpan) -> Option<Expr> {
 fn number_literal(text: &str, span: SqlSpan) -> Expr {
     let number = |digits: &str| Expr::Value(Value::Number(digits.to_owned(), false).with_span(span));
     match text.strip_prefix('-') {
-        Some(digits) => Expr::Nested(Box::new(Expr::UnaryOp {
-            op: ast::UnaryOperator::Minus,
-            expr: Box::new(number(digits)),
-        })),
+        Some(digits) => {
+            Expr::Nested(Box::new(Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr: Box::new(number(digits)) }))
+        }
         None => number(text),
     }
 }

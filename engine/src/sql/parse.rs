@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::ast::{Expr, Query, SetExpr};
 use datafusion::sql::sqlparser::ast::{Spanned, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
@@ -41,18 +42,12 @@ pub(crate) fn parse_select(
 ) -> Result<Box<Query>, Vec<Diagnostic>> {
     let tokens = select_tokens(text, start).map_err(|diagnostic| vec![diagnostic])?;
     let mut parser = parser(&tokens);
-    let mut query = parser
-        .parse_query()
-        .map_err(|error| vec![syntax_error(&error, &tokens)])?;
-    expect_end(&parser).map_err(|diagnostic| vec![diagnostic])?;
+    let mut query = parser.parse_query().map_err(|error| vec![syntax_error(&error, &tokens)])?;
+    expect_end(&parser, &tokens).map_err(|diagnostic| vec![diagnostic])?;
     balance::balance(&mut query);
     let mut diagnostics = refuse::refuse(&query, &tokens, runs);
     diagnostics.extend(fill_parameters(&mut *query, params));
-    if diagnostics.is_empty() {
-        Ok(query)
-    } else {
-        Err(sorted(diagnostics))
-    }
+    if diagnostics.is_empty() { Ok(query) } else { Err(sorted(diagnostics)) }
 }
 
 /// Reads exactly one condition, such as that of an exception.
@@ -62,18 +57,12 @@ pub(crate) fn parse_select(
 pub(crate) fn parse_condition(text: &str, start: Place) -> Result<Expr, Vec<Diagnostic>> {
     let tokens = checked_tokens(text, start).map_err(|diagnostic| vec![diagnostic])?;
     let mut parser = parser(&tokens);
-    let mut condition = parser
-        .parse_expr()
-        .map_err(|error| vec![syntax_error(&error, &tokens)])?;
-    expect_end(&parser).map_err(|diagnostic| vec![diagnostic])?;
+    let mut condition = parser.parse_expr().map_err(|error| vec![syntax_error(&error, &tokens)])?;
+    expect_end(&parser, &tokens).map_err(|diagnostic| vec![diagnostic])?;
     balance::balance(&mut condition);
     let mut diagnostics = refuse::refuse(&condition, &tokens, Runs::OnStreams);
     diagnostics.extend(fill_parameters(&mut condition, &BTreeMap::new()));
-    if diagnostics.is_empty() {
-        Ok(condition)
-    } else {
-        Err(sorted(diagnostics))
-    }
+    if diagnostics.is_empty() { Ok(condition) } else { Err(sorted(diagnostics)) }
 }
 
 fn parser(tokens: &[TokenWithSpan]) -> Parser<'static> {
@@ -86,10 +75,7 @@ fn sorted(mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
 }
 
 fn fill_parameters(tree: &mut impl VisitMut, params: &BTreeMap<String, ScalarValue>) -> Vec<Diagnostic> {
-    let mut filling = Filling {
-        params: Parameters::new(params),
-        diagnostics: Vec::new(),
-    };
+    let mut filling = Filling { params: Parameters::new(params), diagnostics: Vec::new() };
     let ControlFlow::Continue(()) = tree.visit(&mut filling);
     filling.diagnostics
 }
@@ -130,19 +116,12 @@ fn select_tokens(text: &str, start: Place) -> Result<Vec<TokenWithSpan>, Diagnos
     match &first.token {
         Token::LParen => Ok(tokens),
         token if is_word(token, "SELECT") || is_word(token, "WITH") => Ok(tokens),
-        Token::Word(Word {
-            value,
-            quote_style: None,
-            ..
-        }) => {
+        Token::Word(Word { value, quote_style: None, .. }) => {
             let hint = nearest(value, ["SELECT", "WITH"])
                 .unwrap_or_else(|| "write one SELECT, with or without a WITH in front".to_owned());
-            Err(Diagnostic::error(
-                codes::NOT_ONE_SELECT,
-                format!("one SELECT is allowed here, not `{value}`"),
-            )
-            .at(span_of(first.span))
-            .hint(hint))
+            Err(Diagnostic::error(codes::NOT_ONE_SELECT, format!("one SELECT is allowed here, not `{value}`"))
+                .at(span_of(first.span))
+                .hint(hint))
         }
         token => {
             Err(Diagnostic::error(codes::SYNTAX, format!("expected SELECT, found `{token}`")).at(span_of(first.span)))
@@ -160,7 +139,7 @@ fn checked_tokens(text: &str, start: Place) -> Result<Vec<TokenWithSpan>, Diagno
     Ok(flink::shorten(tokens))
 }
 
-fn expect_end(parser: &Parser<'_>) -> Result<(), Diagnostic> {
+fn expect_end(parser: &Parser<'_>, tokens: &[TokenWithSpan]) -> Result<(), Diagnostic> {
     let next = parser.peek_token_ref();
     if next.token == Token::EOF {
         return Ok(());
@@ -168,12 +147,9 @@ fn expect_end(parser: &Parser<'_>) -> Result<(), Diagnostic> {
     let into = is_word(&next.token, "INTO");
     let code = if into { codes::NOT_ONE_SELECT } else { codes::SYNTAX };
     let message = format!("expected the end of the SELECT, found `{}`", next.token);
-    let by = ["GROUP", "ORDER", "PARTITION"]
-        .into_iter()
-        .find(|word| is_word(&next.token, word));
-    Err(Diagnostic::error(code, message)
-        .at(span_of(next.span))
-        .maybe_hint(by.map(|word| format!("write {word} BY"))))
+    let index = tokens.iter().position(|token| token.span == next.span);
+    let hint = index.and_then(|index| end_hint(tokens, index));
+    Err(Diagnostic::error(code, message).at(span_of(next.span)).maybe_hint(hint))
 }
 
 /// A refusal of sqlparser in our words: its place taken out of its message, its sentence made ours.
@@ -191,16 +167,26 @@ fn syntax_error(error: &ParserError, tokens: &[TokenWithSpan]) -> Diagnostic {
         (None, Some(place)) => Some(Span::at(place)),
         (None, None) => tokens.last().map(|token| Span::at(place_of(token.span.end))),
     };
-    let message = lower_first(message)
-        .replace(", found: EOF", ", found the end")
-        .replace("expected: ", "expected ");
-    let message = match message.split_once(", found: ") {
-        Some((before, found)) => format!("{before}, found `{found}`"),
+    let hint = index.and_then(|index| syntax_hint(message, tokens, index));
+    let message = in_our_words(message, index.map(|index| &tokens[index].token));
+    Diagnostic::error(codes::SYNTAX, message).at(span).maybe_hint(hint)
+}
+
+fn in_our_words(message: &str, token: Option<&Token>) -> String {
+    if message.starts_with("No infix parser") {
+        return format!("{} does not go here", shown(token));
+    }
+    let message =
+        lower_first(message).replace(", found: EOF", ", found the end").replacen("expected: ", "expected ", 1);
+    match message.split_once(", found: ") {
+        Some((before, found)) => {
+            let wanted = before.strip_prefix("expected ").unwrap_or(before);
+            let symbol = !wanted.is_empty() && wanted.chars().all(|ch| ch.is_ascii_punctuation());
+            let wanted = if symbol { format!("`{wanted}`") } else { wanted.to_owned() };
+            format!("expected {wanted}, found `{found}`")
+        }
         None => message,
-    };
-    Diagnostic::error(codes::SYNTAX, message)
-        .at(span)
-        .maybe_hint(index.and_then(|index| syntax_hint(tokens, index)))
+    }
 }
 
 /// The token that a message is about. For a reserved word sqlparser names the word and gives the place behind it.
@@ -221,32 +207,53 @@ fn split_place(text: &str) -> (&str, Option<Place>) {
         return (text, None);
     };
     let numbers = place.split_once(", Column: ").and_then(|(line, column)| {
-        Some(Place {
-            line: line.trim().parse().ok()?,
-            column: column.trim().parse().ok()?,
-        })
+        Some(Place { line: line.trim().parse().ok()?, column: column.trim().parse().ok()? })
     });
     (message, numbers)
 }
 
 /// The usual mistakes behind a syntax error at this token.
-fn syntax_hint(tokens: &[TokenWithSpan], index: usize) -> Option<String> {
+fn syntax_hint(message: &str, tokens: &[TokenWithSpan], index: usize) -> Option<String> {
     let token = &tokens[index].token;
-    let before = index.checked_sub(1).map(|before| &tokens[before].token);
-    if before == Some(&Token::Comma) && !matches!(token, Token::Comma) {
+    let before = |distance: usize| index.checked_sub(distance).map(|before| &tokens[before].token);
+    let is_comma = |token: Option<&Token>| token == Some(&Token::Comma);
+    if is_comma(before(1)) && *token != Token::Comma {
         return Some(format!("remove the comma before {}", shown(Some(token))));
     }
+    if is_comma(before(2)) && before(1).is_some_and(|token| is_word(token, "SELECT")) {
+        return Some("remove the comma before `SELECT`".to_owned());
+    }
     match token {
-        Token::Word(Word {
-            value,
-            quote_style: None,
-            keyword,
-            ..
-        }) if *keyword != datafusion::sql::sqlparser::keywords::Keyword::NoKeyword => {
+        Token::Overlap => Some("write AND".to_owned()),
+        Token::Word(Word { value, quote_style: None, keyword, .. })
+            if *keyword != Keyword::NoKeyword && message.contains("identifier") =>
+        {
             Some(format!("to use `{value}` as a name, quote it: \"{value}\""))
         }
-        _ => None,
+        _ => unended_case(tokens),
     }
+}
+
+/// The usual mistakes behind words that follow a complete `SELECT`.
+fn end_hint(tokens: &[TokenWithSpan], index: usize) -> Option<String> {
+    let token = &tokens[index].token;
+    if let Some(word) = ["GROUP", "ORDER", "PARTITION"].into_iter().find(|word| is_word(token, word)) {
+        return Some(format!("write {word} BY"));
+    }
+    let clauses = ["FROM", "WHERE", "GROUP", "HAVING", "QUALIFY", "UNION", "JOIN", "LEFT", "INNER", "WINDOW"];
+    let misspelt =
+        [index.checked_sub(1), Some(index)].into_iter().flatten().find_map(|index| match &tokens[index].token {
+            Token::Word(Word { value, quote_style: None, keyword: Keyword::NoKeyword, .. }) if value.len() > 3 => {
+                nearest(value, clauses)
+            }
+            _ => None,
+        });
+    misspelt.or_else(|| unended_case(tokens))
+}
+
+fn unended_case(tokens: &[TokenWithSpan]) -> Option<String> {
+    let count = |word| tokens.iter().filter(|token| is_word(&token.token, word)).count();
+    (count("CASE") > count("END")).then(|| "a CASE ends with END".to_owned())
 }
 
 /// Whether a query's body reads rows (and is not, say, an `INSERT` behind a `WITH`).

@@ -34,11 +34,7 @@ const NON_DETERMINISTIC: &[&str] = &[
 
 /// Everything in the tree that is refused, in no particular order.
 pub(super) fn refuse(tree: &impl Visit, tokens: &[TokenWithSpan], runs: Runs) -> Vec<Diagnostic> {
-    let mut refusing = Refusing {
-        tokens,
-        on_streams: runs == Runs::OnStreams,
-        diagnostics: Vec::new(),
-    };
+    let mut refusing = Refusing { tokens, on_streams: runs == Runs::OnStreams, diagnostics: Vec::new() };
     let ControlFlow::Continue(()) = tree.visit(&mut refusing);
     refusing.diagnostics
 }
@@ -108,14 +104,7 @@ impl Visitor for Refusing<'_> {
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Self::Break> {
         let at = spot(factor);
         match factor {
-            TableFactor::Table {
-                name,
-                args,
-                version,
-                sample,
-                with_ordinality,
-                ..
-            } => {
+            TableFactor::Table { name, args, version, sample, with_ordinality, .. } => {
                 if version.is_some() {
                     self.unsupported("a version clause such as FOR SYSTEM_TIME AS OF", at);
                 }
@@ -186,11 +175,7 @@ impl Refusing<'_> {
                 OrderByKind::All(_) => None,
             };
             let at = self.word("ORDER", first);
-            self.not_on_a_stream(
-                "ORDER BY",
-                at,
-                "remove it; a stream has no end at which it could be sorted",
-            );
+            self.not_on_a_stream("ORDER BY", at, "remove it; a stream has no end at which it could be sorted");
         }
         if let Some(limit) = &query.limit_clause {
             let (word, first) = match limit {
@@ -201,19 +186,11 @@ impl Refusing<'_> {
                 LimitClause::OffsetCommaLimit { offset, .. } => ("LIMIT", spot(offset)),
             };
             let at = self.word(word, first);
-            self.not_on_a_stream(
-                word,
-                at,
-                "remove it; `cooldown` in the header limits how often alerts repeat",
-            );
+            self.not_on_a_stream(word, at, "remove it; `cooldown` in the header limits how often alerts repeat");
         }
         if let Some(fetch) = &query.fetch {
             let at = self.word("FETCH", fetch.quantity.as_ref().and_then(spot));
-            self.not_on_a_stream(
-                "FETCH",
-                at,
-                "remove it; `cooldown` in the header limits how often alerts repeat",
-            );
+            self.not_on_a_stream("FETCH", at, "remove it; `cooldown` in the header limits how often alerts repeat");
         }
     }
 
@@ -258,14 +235,17 @@ impl Refusing<'_> {
             | JoinOperator::RightAnti(constraint) => constraint,
             _ => return self.unsupported("this kind of join", at),
         };
+        if matches!(constraint, JoinConstraint::None) && !matches!(operator, JoinOperator::CrossJoin(_)) {
+            let message = "a JOIN needs a condition";
+            self.diagnostics.push(
+                Diagnostic::error(codes::SYNTAX, message).at(at).hint("add ON ..., USING (...), or write CROSS JOIN"),
+            );
+        }
         if matches!(constraint, JoinConstraint::Natural) {
             self.diagnostics.push(
-                Diagnostic::error(
-                    codes::UNSUPPORTED,
-                    "NATURAL JOIN would change its meaning when a column is added",
-                )
-                .at(at)
-                .hint("name the columns: JOIN ... USING (a, b)"),
+                Diagnostic::error(codes::UNSUPPORTED, "NATURAL JOIN would change its meaning when a column is added")
+                    .at(at)
+                    .hint("name the columns: JOIN ... USING (a, b)"),
             );
         }
     }
@@ -274,29 +254,23 @@ impl Refusing<'_> {
         let name = function.name.to_string().to_lowercase();
         if self.on_streams && NON_DETERMINISTIC.contains(&name.as_str()) {
             self.diagnostics.push(
-                Diagnostic::error(
-                    codes::NON_DETERMINISTIC,
-                    format!("`{name}` gives another value in every run"),
-                )
-                .at(at)
-                .hint("use the event's own time, so that a replay gives the same alerts"),
+                Diagnostic::error(codes::NON_DETERMINISTIC, format!("`{name}` gives another value in every run"))
+                    .at(at)
+                    .hint("use the event's own time, so that a replay gives the same alerts"),
             );
         }
     }
 
     fn not_a_select(&mut self, message: &str, at: Option<Span>) {
-        self.diagnostics
-            .push(Diagnostic::error(codes::NOT_ONE_SELECT, message).at(at));
+        self.diagnostics.push(Diagnostic::error(codes::NOT_ONE_SELECT, message).at(at));
     }
 
     fn not_on_a_stream(&mut self, what: &str, at: Option<Span>, hint: &str) {
         let message = format!("{what} has no meaning on a stream");
-        self.diagnostics
-            .push(Diagnostic::error(codes::NOT_ON_A_STREAM, message).at(at).hint(hint));
+        self.diagnostics.push(Diagnostic::error(codes::NOT_ON_A_STREAM, message).at(at).hint(hint));
     }
 
     fn unsupported(&mut self, what: &str, at: Option<Span>) {
-        self.diagnostics
-            .push(Diagnostic::error(codes::UNSUPPORTED, format!("{what} is not supported yet")).at(at));
+        self.diagnostics.push(Diagnostic::error(codes::UNSUPPORTED, format!("{what} is not supported yet")).at(at));
     }
 }

@@ -5,6 +5,7 @@
 //! unlike a longer dotted name, DataFusion also plans inside correlated subqueries), every relation and derived table has
 //! an alias, every column of every `SELECT` has a name, and `USING` is an `ON`.
 
+mod casts;
 mod expr;
 mod from;
 mod functions;
@@ -54,12 +55,7 @@ pub(crate) struct RelationColumns {
 impl RelationColumns {
     /// The columns of a stream: the declared ones, and the system columns hidden.
     pub(crate) fn of_stream(stream: &Stream) -> Self {
-        let hidden = stream
-            .all_columns()
-            .iter()
-            .skip(stream.columns.len())
-            .cloned()
-            .collect();
+        let hidden = stream.all_columns().iter().skip(stream.columns.len()).cloned().collect();
         Self {
             name: stream.name.clone(),
             columns: stream.columns.clone(),
@@ -117,19 +113,9 @@ pub(crate) fn resolve(
 ) -> Result<Resolved, Vec<Diagnostic>> {
     let mut resolver = Resolver::new(relations, functions);
     let output = resolver.query(&mut query);
-    let Resolver {
-        read,
-        open_columns,
-        diagnostics,
-        ..
-    } = resolver;
+    let Resolver { read, open_columns, diagnostics, .. } = resolver;
     if diagnostics.is_empty() {
-        return Ok(Resolved {
-            query,
-            output,
-            relations: read,
-            open_columns,
-        });
+        return Ok(Resolved { query, output, relations: read, open_columns });
     }
     Err(sorted(diagnostics))
 }
@@ -148,23 +134,10 @@ pub(crate) fn resolve_condition(
 ) -> Result<Expr, Vec<Diagnostic>> {
     let mut resolver = Resolver::new(&Nothing, functions);
     let columns = columns.iter().map(|field| Column::of_field(field, false)).collect();
-    let source = Source {
-        alias: relation.to_owned(),
-        columns,
-        open: None,
-        span: SqlSpan::empty(),
-        broken: false,
-    };
-    resolver.scopes.push(Scope {
-        sources: vec![source],
-        ..Scope::default()
-    });
+    let source = Source { alias: relation.to_owned(), columns, open: None, span: SqlSpan::empty(), broken: false };
+    resolver.scopes.push(Scope { sources: vec![source], ..Scope::default() });
     resolver.expr(&mut condition);
-    if resolver.diagnostics.is_empty() {
-        Ok(condition)
-    } else {
-        Err(sorted(resolver.diagnostics))
-    }
+    if resolver.diagnostics.is_empty() { Ok(condition) } else { Err(sorted(resolver.diagnostics)) }
 }
 
 fn sorted(mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {

@@ -24,39 +24,24 @@ pub(super) fn tokenize(text: &str, start: Place) -> (Vec<TokenWithSpan>, Option<
 }
 
 fn shifted(location: Location, start: Place) -> Location {
-    let column = if location.line <= 1 {
-        location.column + u64::from(start.column) - 1
-    } else {
-        location.column
-    };
-    Location {
-        line: location.line + u64::from(start.line) - 1,
-        column,
-    }
+    let column = if location.line <= 1 { location.column + u64::from(start.column) - 1 } else { location.column };
+    Location { line: location.line + u64::from(start.line) - 1, column }
 }
 
 /// A place of sqlparser in our words. It says nothing with line 0.
 pub(crate) fn place_of(location: Location) -> Place {
-    Place {
-        line: location.line as u32,
-        column: location.column as u32,
-    }
+    Place { line: location.line as u32, column: location.column as u32 }
 }
 
 /// A span of sqlparser in our words; `None` where it knows none.
 pub(crate) fn span_of(span: SqlSpan) -> Option<Span> {
-    (span.start.line != 0).then(|| Span {
-        start: place_of(span.start),
-        end: place_of(span.end),
-    })
+    (span.start.line != 0).then(|| Span { start: place_of(span.start), end: place_of(span.end) })
 }
 
 /// The same sentence with a small first letter, to stand after a code and a colon.
 pub(super) fn lower_first(text: &str) -> String {
     let mut chars = text.chars();
-    chars
-        .next()
-        .map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
 /// Whether a token is this word, unquoted and in whatever case.
@@ -89,11 +74,7 @@ pub(super) struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(tokens: &'a [TokenWithSpan]) -> Self {
-        Self {
-            tokens,
-            at: 0,
-            half_closed: false,
-        }
+        Self { tokens, at: 0, half_closed: false }
     }
 
     pub(super) fn peek(&self) -> Option<&'a Token> {
@@ -120,21 +101,16 @@ impl<'a> Cursor<'a> {
     /// The next token if it is an unquoted word.
     pub(super) fn peek_word(&self) -> Option<&'a str> {
         match self.peek() {
-            Some(Token::Word(Word {
-                value,
-                quote_style: None,
-                ..
-            })) => Some(value),
+            Some(Token::Word(Word { value, quote_style: None, .. })) => Some(value),
             _ => None,
         }
     }
 
     pub(super) fn peek_words(&self, words: &[&str]) -> bool {
-        words.iter().enumerate().all(|(index, word)| {
-            self.tokens
-                .get(self.at + index)
-                .is_some_and(|token| is_word(&token.token, word))
-        })
+        words
+            .iter()
+            .enumerate()
+            .all(|(index, word)| self.tokens.get(self.at + index).is_some_and(|token| is_word(&token.token, word)))
     }
 
     pub(super) fn eat_words(&mut self, words: &[&str]) -> bool {
@@ -158,11 +134,7 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn expect(&mut self, token: &Token, what: &str) -> Result<(), Diagnostic> {
-        if self.eat(token) {
-            Ok(())
-        } else {
-            Err(self.expected(what))
-        }
+        if self.eat(token) { Ok(()) } else { Err(self.expected(what)) }
     }
 
     /// Closes an angle bracket, taking half of a `>>` where types end together.

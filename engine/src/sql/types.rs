@@ -78,10 +78,7 @@ fn parse_unit(cursor: &mut Cursor<'_>, depth: usize) -> Result<DataType, Diagnos
             let (span, name) = (cursor.span(), cursor.peek_word().unwrap_or_default().to_uppercase());
             cursor.advance();
             scalar(&name).and_then(|signed| unsigned(&signed)).ok_or_else(|| {
-                wrong(format!(
-                    "UNSIGNED goes before TINYINT, SMALLINT, INT or BIGINT, not `{name}`"
-                ))
-                .at(span)
+                wrong(format!("UNSIGNED goes before TINYINT, SMALLINT, INT or BIGINT, not `{name}`")).at(span)
             })
         }
         _ => {
@@ -108,11 +105,8 @@ fn finish_scalar(cursor: &mut Cursor<'_>, data_type: DataType) -> Result<DataTyp
         cursor.expect(&Token::RParen, "`)` after the size")?;
     }
     if data_type == TIME_TYPE {
-        let zone: [&[&str]; 3] = [
-            &["WITH", "TIME", "ZONE"],
-            &["WITH", "LOCAL", "TIME", "ZONE"],
-            &["WITHOUT", "TIME", "ZONE"],
-        ];
+        let zone: [&[&str]; 3] =
+            [&["WITH", "TIME", "ZONE"], &["WITH", "LOCAL", "TIME", "ZONE"], &["WITHOUT", "TIME", "ZONE"]];
         for words in zone {
             cursor.eat_words(words);
         }
@@ -158,10 +152,7 @@ fn list_of(item: DataType) -> DataType {
 }
 
 fn scalar(name: &str) -> Option<DataType> {
-    SCALARS
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, data_type)| data_type.clone())
+    SCALARS.iter().find(|(known, _)| *known == name).map(|(_, data_type)| data_type.clone())
 }
 
 fn unsigned(signed: &DataType) -> Option<DataType> {
@@ -202,10 +193,8 @@ pub(crate) fn type_name(data_type: &DataType) -> String {
     match data_type {
         DataType::List(item) => format!("ARRAY<{}>", type_name(item.data_type())),
         DataType::Struct(fields) => {
-            let fields: Vec<_> = fields
-                .iter()
-                .map(|field| format!("{} {}", field.name(), type_name(field.data_type())))
-                .collect();
+            let fields: Vec<_> =
+                fields.iter().map(|field| format!("{} {}", field.name(), type_name(field.data_type()))).collect();
             format!("STRUCT<{}>", fields.join(", "))
         }
         DataType::Utf8 | DataType::LargeUtf8 => "STRING".to_owned(),
@@ -240,10 +229,7 @@ pub fn parse_duration_us(text: &str) -> Result<i64, BadDuration> {
         let after = rest[digits..].trim_start();
         let letters = after.find(|ch: char| !ch.is_alphabetic()).unwrap_or(after.len());
         let unit = unit_us(&after[..letters].to_lowercase()).ok_or_else(bad)?;
-        total = number
-            .checked_mul(unit)
-            .and_then(|part| total.checked_add(part))
-            .ok_or_else(bad)?;
+        total = number.checked_mul(unit).and_then(|part| total.checked_add(part)).ok_or_else(bad)?;
         rest = after[letters..].trim_start();
     }
     Ok(total)

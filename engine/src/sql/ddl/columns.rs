@@ -8,6 +8,19 @@ use crate::error::{Diagnostic, Span, codes, nearest};
 use crate::sql::tokens::{Cursor, shown};
 use crate::sql::types::{parse_duration_us, parse_type};
 
+/// Names that a column may not have. Others that begin with `_` are free, because logs have them (`_path` of Zeek).
+const SYSTEM: &[&str] = &[
+    system::TIME,
+    system::RAW,
+    system::ARRIVAL,
+    system::PARTITION,
+    system::OFFSET,
+    system::TOPIC,
+    system::KEY,
+    system::TIMESTAMP,
+    system::HEADERS,
+];
+
 /// What stands between the parentheses.
 #[derive(Default)]
 pub(super) struct Columns {
@@ -38,11 +51,7 @@ pub(super) fn parse(cursor: &mut Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) 
         }
         if cursor.eat(&Token::Comma) {
             if cursor.peek() == Some(&Token::RParen) {
-                diagnostics.push(
-                    cursor
-                        .error("the list of columns ends with a comma")
-                        .hint("remove the comma"),
-                );
+                diagnostics.push(cursor.error("the list of columns ends with a comma").hint("remove the comma"));
                 cursor.advance();
                 return Ok(columns);
             }
@@ -51,9 +60,7 @@ pub(super) fn parse(cursor: &mut Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) 
         if cursor.eat(&Token::RParen) {
             return Ok(columns);
         }
-        let wrong = cursor
-            .expected("`,` or `)` in the list of columns")
-            .maybe_hint(missing_comma(cursor));
+        let wrong = cursor.expected("`,` or `)` in the list of columns").maybe_hint(missing_comma(cursor));
         skip_item(cursor);
         let closed = cursor.eat(&Token::RParen);
         if !closed && !cursor.eat(&Token::Comma) {
@@ -117,11 +124,9 @@ fn parse_attributes(cursor: &mut Cursor<'_>) -> Result<(), Diagnostic> {
             }
             cursor.advance();
         } else if cursor.peek_words(&["NOT", "NULL"]) {
-            return Err(
-                Diagnostic::error(codes::UNSUPPORTED, "a column of a log can always be NULL")
-                    .at(span)
-                    .hint("remove NOT NULL; filter with `IS NOT NULL` where it matters"),
-            );
+            return Err(Diagnostic::error(codes::UNSUPPORTED, "a column of a log can always be NULL")
+                .at(span)
+                .hint("remove NOT NULL; filter with `IS NOT NULL` where it matters"));
         } else if cursor.peek_words(&["PRIMARY", "KEY"])
             || cursor.peek_words(&["DEFAULT"])
             || cursor.peek_words(&["METADATA"])
@@ -135,21 +140,16 @@ fn parse_attributes(cursor: &mut Cursor<'_>) -> Result<(), Diagnostic> {
 }
 
 fn check_name(name: &str, columns: &Columns) -> Result<(), Diagnostic> {
-    if name.starts_with('_') {
-        return Err(Diagnostic::error(
-            codes::BAD_COLUMN,
-            format!("`{name}` is reserved; columns may not begin with `_`"),
-        ));
+    if SYSTEM.contains(&name) {
+        let message = format!("`{name}` is reserved; every stream has a column of that name");
+        return Err(Diagnostic::error(codes::BAD_COLUMN, message));
     }
     if name == system::UNMAPPED {
         let message = format!("`{name}` is reserved; it holds the fields that are not declared");
         return Err(Diagnostic::error(codes::BAD_COLUMN, message));
     }
     if columns.fields.iter().any(|field| field.name() == name) {
-        return Err(Diagnostic::error(
-            codes::BAD_COLUMN,
-            format!("there are two columns `{name}`"),
-        ));
+        return Err(Diagnostic::error(codes::BAD_COLUMN, format!("there are two columns `{name}`")));
     }
     Ok(())
 }
@@ -164,25 +164,15 @@ fn parse_watermark(cursor: &mut Cursor<'_>, columns: &mut Columns) -> Result<(),
     }
     let same = cursor.span();
     if !path(cursor)?.eq_ignore_ascii_case(&column) {
-        return Err(
-            Diagnostic::error(codes::BAD_OPTION, format!("the watermark follows `{column}` itself"))
-                .at(same)
-                .hint(form),
-        );
+        return Err(Diagnostic::error(codes::BAD_OPTION, format!("the watermark follows `{column}` itself"))
+            .at(same)
+            .hint(form));
     }
-    let lateness_us = if cursor.eat(&Token::Minus) {
-        interval(cursor)?
-    } else {
-        0
-    };
+    let lateness_us = if cursor.eat(&Token::Minus) { interval(cursor)? } else { 0 };
     if columns.watermark.is_some() {
         return Err(Diagnostic::error(codes::BAD_OPTION, "a stream has one WATERMARK").at(span));
     }
-    columns.watermark = Some(Watermark {
-        column,
-        lateness_us,
-        span,
-    });
+    columns.watermark = Some(Watermark { column, lateness_us, span });
     Ok(())
 }
 

@@ -30,11 +30,7 @@ pub(super) struct OptionValue {
 impl Options {
     /// Reads the clause; without one there are no options.
     pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Self, Diagnostic> {
-        let mut options = Self {
-            written: Vec::new(),
-            asked: Vec::new(),
-            diagnostics: Vec::new(),
-        };
+        let mut options = Self { written: Vec::new(), asked: Vec::new(), diagnostics: Vec::new() };
         if !cursor.eat_word("WITH") {
             return Ok(options);
         }
@@ -71,18 +67,12 @@ impl Options {
             self.error(name_span, format!("the option `{name}` is given twice"), None);
             return Ok(());
         }
-        self.written.push(Written {
-            name,
-            value,
-            name_span,
-            value_span,
-        });
+        self.written.push(Written { name, value, name_span, value_span });
         Ok(())
     }
 
     pub(super) fn error(&mut self, span: Option<Span>, message: impl Into<String>, hint: Option<String>) {
-        self.diagnostics
-            .push(Diagnostic::error(codes::BAD_OPTION, message).at(span).maybe_hint(hint));
+        self.diagnostics.push(Diagnostic::error(codes::BAD_OPTION, message).at(span).maybe_hint(hint));
     }
 
     /// Takes an option.
@@ -94,10 +84,7 @@ impl Options {
             self.error(option.value_span, format!("the option `{name}` is empty"), None);
             return None;
         }
-        Some(OptionValue {
-            text: option.value,
-            span: option.value_span,
-        })
+        Some(OptionValue { text: option.value, span: option.value_span })
     }
 
     /// Takes an option that is one of a few words; the first of them stands for its absence.
@@ -132,11 +119,7 @@ impl Options {
         for option in std::mem::take(&mut self.written) {
             let hint = nearest(&option.name, self.asked.iter().copied())
                 .unwrap_or_else(|| format!("the options are {}", self.asked.join(", ")));
-            self.error(
-                option.name_span,
-                format!("there is no option `{}`", option.name),
-                Some(hint),
-            );
+            self.error(option.name_span, format!("there is no option `{}`", option.name), Some(hint));
         }
         self.diagnostics
     }

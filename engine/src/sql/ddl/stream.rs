@@ -36,11 +36,7 @@ pub(super) fn parse(
     let (event_time, lateness_us) = match watermark {
         Some(watermark) => {
             if let Some(OptionValue { span, .. }) = event_time {
-                options.error(
-                    span,
-                    "WATERMARK already names the event time",
-                    Some("remove one of the two".to_owned()),
-                );
+                options.error(span, "WATERMARK already names the event time", Some("remove one of the two".to_owned()));
             } else if lateness_us.is_some() {
                 options.error(
                     watermark.span,
@@ -48,13 +44,7 @@ pub(super) fn parse(
                     Some("remove `lateness`".to_owned()),
                 );
             }
-            (
-                Some(OptionValue {
-                    text: watermark.column,
-                    span: watermark.span,
-                }),
-                Some(watermark.lateness_us),
-            )
+            (Some(OptionValue { text: watermark.column, span: watermark.span }), Some(watermark.lateness_us))
         }
         None => (event_time, lateness_us),
     };
@@ -96,16 +86,10 @@ pub(super) fn parse(
 }
 
 fn no_time(name: &str, fields: &[Field], span: Option<Span>) -> Diagnostic {
-    let candidate = fields
-        .iter()
-        .find(|field| *field.data_type() == TIME_TYPE)
-        .map(|field| field.name().as_str());
-    Diagnostic::error(
-        codes::NO_TIME,
-        format!("the stream `{name}` does not say which column is the event time"),
-    )
-    .at(span)
-    .hint(format!("add WITH (event_time = '{}')", candidate.unwrap_or("time")))
+    let candidate = fields.iter().find(|field| *field.data_type() == TIME_TYPE).map(|field| field.name().as_str());
+    Diagnostic::error(codes::NO_TIME, format!("the stream `{name}` does not say which column is the event time"))
+        .at(span)
+        .hint(format!("add WITH (event_time = '{}')", candidate.unwrap_or("time")))
 }
 
 /// The exact path of the event time's column.
@@ -115,9 +99,7 @@ fn time_column(fields: &[Field], value: OptionValue, whole: bool, options: &mut 
         Some((path, data_type)) => {
             let message = format!("the event time `{path}` is {}, not TIMESTAMP", type_name(&data_type));
             let hint = "declare it as TIMESTAMP; texts and epoch numbers are read as times";
-            options
-                .diagnostics
-                .push(Diagnostic::error(codes::WRONG_TYPE, message).at(value.span).hint(hint));
+            options.diagnostics.push(Diagnostic::error(codes::WRONG_TYPE, message).at(value.span).hint(hint));
             None
         }
         None => {
@@ -134,11 +116,7 @@ fn column(name: &'static str, fields: &[Field], whole: bool, options: &mut Optio
     let value = options.take(name)?;
     match find(fields, &value.text) {
         Some((path, DataType::Struct(_) | DataType::List(_))) => {
-            options.error(
-                value.span,
-                format!("`{name}` needs one value, and `{path}` is nested"),
-                None,
-            );
+            options.error(value.span, format!("`{name}` needs one value, and `{path}` is nested"), None);
             None
         }
         Some((path, _)) => Some(path),
@@ -154,12 +132,9 @@ fn column(name: &'static str, fields: &[Field], whole: bool, options: &mut Optio
 fn unknown(option: &str, fields: &[Field], value: &OptionValue, options: &mut Options) {
     let hint = nearest_column(fields, &value.text).unwrap_or_else(|| "declare the column first".to_owned());
     options.diagnostics.push(
-        Diagnostic::error(
-            codes::UNKNOWN_COLUMN,
-            format!("`{option}` names `{}`, which is not a column", value.text),
-        )
-        .at(value.span)
-        .hint(hint),
+        Diagnostic::error(codes::UNKNOWN_COLUMN, format!("`{option}` names `{}`, which is not a column", value.text))
+            .at(value.span)
+            .hint(hint),
     );
 }
 
@@ -171,17 +146,8 @@ fn topics(options: &mut Options) -> Vec<String> {
     if text.starts_with('^') {
         if let Err(error) = regex::Regex::new(&text) {
             let reason = error.to_string();
-            let reason = reason
-                .lines()
-                .last()
-                .unwrap_or_default()
-                .trim_start_matches("error: ")
-                .to_owned();
-            options.error(
-                span,
-                format!("the topic pattern `{text}` is not a regular expression: {reason}"),
-                None,
-            );
+            let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            options.error(span, format!("the topic pattern `{text}` is not a regular expression: {reason}"), None);
         }
         return vec![text];
     }
@@ -190,11 +156,7 @@ fn topics(options: &mut Options) -> Vec<String> {
         let legal = |ch: char| ch.is_ascii_alphanumeric() || matches!(ch, '.' | '_' | '-');
         if topic.is_empty() || topic.len() > 249 || !topic.chars().all(legal) {
             let hint = "a topic's name has letters, digits, `.`, `_` and `-`; a pattern starts with `^`";
-            options.error(
-                span,
-                format!("`{topic}` is not the name of a topic"),
-                Some(hint.to_owned()),
-            );
+            options.error(span, format!("`{topic}` is not the name of a topic"), Some(hint.to_owned()));
         }
     }
     topics
@@ -208,12 +170,8 @@ fn time_zone(options: &mut Options) -> chrono_tz::Tz {
         Ok(zone) => zone,
         Err(_unknown) => {
             let names = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
-            let same = chrono_tz::TZ_VARIANTS
-                .iter()
-                .find(|zone| zone.name().eq_ignore_ascii_case(&text));
-            let hint = same
-                .map(|zone| format!("did you mean `{}`?", zone.name()))
-                .or_else(|| nearest(&text, names));
+            let same = chrono_tz::TZ_VARIANTS.iter().find(|zone| zone.name().eq_ignore_ascii_case(&text));
+            let hint = same.map(|zone| format!("did you mean `{}`?", zone.name())).or_else(|| nearest(&text, names));
             let hint = hint.unwrap_or_else(|| "write a name such as 'UTC' or 'Europe/Berlin'".to_owned());
             options.error(span, format!("there is no time zone `{text}`"), Some(hint));
             chrono_tz::UTC

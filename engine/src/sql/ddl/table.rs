@@ -31,20 +31,12 @@ pub(super) fn parse(
     let location = options.take("location");
     if location.is_none() && options.diagnostics.is_empty() {
         let message = format!("the table `{name}` does not say where its rows are");
-        options.error(
-            name_span,
-            message,
-            Some("add WITH (location = 'tables/name.csv')".to_owned()),
-        );
+        options.error(name_span, message, Some("add WITH (location = 'tables/name.csv')".to_owned()));
     }
     let format = format(&location, &mut options);
     let refresh_us = options.take_duration_us("refresh").unwrap_or(REFRESH_US);
     if refresh_us == 0 {
-        options.error(
-            name_span,
-            "`refresh` is longer than nothing",
-            Some("for example '15 minutes'".to_owned()),
-        );
+        options.error(name_span, "`refresh` is longer than nothing", Some("for example '15 minutes'".to_owned()));
     }
     diagnostics.extend(options.finish());
 
@@ -75,11 +67,7 @@ fn format(location: &Option<OptionValue>, options: &mut Options) -> Option<Table
         Some(TableFormat::Ndjson)
     } else {
         let message = format!("the extension of `{}` does not tell its format", location.text);
-        options.error(
-            location.span,
-            message,
-            Some("add format = 'csv' or format = 'ndjson'".to_owned()),
-        );
+        options.error(location.span, message, Some("add format = 'csv' or format = 'ndjson'".to_owned()));
         None
     }
 }

@@ -13,13 +13,7 @@ fn read(text: &str) -> (Catalog, Vec<Diagnostic>) {
 fn told(diagnostics: &[Diagnostic]) -> String {
     diagnostics
         .iter()
-        .map(|diagnostic| {
-            Diagnostic {
-                file: None,
-                ..diagnostic.clone()
-            }
-            .to_string()
-        })
+        .map(|diagnostic| Diagnostic { file: None, ..diagnostic.clone() }.to_string())
         .collect::<Vec<_>>()
         .join("\n")
 }
@@ -46,10 +40,7 @@ fn refusal(text: &str) -> String {
 
 /// The type of the column `x` when it is declared so.
 fn typed(data_type: &str) -> DataType {
-    stream(&format!(
-        "CREATE STREAM s (t TIMESTAMP, x {data_type}) WITH (event_time = t)"
-    ))
-    .columns[1]
+    stream(&format!("CREATE STREAM s (t TIMESTAMP, x {data_type}) WITH (event_time = t)")).columns[1]
         .data_type()
         .clone()
 }
@@ -82,10 +73,7 @@ fn a_stream_is_read_whole() {
 #[test]
 fn what_is_not_said_has_a_default() {
     let stream = stream("CREATE STREAM s (time TIMESTAMP) WITH (event_time = time)");
-    assert_eq!(
-        (stream.lateness_us, stream.future_guard_us, stream.open),
-        (30_000_000, 3_600_000_000, false)
-    );
+    assert_eq!((stream.lateness_us, stream.future_guard_us, stream.open), (30_000_000, 3_600_000_000, false));
     assert_eq!((stream.time_zone, stream.topics.len()), (chrono_tz::UTC, 0));
     let table = table("CREATE TABLE t (ip STRING) WITH (location = 'x/a.CSV')");
     assert_eq!((table.format, table.refresh_us), (TableFormat::Csv, 900_000_000));
@@ -96,21 +84,12 @@ fn flinks_watermark_gives_event_time_and_lateness() {
     let stream = stream(
         "CREATE STREAM s (meta ROW(time TIMESTAMP(3)), WATERMARK FOR Meta.Time AS meta.time - INTERVAL '30' SECOND)",
     );
-    assert_eq!(
-        (stream.event_time.as_str(), stream.lateness_us),
-        ("meta.time", 30_000_000)
-    );
+    assert_eq!((stream.event_time.as_str(), stream.lateness_us), ("meta.time", 30_000_000));
     let stream = self::stream(
         "CREATE STREAM s (t TIMESTAMP, WATERMARK FOR t AS t - INTERVAL '2 minutes') WITH ('topic' = '^a[,b].*')",
     );
-    assert_eq!(
-        (stream.lateness_us, stream.topics),
-        (120_000_000, vec!["^a[,b].*".to_owned()])
-    );
-    assert_eq!(
-        self::stream("CREATE STREAM s (t TIMESTAMP, WATERMARK FOR t AS t)").lateness_us,
-        0
-    );
+    assert_eq!((stream.lateness_us, stream.topics), (120_000_000, vec!["^a[,b].*".to_owned()]));
+    assert_eq!(self::stream("CREATE STREAM s (t TIMESTAMP, WATERMARK FOR t AS t)").lateness_us, 0);
 }
 
 #[test]
@@ -136,15 +115,9 @@ fn types_are_arrow_types() {
         ("BINARY", DataType::BinaryView),
         ("ARRAY<STRING>", list(DataType::Utf8View)),
         ("INT[][]", list(list(DataType::Int32))),
-        (
-            "STRUCT<name STRING>[]",
-            list(DataType::Struct(Fields::from(vec![text()]))),
-        ),
+        ("STRUCT<name STRING>[]", list(DataType::Struct(Fields::from(vec![text()])))),
         ("ROW(name STRING)", DataType::Struct(Fields::from(vec![text()]))),
-        (
-            "ARRAY<ARRAY<STRUCT<name: STRING>>>",
-            list(list(DataType::Struct(Fields::from(vec![text()])))),
-        ),
+        ("ARRAY<ARRAY<STRUCT<name: STRING>>>", list(list(DataType::Struct(Fields::from(vec![text()]))))),
         (
             "STRUCT<a STRUCT<b ARRAY<INT>>, type STRING>",
             DataType::Struct(Fields::from(vec![
@@ -166,9 +139,9 @@ fn types_are_arrow_types() {
 fn words_of_sql_are_column_names() {
     let stream = stream(
         "CREATE STREAM s (user STRING, time TIMESTAMP, type STRING, name STRING, process STRING, date DATE, timestamp TIMESTAMP,
-           \"group\" STRING, order STRING, select STRING, struct STRUCT<row INT>, watermark STRING) WITH (event_time = 'time')",
+           \"group\" STRING, order STRING, select STRING, struct STRUCT<row INT>, watermark STRING, _path STRING) WITH (event_time = 'time')",
     );
-    assert_eq!(stream.columns.len(), 12);
+    assert_eq!(stream.columns.len(), 13);
 }
 
 #[test]
@@ -178,16 +151,8 @@ fn a_view_keeps_its_text_and_its_place() {
     let view = catalog.views().next().unwrap();
     assert_eq!(view.sql, "SELECT t, 'ü;' AS x\n  FROM s");
     assert_eq!(view.start, Place { line: 4, column: 3 });
-    let view = self::catalog("/* é */ CREATE VIEW v AS SELECT 'é' AS x")
-        .views()
-        .next()
-        .unwrap()
-        .as_ref()
-        .clone();
-    assert_eq!(
-        (view.sql.as_str(), view.start),
-        ("SELECT 'é' AS x", Place { line: 1, column: 26 })
-    );
+    let view = self::catalog("/* é */ CREATE VIEW v AS SELECT 'é' AS x").views().next().unwrap().as_ref().clone();
+    assert_eq!((view.sql.as_str(), view.start), ("SELECT 'é' AS x", Place { line: 1, column: 26 }));
 }
 
 #[test]
@@ -217,44 +182,20 @@ fn mistakes_are_told_at_their_place() {
             "CREATE STREAM s (t TIMESTAMP, x JSON) WITH (event_time = 't')",
             "1:33: D006 there is no type `JSON`; write STRING",
         ),
-        (
-            "CREATE STREAM s (t TIMESTAMP, x MAP<STRING, INT>) WITH (event_time = 't')",
-            "1:33: D006",
-        ),
-        (
-            "CREATE STREAM s (t TIMESTAMP, t INT) WITH (event_time = 't')",
-            "1:31: D019 there are two columns `t`",
-        ),
-        (
-            "CREATE STREAM s (t TIMESTAMP, _x INT) WITH (event_time = 't')",
-            "1:31: D019 `_x` is reserved",
-        ),
-        (
-            "CREATE STREAM s (t TIMESTAMP, unmapped STRING) WITH (event_time = 't')",
-            "1:31: D019 `unmapped` is reserved",
-        ),
-        (
-            "CREATE STREAM s (t TIMESTAMP, a.b STRING) WITH (event_time = 't')",
-            "1:31: D019",
-        ),
-        (
-            "CREATE STREAM s (t TIMESTAMP NOT NULL) WITH (event_time = 't')",
-            "1:30: D016",
-        ),
+        ("CREATE STREAM s (t TIMESTAMP, x MAP<STRING, INT>) WITH (event_time = 't')", "1:33: D006"),
+        ("CREATE STREAM s (t TIMESTAMP, t INT) WITH (event_time = 't')", "1:31: D019 there are two columns `t`"),
+        ("CREATE STREAM s (t TIMESTAMP, _time INT) WITH (event_time = 't')", "1:31: D019 `_time` is reserved"),
+        ("CREATE STREAM s (t TIMESTAMP, unmapped STRING) WITH (event_time = 't')", "1:31: D019 `unmapped` is reserved"),
+        ("CREATE STREAM s (t TIMESTAMP, a.b STRING) WITH (event_time = 't')", "1:31: D019"),
+        ("CREATE STREAM s (t TIMESTAMP NOT NULL) WITH (event_time = 't')", "1:30: D016"),
         (
             "CREATE STREAM s (t TIMESTAMP x INT) WITH (event_time = 't')",
             "1:30: D001 expected `,` or `)` in the list of columns, found `x`; is a comma missing before `x`?",
         ),
-        (
-            "CREATE STREAM s (t TIMESTAMP,) WITH (event_time = 't')",
-            "1:30: D001 the list of columns ends with a comma",
-        ),
+        ("CREATE STREAM s (t TIMESTAMP,) WITH (event_time = 't')", "1:30: D001 the list of columns ends with a comma"),
         ("CREATE STREAM s (t TIMESTAMP", "1:29: D001"),
         ("CREATE STREAM s ('t' TIMESTAMP) WITH (event_time = 't')", "1:18: D001"),
-        (
-            "CREATE STREAM s WITH (event_time = 't')",
-            "1:17: D001 expected `(` and the columns, found `WITH`",
-        ),
+        ("CREATE STREAM s WITH (event_time = 't')", "1:17: D001 expected `(` and the columns, found `WITH`"),
         ("CREATE STREAM (t TIMESTAMP)", "1:15: D001 expected a name"),
         ("CREATE STREAM a.b (t TIMESTAMP)", "1:16: D001"),
         ("CREATE STREAM _s (t TIMESTAMP) WITH (event_time = 't')", "1:15: D019"),
@@ -274,45 +215,24 @@ fn mistakes_are_told_at_their_place() {
             "CREATE STREAM s (t TIMESTAMP) WITH (event_time = 't', columns = 'opn')",
             "1:65: D020 `opn` is not a value of `columns`; did you mean `open`?",
         ),
-        (
-            "CREATE STREAM s (t TIMESTAMP) WITH (event_time = 't', topic = '^a(')",
-            "1:63: D020",
-        ),
-        (
-            "CREATE STREAM s (t TIMESTAMP) WITH (event_time = 't', topic = 'a b')",
-            "1:63: D020",
-        ),
-        (
-            "CREATE STREAM s (t TIMESTAMP) WITH (event_time = 't', event_id = 'idd')",
-            "1:66: D004",
-        ),
+        ("CREATE STREAM s (t TIMESTAMP) WITH (event_time = 't', topic = '^a(')", "1:63: D020"),
+        ("CREATE STREAM s (t TIMESTAMP) WITH (event_time = 't', topic = 'a b')", "1:63: D020"),
+        ("CREATE STREAM s (t TIMESTAMP) WITH (event_time = 't', event_id = 'idd')", "1:66: D004"),
         (
             "CREATE STREAM s (t TIMESTAMP) WITH (event_time = 't', event_time = 't')",
             "1:55: D020 the option `event_time` is given twice",
         ),
         ("CREATE STREAM s (t TIMESTAMP) WITH (event_time 't')", "1:48: D001"),
-        (
-            "CREATE STREAM s (t TIMESTAMP, WATERMARK FOR t AS t) WITH (event_time = 't')",
-            "1:72: D020",
-        ),
+        ("CREATE STREAM s (t TIMESTAMP, WATERMARK FOR t AS t) WITH (event_time = 't')", "1:72: D020"),
         ("CREATE STREAM s (t TIMESTAMP, WATERMARK FOR t AS u)", "1:50: D020"),
         (
             "CREATE STREAM s (t TIMESTAMP) WITH (event_time = 't') extra",
             "1:55: D001 expected `;` or the end of the file, found `extra`",
         ),
-        (
-            "CREATE TABLE t (ip STRING)",
-            "1:14: D020 the table `t` does not say where its rows are",
-        ),
+        ("CREATE TABLE t (ip STRING)", "1:14: D020 the table `t` does not say where its rows are"),
         ("CREATE TABLE t (ip STRING) WITH (location = 'a.xlsx')", "1:45: D020"),
-        (
-            "CREATE TABLE t (ip STRING) WITH (location = 'a.csv', refresh = 'often')",
-            "1:64: D020",
-        ),
-        (
-            "CREATE TABLE t (ip STRING) WITH (location = 'a.csv', topic = 'x')",
-            "1:54: D020 there is no option `topic`",
-        ),
+        ("CREATE TABLE t (ip STRING) WITH (location = 'a.csv', refresh = 'often')", "1:64: D020"),
+        ("CREATE TABLE t (ip STRING) WITH (location = 'a.csv', topic = 'x')", "1:54: D020 there is no option `topic`"),
         ("CREATE TABLE t WITH (location = 'a.csv')", "1:16: D001"),
         ("CREATE VIEW v SELECT 1", "1:15: D001 expected AS and a SELECT"),
         ("CREATE VIEW v AS", "1:17: D001"),
@@ -333,15 +253,8 @@ fn mistakes_are_told_at_their_place() {
     ];
     for (text, expected) in cases {
         let refused = refusal(text);
-        assert!(
-            refused.contains(expected),
-            "{text}\nexpected {expected}\ngot      {refused}"
-        );
-        assert_eq!(
-            refused.lines().count(),
-            1,
-            "one mistake, one diagnostic: {text}\n{refused}"
-        );
+        assert!(refused.contains(expected), "{text}\nexpected {expected}\ngot      {refused}");
+        assert_eq!(refused.lines().count(), 1, "one mistake, one diagnostic: {text}\n{refused}");
     }
 }
 
@@ -356,21 +269,9 @@ fn one_bad_statement_hides_no_other() {
          CREATE VIEW f AS SELECT 'unfinished",
     );
     assert_eq!(catalog.names().collect::<Vec<_>>(), ["b", "c", "e"]);
-    let codes: Vec<_> = diagnostics
-        .iter()
-        .map(|diagnostic| (diagnostic.span.unwrap().start.line, diagnostic.code))
-        .collect();
-    assert_eq!(
-        codes,
-        [
-            (1, "D006"),
-            (1, "D006"),
-            (1, "D020"),
-            (3, "D002"),
-            (4, "D001"),
-            (6, "D001")
-        ]
-    );
+    let codes: Vec<_> =
+        diagnostics.iter().map(|diagnostic| (diagnostic.span.unwrap().start.line, diagnostic.code)).collect();
+    assert_eq!(codes, [(1, "D006"), (1, "D006"), (1, "D020"), (3, "D002"), (4, "D001"), (6, "D001")]);
 }
 
 #[test]

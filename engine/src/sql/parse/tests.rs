@@ -29,11 +29,7 @@ fn accepted(text: &str) -> String {
 }
 
 fn told(diagnostics: &[Diagnostic]) -> String {
-    diagnostics
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("\n")
+    diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 fn refusal(text: &str) -> String {
@@ -93,10 +89,7 @@ fn windows_are_read_in_both_forms() {
         accepted("SELECT a FROM TABLE(SESSION(TABLE s PARTITION BY (u, v), DESCRIPTOR(t), INTERVAL '5' MINUTE))"),
         accepted("SELECT a FROM SESSION(s, t, INTERVAL '5' MINUTE, u, v)")
     );
-    assert_eq!(
-        accepted("SELECT tumble, hop, session FROM t"),
-        "SELECT tumble, hop, session FROM t"
-    );
+    assert_eq!(accepted("SELECT tumble, hop, session FROM t"), "SELECT tumble, hop, session FROM t");
 }
 
 #[test]
@@ -111,18 +104,9 @@ fn parameters_become_literals() {
         accepted("SELECT a FROM t WHERE b >= $failures AND c = $name"),
         "SELECT a FROM t WHERE b >= 10 AND c = 'o''brien'"
     );
-    assert_eq!(
-        accepted("SELECT a FROM t WHERE b < $below AND $strict"),
-        "SELECT a FROM t WHERE b < (-2.5) AND true"
-    );
-    assert_eq!(
-        accepted("SELECT a FROM t WHERE h IN ($hosts, 'b')"),
-        "SELECT a FROM t WHERE h IN ('a', 'it''s', 'b')"
-    );
-    assert_eq!(
-        accepted("SELECT array_has($hosts, h) FROM t"),
-        "SELECT array_has(ARRAY['a', 'it''s'], h) FROM t"
-    );
+    assert_eq!(accepted("SELECT a FROM t WHERE b < $below AND $strict"), "SELECT a FROM t WHERE b < (-2.5) AND true");
+    assert_eq!(accepted("SELECT a FROM t WHERE h IN ($hosts, 'b')"), "SELECT a FROM t WHERE h IN ('a', 'it''s', 'b')");
+    assert_eq!(accepted("SELECT array_has($hosts, h) FROM t"), "SELECT array_has(ARRAY['a', 'it''s'], h) FROM t");
     assert_eq!(
         accepted("SELECT a FROM TUMBLE(s, t, INTERVAL $window)"),
         "SELECT a FROM TUMBLE(s, t, INTERVAL '5 minutes')"
@@ -152,25 +136,22 @@ fn mistakes_are_told_at_their_place() {
         ("SELECT a FROM s FOR UPDATE", "1:17: D002"),
         ("WITH a AS (SELECT 1) INSERT INTO t SELECT 1", "D002"),
         ("WITH a AS (SELECT 1) DELETE FROM t", "D002"),
-        (
-            "SLECT a FROM t",
-            "1:1: D002 one SELECT is allowed here, not `SLECT`; did you mean `SELECT`?",
-        ),
+        ("SLECT a FROM t", "1:1: D002 one SELECT is allowed here, not `SLECT`; did you mean `SELECT`?"),
         // Syntax.
-        (
-            "SELECT a,\n FROM t",
-            "2:2: D001 expected an expression, found `FROM`; remove the comma before `FROM`",
-        ),
+        ("SELECT a,\n FROM t", "2:2: D001 expected an expression, found `FROM`; remove the comma before `FROM`"),
         ("SELECT a FROM", "1:14: D001"),
         ("SELECT a FROM t WHERE", "1:22: D001"),
         ("SELECT a FROM t WHERE a = 'x", "1:27: D001 unterminated string literal"),
         ("SELECT a FROM t WHERE (a = 1", "1:29: D001"),
         ("SELECT a FROM t WHERE a = 1)", "1:28: D001"),
         ("SELECT ä, ö FROM t WHERE €", "1:26: D001"),
-        (
-            "SELECT a FROM t GROUP a",
-            "1:17: D001 expected the end of the SELECT, found `GROUP`; write GROUP BY",
-        ),
+        ("SELECT a FORM t", "1:15: D001 expected the end of the SELECT, found `t`; did you mean `FROM`?"),
+        ("SELECT a FROM t WHERE a && b", "1:25: D001 `&&` does not go here; write AND"),
+        ("SELECT CASE WHEN a THEN 1 FROM t", "; a CASE ends with END"),
+        ("SELECT a FROM t WHERE f(a", "1:26: D001"),
+        ("WITH x AS (SELECT 1 AS a), SELECT a FROM x", "; remove the comma before `SELECT`"),
+        ("SELECT a FROM t JOIN u", "1:22: D001 a JOIN needs a condition; add ON ..., USING (...), or write CROSS JOIN"),
+        ("SELECT a FROM t GROUP a", "1:17: D001 expected the end of the SELECT, found `GROUP`; write GROUP BY"),
         ("* FROM t", "1:1: D001"),
         // What has no meaning on a stream.
         ("SELECT a FROM t ORDER BY a", "1:17: D013"),
@@ -184,10 +165,7 @@ fn mistakes_are_told_at_their_place() {
         ("SELECT CURRENT_TIMESTAMP AS x FROM t", "1:8: D014"),
         ("SELECT a FROM t WHERE b IN (SELECT uuid() FROM u)", "1:36: D014"),
         // What is not supported, and is never ignored.
-        (
-            "SELECT a FROM t JOIN r FOR SYSTEM_TIME AS OF t.time AS r ON a = b",
-            "1:22: D016",
-        ),
+        ("SELECT a FROM t JOIN r FOR SYSTEM_TIME AS OF t.time AS r ON a = b", "1:22: D016"),
         (
             "SELECT a FROM t MATCH_RECOGNIZE (ORDER BY x MEASURES a.x AS y PATTERN (a b+) DEFINE a AS a.x > 1) AS m",
             "D016",
@@ -201,10 +179,7 @@ fn mistakes_are_told_at_their_place() {
     ];
     for (text, expected) in cases {
         let refused = refusal(text);
-        assert!(
-            refused.contains(expected),
-            "{text}\nexpected {expected}\ngot      {refused}"
-        );
+        assert!(refused.contains(expected), "{text}\nexpected {expected}\ngot      {refused}");
     }
 }
 
@@ -214,11 +189,7 @@ fn a_place_is_shifted_by_where_the_text_begins() {
         let start = Place { line: 14, column: 7 };
         told(&parse_select(text, start, Runs::OnStreams, &BTreeMap::new()).unwrap_err())
     };
-    assert!(
-        at("SELECT a,\nFROM t").starts_with("15:1: D001"),
-        "{}",
-        at("SELECT a,\nFROM t")
-    );
+    assert!(at("SELECT a,\nFROM t").starts_with("15:1: D001"), "{}", at("SELECT a,\nFROM t"));
     assert!(at("SELECT a, FROM t").starts_with("14:17: D001"));
     assert!(at("SELECT 'x").starts_with("14:14: D001"));
     assert!(at("").starts_with("14:7: D002"));
@@ -226,11 +197,7 @@ fn a_place_is_shifted_by_where_the_text_begins() {
 
 #[test]
 fn hunts_may_order_and_limit() {
-    parse(
-        "SELECT DISTINCT ON (a) a, now() FROM t ORDER BY a LIMIT 5 OFFSET 2",
-        Runs::OnArchive,
-    )
-    .unwrap();
+    parse("SELECT DISTINCT ON (a) a, now() FROM t ORDER BY a LIMIT 5 OFFSET 2", Runs::OnArchive).unwrap();
     let refused = told(&parse("DROP TABLE t", Runs::OnArchive).unwrap_err());
     assert!(refused.starts_with("1:1: D002"));
 }
@@ -247,10 +214,7 @@ fn long_and_deep_texts_neither_overflow_nor_pass_unseen() {
     let chain = |n: usize, op: &str| format!("SELECT a FROM t WHERE {}", vec!["x"; n].join(op));
     accepted(&chain(3_900, " OR "));
     accepted(&chain(250, " || "));
-    accepted(&format!(
-        "SELECT a FROM t WHERE x IN ({})",
-        vec!["'v'"; 50_000].join(", ")
-    ));
+    accepted(&format!("SELECT a FROM t WHERE x IN ({})", vec!["'v'"; 50_000].join(", ")));
     accepted(&format!("SELECT {}1{} AS x", "f(".repeat(20), ")".repeat(20)));
     accepted(&format!("SELECT {}1{} AS x", "(1 + ".repeat(20), ")".repeat(20)));
     accepted(&format!("{}SELECT 1{}", "SELECT a FROM (".repeat(8), ") x".repeat(8)));

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, CaseWhen, Expr, Ident, Query, StructField, Subscript, Value, ValueWithSpan,
+    AccessExpr, BinaryOperator, CaseWhen, Expr, Ident, Query, StructField, Subscript, Value, ValueWithSpan,
 };
 
 use super::Resolver;
+use super::casts::exact_type;
 use super::names::append_access;
 use super::shape::Shape;
 use crate::error::{Diagnostic, codes};
 use crate::sql::parse::spot;
+use crate::sql::tokens::span_of;
 
 impl Resolver<'_> {
     /// Makes the names of an expression exact.
@@ -19,14 +21,14 @@ impl Resolver<'_> {
             Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::CompoundFieldAccess { .. } => self.access(expr),
             Expr::Function(function) => self.function(function),
             Expr::BinaryOp { .. } => self.chain(expr),
-            Expr::Value(_) | Expr::TypedString(_) => Shape::Unknown,
+            Expr::Value(_) => Shape::Unknown,
+            Expr::TypedString(typed) => {
+                let place = span_of(typed.value.span);
+                self.tell(exact_type(&mut typed.data_type, place));
+                Shape::Unknown
+            }
             Expr::Nested(inner) => self.expr(inner),
-            Expr::Case {
-                operand,
-                conditions,
-                else_result,
-                ..
-            } => self.case(operand, conditions, else_result),
+            Expr::Case { operand, conditions, else_result, .. } => self.case(operand, conditions, else_result),
             Expr::Exists { subquery, .. } => {
                 self.subquery(subquery, false);
                 Shape::Unknown
@@ -39,9 +41,7 @@ impl Resolver<'_> {
             Expr::Subquery(subquery) => self.scalar_query(subquery),
             Expr::Struct { values, fields } => self.struct_literal(values, fields),
             Expr::Dictionary(fields) => {
-                let fields = fields
-                    .iter_mut()
-                    .map(|field| (field.key.value.clone(), self.expr(&mut field.value)));
+                let fields = fields.iter_mut().map(|field| (field.key.value.clone(), self.expr(&mut field.value)));
                 Shape::Struct(fields.collect::<Vec<_>>().into())
             }
             Expr::Array(array) => {
@@ -49,6 +49,10 @@ impl Resolver<'_> {
                 Shape::List(Arc::new(shapes.into_iter().reduce(Shape::or).unwrap_or(Shape::Unknown)))
             }
             Expr::Named { expr, .. } => self.expr(expr),
+            Expr::RLike { .. } => {
+                regex_operator(expr);
+                self.expr(expr)
+            }
             other => self.children(other),
         }
     }
@@ -89,12 +93,7 @@ impl Resolver<'_> {
         for (at, value) in values.iter_mut().enumerate() {
             let name = match (&*value, fields.get(at)) {
                 (Expr::Named { name, .. }, _) => name.value.clone(),
-                (
-                    _,
-                    Some(StructField {
-                        field_name: Some(name), ..
-                    }),
-                ) => name.value.clone(),
+                (_, Some(StructField { field_name: Some(name), .. })) => name.value.clone(),
                 _ => format!("c{at}"),
             };
             known.push((name, self.expr(value)));
@@ -131,40 +130,24 @@ impl Resolver<'_> {
             AccessExpr::Dot(Expr::Identifier(field)) => self.fields(value, shape, &[field]),
             AccessExpr::Dot(other) => {
                 let message = format!("a field has a name, not `{other}`");
-                self.diagnostics
-                    .push(Diagnostic::error(codes::SYNTAX, message).at(spot(&other)));
+                self.diagnostics.push(Diagnostic::error(codes::SYNTAX, message).at(spot(&other)));
                 (value, Shape::Unknown)
             }
             AccessExpr::Subscript(Subscript::Index {
-                index:
-                    Expr::Value(ValueWithSpan {
-                        value: Value::SingleQuotedString(name),
-                        span,
-                    }),
+                index: Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(name), span }),
             }) => {
                 let field = Ident::with_quote_and_span('"', span, name);
                 self.fields(value, shape, &[field])
             }
             AccessExpr::Subscript(Subscript::Index { mut index }) => {
                 self.expr(&mut index);
-                (
-                    append_access(value, AccessExpr::Subscript(Subscript::Index { index })),
-                    shape.item(),
-                )
+                (append_access(value, AccessExpr::Subscript(Subscript::Index { index })), shape.item())
             }
-            AccessExpr::Subscript(Subscript::Slice {
-                mut lower_bound,
-                mut upper_bound,
-                mut stride,
-            }) => {
+            AccessExpr::Subscript(Subscript::Slice { mut lower_bound, mut upper_bound, mut stride }) => {
                 for bound in [&mut lower_bound, &mut upper_bound, &mut stride].into_iter().flatten() {
                     self.expr(bound);
                 }
-                let slice = AccessExpr::Subscript(Subscript::Slice {
-                    lower_bound,
-                    upper_bound,
-                    stride,
-                });
+                let slice = AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride });
                 (append_access(value, slice), shape)
             }
         }
@@ -185,38 +168,22 @@ impl Resolver<'_> {
             | Expr::Extract { expr: inner, .. }
             | Expr::Ceil { expr: inner, .. }
             | Expr::Floor { expr: inner, .. } => drop(self.expr(inner)),
-            Expr::Cast { expr: inner, .. } => drop(self.expr(inner)),
+            Expr::Cast { expr: inner, data_type, .. } => {
+                let place = spot(inner.as_ref());
+                self.tell(exact_type(data_type, place));
+                self.expr(inner);
+            }
             Expr::Interval(interval) => drop(self.expr(&mut interval.value)),
             Expr::IsDistinctFrom(left, right)
             | Expr::IsNotDistinctFrom(left, right)
-            | Expr::Like {
-                expr: left,
-                pattern: right,
-                ..
-            }
-            | Expr::ILike {
-                expr: left,
-                pattern: right,
-                ..
-            }
-            | Expr::SimilarTo {
-                expr: left,
-                pattern: right,
-                ..
-            }
+            | Expr::Like { expr: left, pattern: right, .. }
+            | Expr::ILike { expr: left, pattern: right, .. }
+            | Expr::SimilarTo { expr: left, pattern: right, .. }
             | Expr::AnyOp { left, right, .. }
             | Expr::AllOp { left, right, .. }
-            | Expr::AtTimeZone {
-                timestamp: left,
-                time_zone: right,
-            }
-            | Expr::Position {
-                expr: left,
-                r#in: right,
-            } => self.both(left, right),
-            Expr::Between {
-                expr: inner, low, high, ..
-            } => {
+            | Expr::AtTimeZone { timestamp: left, time_zone: right }
+            | Expr::Position { expr: left, r#in: right } => self.both(left, right),
+            Expr::Between { expr: inner, low, high, .. } => {
                 self.expr(inner);
                 self.both(low, high);
             }
@@ -225,31 +192,16 @@ impl Resolver<'_> {
                 self.all(list);
             }
             Expr::Tuple(items) => self.all(items),
-            Expr::Substring {
-                expr: inner,
-                substring_from,
-                substring_for,
-                ..
-            } => {
+            Expr::Substring { expr: inner, substring_from, substring_for, .. } => {
                 self.expr(inner);
                 self.all(substring_from.iter_mut().chain(substring_for).map(Box::as_mut));
             }
-            Expr::Trim {
-                expr: inner,
-                trim_what,
-                trim_characters,
-                ..
-            } => {
+            Expr::Trim { expr: inner, trim_what, trim_characters, .. } => {
                 self.expr(inner);
                 self.all(trim_what.iter_mut().map(Box::as_mut));
                 self.all(trim_characters.iter_mut().flatten());
             }
-            Expr::Overlay {
-                expr: inner,
-                overlay_what,
-                overlay_from,
-                overlay_for,
-            } => {
+            Expr::Overlay { expr: inner, overlay_what, overlay_from, overlay_for } => {
                 self.expr(inner);
                 self.both(overlay_what, overlay_from);
                 self.all(overlay_for.iter_mut().map(Box::as_mut));
@@ -262,11 +214,14 @@ impl Resolver<'_> {
             }
             other => {
                 let message = "this expression is not supported";
-                self.diagnostics
-                    .push(Diagnostic::error(codes::UNSUPPORTED, message).at(spot(other)));
+                self.diagnostics.push(Diagnostic::error(codes::UNSUPPORTED, message).at(spot(other)));
             }
         }
         Shape::Unknown
+    }
+
+    fn tell(&mut self, outcome: Result<(), Diagnostic>) {
+        self.diagnostics.extend(outcome.err());
     }
 
     fn both(&mut self, left: &mut Expr, right: &mut Expr) {
@@ -285,6 +240,18 @@ impl Resolver<'_> {
         let columns = self.subquery(query, true);
         columns.into_iter().next().map_or(Shape::Unknown, |column| column.shape)
     }
+}
+
+/// `a RLIKE b` is `a ~ b`, which is what DataFusion knows.
+fn regex_operator(expr: &mut Expr) {
+    let taken = std::mem::replace(expr, Expr::Value(Value::Null.with_empty_span()));
+    *expr = match taken {
+        Expr::RLike { negated, expr: left, pattern: right, .. } => {
+            let op = if negated { BinaryOperator::PGRegexNotMatch } else { BinaryOperator::PGRegexMatch };
+            Expr::Nested(Box::new(Expr::BinaryOp { left, op, right }))
+        }
+        other => other,
+    };
 }
 
 /// The leading name of an expression, or its root that is no name, and what is taken out of it.

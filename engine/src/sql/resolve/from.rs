@@ -78,18 +78,12 @@ impl Resolver<'_> {
     /// Puts more relations beside those of a scope; two may not have one name.
     fn add(&mut self, scope: &mut Scope, more: Scope) {
         for source in more.sources {
-            let taken = scope
-                .sources
-                .iter()
-                .any(|other| other.alias.to_lowercase() == source.alias.to_lowercase());
+            let taken = scope.sources.iter().any(|other| other.alias.to_lowercase() == source.alias.to_lowercase());
             if taken {
                 let message = format!("two relations are called `{}` here", source.alias);
                 let hint = format!("give one of them another name: ... AS {}2", source.alias);
-                self.diagnostics.push(
-                    Diagnostic::error(codes::DUPLICATE_NAME, message)
-                        .at(span_of(source.span))
-                        .hint(hint),
-                );
+                self.diagnostics
+                    .push(Diagnostic::error(codes::DUPLICATE_NAME, message).at(span_of(source.span)).hint(hint));
                 continue;
             }
             scope.sources.push(source);
@@ -112,10 +106,7 @@ impl Resolver<'_> {
                 let columns = self.query(subquery);
                 Some(self.derived(columns, alias, span))
             }
-            TableFactor::NestedJoin {
-                table_with_joins,
-                alias,
-            } => {
+            TableFactor::NestedJoin { table_with_joins, alias } => {
                 if let Some(alias) = alias {
                     let message = "an alias for a whole join is not supported";
                     self.diagnostics.push(
@@ -128,34 +119,22 @@ impl Resolver<'_> {
             }
             other => {
                 let message = "this kind of table is not supported";
-                self.diagnostics
-                    .push(Diagnostic::error(codes::UNSUPPORTED, message).at(spot(other)));
+                self.diagnostics.push(Diagnostic::error(codes::UNSUPPORTED, message).at(spot(other)));
                 None
             }
         };
-        Scope {
-            sources: source.into_iter().collect(),
-            ..Scope::default()
-        }
+        Scope { sources: source.into_iter().collect(), ..Scope::default() }
     }
 
     fn table(&mut self, name: &mut ObjectName, alias: &mut Option<TableAlias>) -> Option<Source> {
         let written = self.relation_ident(name)?;
-        let Named {
-            planned,
-            called,
-            mut columns,
-            open,
-            is_relation,
-            ..
-        } = self.named(&written)?;
+        let Named { planned, called, mut columns, open, is_relation, .. } = self.named(&written)?;
         *name = ObjectName::from(exact(&planned, written.span));
         match alias {
             Some(alias) => {
                 if is_relation && !alias.columns.is_empty() {
                     let message = "new names for the columns go with a SELECT, not with a relation";
-                    self.diagnostics
-                        .push(Diagnostic::error(codes::UNSUPPORTED, message).at(span_of(alias.name.span)));
+                    self.diagnostics.push(Diagnostic::error(codes::UNSUPPORTED, message).at(span_of(alias.name.span)));
                 } else {
                     self.rename(&mut columns, alias);
                 }
@@ -168,13 +147,7 @@ impl Resolver<'_> {
             Some(alias) => (alias.name.value.clone(), alias.name.span),
             None => (called, written.span),
         };
-        Some(Source {
-            alias,
-            columns,
-            open,
-            span,
-            broken: false,
-        })
+        Some(Source { alias, columns, open, span, broken: false })
     }
 
     /// The one part of a relation's name.
@@ -185,18 +158,14 @@ impl Resolver<'_> {
             return Some(ident.clone());
         }
         let message = format!("there is no relation `{name}`; a relation's name has one part");
-        self.diagnostics
-            .push(Diagnostic::error(codes::UNKNOWN_RELATION, message).at(spot(name)));
+        self.diagnostics.push(Diagnostic::error(codes::UNKNOWN_RELATION, message).at(spot(name)));
         None
     }
 
     /// What a name behind `FROM` means; a name that means nothing is told.
     pub(super) fn named(&mut self, written: &Ident) -> Option<Named> {
         if let Some(cte) = self.ctes.iter().rev().find(|cte| means(written, &cte.name)) {
-            let time = cte
-                .columns
-                .iter()
-                .find(|column| column.name.eq_ignore_ascii_case("time"));
+            let time = cte.columns.iter().find(|column| column.name.eq_ignore_ascii_case("time"));
             return Some(Named {
                 planned: cte.planned.clone(),
                 called: cte.name.clone(),
@@ -206,23 +175,10 @@ impl Resolver<'_> {
                 is_relation: false,
             });
         }
-        let relation = self
-            .relations
-            .columns(&written.value)
-            .filter(|relation| means(written, &relation.name));
-        let Some(RelationColumns {
-            name,
-            columns,
-            hidden,
-            open,
-            time,
-        }) = relation
-        else {
+        let relation = self.relations.columns(&written.value).filter(|relation| means(written, &relation.name));
+        let Some(RelationColumns { name, columns, hidden, open, time }) = relation else {
             let names = self.relations.names();
-            let known = names
-                .iter()
-                .map(String::as_str)
-                .chain(self.ctes.iter().map(|cte| cte.name.as_str()));
+            let known = names.iter().map(String::as_str).chain(self.ctes.iter().map(|cte| cte.name.as_str()));
             let message = format!("there is no stream, view or table `{}`", written.value);
             self.diagnostics.push(
                 Diagnostic::error(codes::UNKNOWN_RELATION, message)
@@ -232,19 +188,10 @@ impl Resolver<'_> {
             return None;
         };
         let visible = columns.iter().map(|field| Column::of_field(field, false));
-        let columns = visible
-            .chain(hidden.iter().map(|field| Column::of_field(field, true)))
-            .collect();
+        let columns = visible.chain(hidden.iter().map(|field| Column::of_field(field, true))).collect();
         self.read.insert(name.clone());
         let open = open.then(|| name.clone());
-        Some(Named {
-            planned: name.clone(),
-            called: name,
-            columns,
-            open,
-            time,
-            is_relation: true,
-        })
+        Some(Named { planned: name.clone(), called: name, columns, open, time, is_relation: true })
     }
 
     /// A `SELECT` behind `FROM`; one without a name gets one, so that its columns can be told from others.
@@ -253,25 +200,13 @@ impl Resolver<'_> {
             Some(alias) => {
                 self.rename(&mut columns, alias);
                 alias.name = exact(&alias.name.value, alias.name.span);
-                Source {
-                    alias: alias.name.value.clone(),
-                    columns,
-                    open: None,
-                    span: alias.name.span,
-                    broken: false,
-                }
+                Source { alias: alias.name.value.clone(), columns, open: None, span: alias.name.span, broken: false }
             }
             None => {
                 self.unnamed += 1;
                 let name = format!("_{}", self.unnamed);
                 *alias = Some(alias_of(&name, span));
-                Source {
-                    alias: name,
-                    columns,
-                    open: None,
-                    span,
-                    broken: false,
-                }
+                Source { alias: name, columns, open: None, span, broken: false }
             }
         }
     }
@@ -282,14 +217,8 @@ impl Resolver<'_> {
             return;
         }
         if alias.columns.len() != columns.len() {
-            let message = format!(
-                "`{}` has {} columns, not {}",
-                alias.name.value,
-                columns.len(),
-                alias.columns.len()
-            );
-            self.diagnostics
-                .push(Diagnostic::error(codes::BAD_COLUMN, message).at(span_of(alias.name.span)));
+            let message = format!("`{}` has {} columns, not {}", alias.name.value, columns.len(), alias.columns.len());
+            self.diagnostics.push(Diagnostic::error(codes::BAD_COLUMN, message).at(span_of(alias.name.span)));
         }
         for (column, new) in columns.iter_mut().zip(&mut alias.columns) {
             column.name.clone_from(&new.name.value);
@@ -354,14 +283,7 @@ fn merge(both: &mut Scope, ident: &Ident, left: Found, right: Found, from_right:
     both.merged.retain(|merged| {
         let inside = merged.parts.iter().any(|part| parts.contains(part));
         if inside {
-            parts.extend(
-                merged
-                    .parts
-                    .iter()
-                    .filter(|part| !parts.contains(part))
-                    .cloned()
-                    .collect::<Vec<_>>(),
-            );
+            parts.extend(merged.parts.iter().filter(|part| !parts.contains(part)).cloned().collect::<Vec<_>>());
         }
         !inside
     });
@@ -371,11 +293,7 @@ fn merge(both: &mut Scope, ident: &Ident, left: Found, right: Found, from_right:
         (false, true) => right.expr,
         (false, false) => left.expr,
     };
-    both.merged.push(Merged {
-        column: Column::new(name, shape),
-        expr,
-        parts,
-    });
+    both.merged.push(Merged { column: Column::new(name, shape), expr, parts });
 }
 
 /// The relation and name of a column that is written out.
@@ -390,36 +308,20 @@ pub(super) fn written_column(expr: &Expr) -> Option<(String, String)> {
 }
 
 pub(super) fn alias_of(name: &str, span: SqlSpan) -> TableAlias {
-    TableAlias {
-        explicit: true,
-        name: exact(name, span),
-        columns: Vec::new(),
-        at: None,
-    }
+    TableAlias { explicit: true, name: exact(name, span), columns: Vec::new(), at: None }
 }
 
 fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
-    Expr::BinaryOp {
-        left: Box::new(left),
-        op,
-        right: Box::new(right),
-    }
+    Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
 }
 
 fn call(name: &str, args: Vec<Expr>) -> Expr {
-    let args = args
-        .into_iter()
-        .map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)))
-        .collect();
+    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
     Expr::Function(Function {
         name: ObjectName::from(Ident::new(name)),
         uses_odbc_syntax: false,
         parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList {
-            duplicate_treatment: None,
-            args,
-            clauses: Vec::new(),
-        }),
+        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }),
         filter: None,
         null_treatment: None,
         over: None,

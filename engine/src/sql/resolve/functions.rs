@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::Resolver;
 use super::shape::Shape;
 use crate::error::{Diagnostic, codes, nearest};
+use crate::sql::flink::WINDOW_FUNCTIONS;
 use crate::sql::parse::spot;
 use crate::sql::tokens::span_of;
 
@@ -55,23 +56,21 @@ impl Resolver<'_> {
     fn function_name(&mut self, function: &mut Function) -> String {
         let place = spot(&function.name);
         let [ObjectNamePart::Identifier(ident)] = &mut function.name.0[..] else {
-            let message = format!(
-                "there is no function `{}`; a function's name has one part",
-                function.name
-            );
-            self.diagnostics
-                .push(Diagnostic::error(codes::UNKNOWN_FUNCTION, message).at(place));
+            let message = format!("there is no function `{}`; a function's name has one part", function.name);
+            self.diagnostics.push(Diagnostic::error(codes::UNKNOWN_FUNCTION, message).at(place));
             return String::new();
         };
         let name = ident.value.to_lowercase();
         if !self.functions.contains(&name) && !PLANNED.contains(&name.as_str()) {
             let known = self.functions.iter().map(String::as_str).chain(PLANNED.iter().copied());
             let message = format!("there is no function `{}`", ident.value);
-            self.diagnostics.push(
-                Diagnostic::error(codes::UNKNOWN_FUNCTION, message)
-                    .at(span_of(ident.span))
-                    .maybe_hint(nearest(&name, known)),
-            );
+            let window = WINDOW_FUNCTIONS.iter().find(|window| window.eq_ignore_ascii_case(&name));
+            let hint = match window {
+                Some(window) => Some(format!("a window stands behind FROM: FROM {window}(stream, time, ...)")),
+                None => nearest(&name, known),
+            };
+            self.diagnostics
+                .push(Diagnostic::error(codes::UNKNOWN_FUNCTION, message).at(span_of(ident.span)).maybe_hint(hint));
         }
         ident.value.clone_from(&name);
         name
@@ -104,11 +103,7 @@ impl Resolver<'_> {
             FunctionArgExpr::Wildcard => Shape::Unknown,
             FunctionArgExpr::QualifiedWildcard(name) => {
                 let message = format!("`{name}.*` is not an argument of a function");
-                self.diagnostics.push(
-                    Diagnostic::error(codes::UNSUPPORTED, message)
-                        .at(spot(name))
-                        .hint("write `*`"),
-                );
+                self.diagnostics.push(Diagnostic::error(codes::UNSUPPORTED, message).at(spot(name)).hint("write `*`"));
                 Shape::Unknown
             }
             FunctionArgExpr::WildcardWithOptions(_) => {

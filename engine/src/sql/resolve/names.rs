@@ -43,11 +43,7 @@ pub(super) fn name_span(parts: &[Ident]) -> SqlSpan {
 }
 
 fn dotted(parts: &[Ident]) -> String {
-    parts
-        .iter()
-        .map(|part| part.value.as_str())
-        .collect::<Vec<_>>()
-        .join(".")
+    parts.iter().map(|part| part.value.as_str()).collect::<Vec<_>>().join(".")
 }
 
 impl Resolver<'_> {
@@ -59,12 +55,7 @@ impl Resolver<'_> {
                 self.fields(found.expr, found.shape, rest)
             }
             Ok(None) => {
-                if !self
-                    .scopes
-                    .iter()
-                    .flat_map(|scope| &scope.sources)
-                    .any(|source| source.broken)
-                {
+                if !self.scopes.iter().flat_map(|scope| &scope.sources).any(|source| source.broken) {
                     let diagnostic = self.unknown(parts);
                     self.diagnostics.push(diagnostic);
                 }
@@ -94,16 +85,9 @@ impl Resolver<'_> {
         let Some(open) = self.open_candidates(parts) else {
             return Ok(declared.map(|(_, found)| found));
         };
-        let OpenCandidates {
-            level: open_level,
-            sources,
-            qualified,
-        } = open;
+        let OpenCandidates { level: open_level, sources, qualified } = open;
         let name = dotted(if qualified { &parts[1..] } else { parts });
-        let mut candidates: Vec<_> = sources
-            .iter()
-            .map(|source| format!("{}.{name}", source.alias))
-            .collect();
+        let mut candidates: Vec<_> = sources.iter().map(|source| format!("{}.{name}", source.alias)).collect();
         match (declared, &sources[..]) {
             (Some((level, found)), _) if level >= open_level => Ok(Some(found)),
             (Some(_), _) if !qualified => {
@@ -115,11 +99,7 @@ impl Resolver<'_> {
                 if let Some(stream) = source.open.clone() {
                     self.open_columns.entry(stream).or_default().insert(name);
                 }
-                Ok(Some(Found {
-                    expr,
-                    shape: Shape::Leaf(arrow::datatypes::DataType::Utf8View),
-                    used: parts.len(),
-                }))
+                Ok(Some(Found { expr, shape: Shape::Leaf(arrow::datatypes::DataType::Utf8View), used: parts.len() }))
             }
             _ => Err(Ambiguous { name, candidates }),
         }
@@ -130,10 +110,7 @@ impl Resolver<'_> {
     fn open_candidates(&self, parts: &[Ident]) -> Option<OpenCandidates> {
         let [first, rest @ ..] = parts else { return None };
         let qualifier = self.scopes.iter().enumerate().rev().find_map(|(level, scope)| {
-            (!rest.is_empty())
-                .then(|| scope.source(first))
-                .flatten()
-                .map(|source| (level, source))
+            (!rest.is_empty()).then(|| scope.source(first)).flatten().map(|source| (level, source))
         });
         if let Some((level, source)) = qualifier {
             return source.open.is_some().then(|| OpenCandidates {
@@ -143,17 +120,8 @@ impl Resolver<'_> {
             });
         }
         self.scopes.iter().enumerate().rev().find_map(|(level, scope)| {
-            let sources: Vec<_> = scope
-                .sources
-                .iter()
-                .filter(|source| source.open.is_some())
-                .cloned()
-                .collect();
-            (!sources.is_empty()).then_some(OpenCandidates {
-                level,
-                sources,
-                qualified: false,
-            })
+            let sources: Vec<_> = scope.sources.iter().filter(|source| source.open.is_some()).cloned().collect();
+            (!sources.is_empty()).then_some(OpenCandidates { level, sources, qualified: false })
         })
     }
 
@@ -168,9 +136,7 @@ impl Resolver<'_> {
     /// The exact name of a field, and what is inside it.
     fn field(&mut self, shape: &Shape, written: &Ident) -> (String, Shape) {
         let told = |message: String, hint: Option<String>| {
-            Diagnostic::error(codes::UNKNOWN_COLUMN, message)
-                .at(span_of(written.span))
-                .maybe_hint(hint)
+            Diagnostic::error(codes::UNKNOWN_COLUMN, message).at(span_of(written.span)).maybe_hint(hint)
         };
         let diagnostic = match shape {
             Shape::Unknown => return (written.value.clone(), Shape::Unknown),
@@ -183,10 +149,7 @@ impl Resolver<'_> {
                         told(
                             format!("there is no field `{}`", written.value),
                             nearest(&written.value, names.clone()).or_else(|| {
-                                Some(format!(
-                                    "the fields are {}",
-                                    names.take(12).collect::<Vec<_>>().join(", ")
-                                ))
+                                Some(format!("the fields are {}", names.take(12).collect::<Vec<_>>().join(", ")))
                             }),
                         )
                     }
@@ -206,10 +169,7 @@ impl Resolver<'_> {
                 format!("a list has no field `{}`", written.value),
                 Some("take a member first, as in tags[1]".to_owned()),
             ),
-            Shape::Leaf(data_type) => told(
-                format!("{} has no field `{}`", type_name(data_type), written.value),
-                None,
-            ),
+            Shape::Leaf(data_type) => told(format!("{} has no field `{}`", type_name(data_type), written.value), None),
         };
         self.diagnostics.push(diagnostic);
         (written.value.clone(), Shape::Unknown)
@@ -231,11 +191,7 @@ impl Resolver<'_> {
             .at(span_of(column.span))
             .maybe_hint(hint);
         }
-        let what = if rest.is_empty() {
-            "column"
-        } else {
-            "relation or column"
-        };
+        let what = if rest.is_empty() { "column" } else { "relation or column" };
         let forbidden = self
             .scopes
             .last()
@@ -244,12 +200,11 @@ impl Resolver<'_> {
             Some("it is an alias of this SELECT, which is made later; repeat its expression, or put the SELECT into a WITH".to_owned())
         } else {
             nearest(&first.value, self.scopes.iter().rev().flat_map(Scope::names)).or_else(|| {
-                let scope = self.scopes.last()?;
-                if let [source] = &scope.sources[..] {
-                    known_columns(source)
-                } else {
-                    None
+                if first.quote_style.is_some() && rest.is_empty() {
+                    return Some(format!("a text is written in single quotes: '{}'", first.value));
                 }
+                let scope = self.scopes.last()?;
+                if let [source] = &scope.sources[..] { known_columns(source) } else { None }
             })
         };
         Diagnostic::error(codes::UNKNOWN_COLUMN, format!("there is no {what} `{}`", first.value))
@@ -277,19 +232,11 @@ pub(super) fn in_scope(scope: &Scope, parts: &[Ident]) -> Lookup {
         let matching: Vec<_> = source.matching(column).map(|column| (source, column)).collect();
         if let Some((source, column)) = only(&matching, column)? {
             let expr = column_expr(&source.alias, &column.name, span);
-            return Ok(Some(Found {
-                expr,
-                shape: column.shape.clone(),
-                used: 2,
-            }));
+            return Ok(Some(Found { expr, shape: column.shape.clone(), used: 2 }));
         }
     }
     if let Some(merged) = scope.merged.iter().find(|merged| means(first, &merged.column.name)) {
-        return Ok(Some(Found {
-            expr: merged.expr.clone(),
-            shape: merged.column.shape.clone(),
-            used: 1,
-        }));
+        return Ok(Some(Found { expr: merged.expr.clone(), shape: merged.column.shape.clone(), used: 1 }));
     }
     let matching: Vec<_> = scope
         .sources
@@ -300,11 +247,7 @@ pub(super) fn in_scope(scope: &Scope, parts: &[Ident]) -> Lookup {
     match only(&matching, first)? {
         Some((source, column)) => {
             let expr = column_expr(&source.alias, &column.name, span);
-            Ok(Some(Found {
-                expr,
-                shape: column.shape.clone(),
-                used: 1,
-            }))
+            Ok(Some(Found { expr, shape: column.shape.clone(), used: 1 }))
         }
         None => Ok(alias(scope, first)),
     }
@@ -314,11 +257,7 @@ pub(super) fn in_scope(scope: &Scope, parts: &[Ident]) -> Lookup {
 fn alias(scope: &Scope, name: &Ident) -> Option<Found> {
     let column = scope.aliases.iter().find(|column| means(name, &column.name))?;
     let expr = Expr::Identifier(exact(&column.name, name.span));
-    Some(Found {
-        expr,
-        shape: column.shape.clone(),
-        used: 1,
-    })
+    Some(Found { expr, shape: column.shape.clone(), used: 1 })
 }
 
 /// The single match, if there is one.
@@ -334,26 +273,18 @@ fn only<'a>(
                 .iter()
                 .any(|(_, column)| several.iter().filter(|(_, other)| other.name == column.name).count() == 1);
             let candidates = several.iter().map(|(source, column)| {
-                let column = if quoted {
-                    format!("\"{}\"", column.name)
-                } else {
-                    column.name.clone()
-                };
+                let column = if quoted { format!("\"{}\"", column.name) } else { column.name.clone() };
                 format!("{}.{column}", source.alias)
             });
-            Err(Ambiguous {
-                name: name.value.clone(),
-                candidates: candidates.collect(),
-            })
+            Err(Ambiguous { name: name.value.clone(), candidates: candidates.collect() })
         }
     }
 }
 
 /// A field of an expression, in the form that DataFusion plans everywhere.
 pub(super) fn field_access(root: Expr, name: String, span: SqlSpan) -> Expr {
-    let access = AccessExpr::Subscript(Subscript::Index {
-        index: Expr::Value(Value::SingleQuotedString(name).with_span(span)),
-    });
+    let access =
+        AccessExpr::Subscript(Subscript::Index { index: Expr::Value(Value::SingleQuotedString(name).with_span(span)) });
     append_access(root, access)
 }
 
@@ -364,10 +295,7 @@ pub(super) fn append_access(root: Expr, access: AccessExpr) -> Expr {
             access_chain.push(access);
             Expr::CompoundFieldAccess { root, access_chain }
         }
-        root => Expr::CompoundFieldAccess {
-            root: Box::new(root),
-            access_chain: vec![access],
-        },
+        root => Expr::CompoundFieldAccess { root: Box::new(root), access_chain: vec![access] },
     }
 }
 

@@ -58,13 +58,7 @@ impl Source {
 
     /// A relation that does not exist.
     pub(super) fn broken(alias: &Ident) -> Self {
-        Self {
-            alias: alias.value.clone(),
-            columns: Vec::new(),
-            open: None,
-            span: alias.span,
-            broken: true,
-        }
+        Self { alias: alias.value.clone(), columns: Vec::new(), open: None, span: alias.span, broken: true }
     }
 
     pub(super) fn visible(&self) -> impl Iterator<Item = &Column> {
@@ -79,23 +73,13 @@ impl Scope {
 
     /// Whether `USING` has put this column of this relation into another.
     pub(super) fn is_merged(&self, alias: &str, column: &str) -> bool {
-        self.merged.iter().any(|merged| {
-            merged
-                .parts
-                .iter()
-                .any(|(left, right)| left == alias && right == column)
-        })
+        self.merged.iter().any(|merged| merged.parts.iter().any(|(left, right)| left == alias && right == column))
     }
 
     /// Every name that could have been meant, for hints.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        let columns = self
-            .sources
-            .iter()
-            .flat_map(|source| source.columns.iter().map(|column| column.name.as_str()));
+        let columns = self.sources.iter().flat_map(|source| source.columns.iter().map(|column| column.name.as_str()));
         let relations = self.sources.iter().map(|source| source.alias.as_str());
-        columns
-            .chain(self.aliases.iter().map(|column| column.name.as_str()))
-            .chain(relations)
+        columns.chain(self.aliases.iter().map(|column| column.name.as_str())).chain(relations)
     }
 }

@@ -50,13 +50,9 @@ impl Resolver<'_> {
             let mut columns = self.query(&mut cte.query);
             self.rename(&mut columns, &mut cte.alias);
             let Ident { value: name, span, .. } = cte.alias.name.clone();
-            if self.ctes[first..]
-                .iter()
-                .any(|other| other.name.to_lowercase() == name.to_lowercase())
-            {
+            if self.ctes[first..].iter().any(|other| other.name.to_lowercase() == name.to_lowercase()) {
                 let message = format!("there are two WITH queries `{name}`");
-                self.diagnostics
-                    .push(Diagnostic::error(codes::DUPLICATE_NAME, message).at(span_of(span)));
+                self.diagnostics.push(Diagnostic::error(codes::DUPLICATE_NAME, message).at(span_of(span)));
             }
             let planned = self.planned_name(&name);
             cte.alias.name = exact(&planned, span);
@@ -79,12 +75,7 @@ impl Resolver<'_> {
         let columns = match body {
             SetExpr::Select(select) => return self.select(select, order_by, named),
             SetExpr::Query(query) => self.subquery(query, named),
-            SetExpr::SetOperation {
-                left,
-                right,
-                set_quantifier,
-                ..
-            } => {
+            SetExpr::SetOperation { left, right, set_quantifier, .. } => {
                 let left = self.body(left, None, named);
                 let right = self.body(right, None, named);
                 united(left, right, *set_quantifier)
@@ -105,11 +96,7 @@ impl Resolver<'_> {
             _ => Vec::new(),
         };
         if let Some(order_by) = order_by {
-            self.scopes.push(Scope {
-                aliases: columns.clone(),
-                aliases_first: true,
-                ..Scope::default()
-            });
+            self.scopes.push(Scope { aliases: columns.clone(), aliases_first: true, ..Scope::default() });
             self.order_by(order_by);
             self.scopes.pop();
         }
@@ -127,11 +114,7 @@ impl Resolver<'_> {
         if named {
             self.check_names(&items);
         }
-        let aliases = items
-            .iter()
-            .filter(|item| item.aliased)
-            .map(|item| item.column.clone())
-            .collect();
+        let aliases = items.iter().filter(|item| item.aliased).map(|item| item.column.clone()).collect();
         let columns = items.iter().map(|item| item.column.clone()).collect();
         select.projection = items.into_iter().map(|item| item.item).collect();
         for window in &mut select.named_window {
@@ -200,8 +183,7 @@ impl Resolver<'_> {
                 SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::Expr(_), _)
                 | SelectItem::ExprWithAliases { .. } => {
                     let message = "this form of SELECT item is not supported";
-                    self.diagnostics
-                        .push(Diagnostic::error(codes::UNSUPPORTED, message).at(span_of(span)));
+                    self.diagnostics.push(Diagnostic::error(codes::UNSUPPORTED, message).at(span_of(span)));
                 }
             }
         }
@@ -210,10 +192,8 @@ impl Resolver<'_> {
 
     /// An item without a name is called by its column or field, or else as it is written.
     fn unnamed_item(&mut self, mut expr: Expr, span: SqlSpan) -> Item {
-        let is_name = matches!(
-            expr,
-            Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::CompoundFieldAccess { .. }
-        );
+        let is_name =
+            matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::CompoundFieldAccess { .. });
         let text = if is_name { String::new() } else { expr.to_string() };
         let merged = self.merged_name(&expr);
         let shape = self.expr(&mut expr);
@@ -221,37 +201,18 @@ impl Resolver<'_> {
             && merged.as_ref().is_none_or(|merged| *merged == name)
         {
             let column = Column::new(name, shape);
-            return Item {
-                item: SelectItem::UnnamedExpr(expr),
-                column,
-                aliased: false,
-                span,
-            };
+            return Item { item: SelectItem::UnnamedExpr(expr), column, aliased: false, span };
         }
-        let name = merged
-            .or_else(|| last_field(&expr))
-            .unwrap_or_else(|| if is_name { expr.to_string() } else { text });
+        let name =
+            merged.or_else(|| last_field(&expr)).unwrap_or_else(|| if is_name { expr.to_string() } else { text });
         let column = Column::new(&name, shape);
-        Item {
-            item: SelectItem::ExprWithAlias {
-                expr,
-                alias: exact(name, span),
-            },
-            column,
-            aliased: true,
-            span,
-        }
+        Item { item: SelectItem::ExprWithAlias { expr, alias: exact(name, span) }, column, aliased: true, span }
     }
 
     /// The name of the column that `USING` made, if the expression is its name.
     fn merged_name(&self, expr: &Expr) -> Option<String> {
         let Expr::Identifier(ident) = expr else { return None };
-        let merged = self
-            .scopes
-            .last()?
-            .merged
-            .iter()
-            .find(|merged| means(ident, &merged.column.name))?;
+        let merged = self.scopes.last()?.merged.iter().find(|merged| means(ident, &merged.column.name))?;
         Some(merged.column.name.clone())
     }
 
@@ -274,9 +235,7 @@ impl Resolver<'_> {
                     let hint = nearest(&ident.value, scope.sources.iter().map(|source| source.alias.as_str()));
                     let message = format!("there is no relation `{}` here", ident.value);
                     self.diagnostics.push(
-                        Diagnostic::error(codes::UNKNOWN_RELATION, message)
-                            .at(span_of(ident.span))
-                            .maybe_hint(hint),
+                        Diagnostic::error(codes::UNKNOWN_RELATION, message).at(span_of(ident.span)).maybe_hint(hint),
                     );
                     return;
                 };
@@ -285,11 +244,8 @@ impl Resolver<'_> {
         };
         if let Some(open) = sources.iter().find(|source| source.open.is_some()) {
             let message = format!("`*` has no end on the open stream `{}`", open.alias);
-            self.diagnostics.push(
-                Diagnostic::error(codes::UNSUPPORTED, message)
-                    .at(span_of(span))
-                    .hint("name the columns"),
-            );
+            self.diagnostics
+                .push(Diagnostic::error(codes::UNSUPPORTED, message).at(span_of(span)).hint("name the columns"));
             return;
         }
         if sources.iter().any(|source| source.broken) {
@@ -298,12 +254,7 @@ impl Resolver<'_> {
         let mut left_out = left_out(options);
         let mut columns: Vec<(Column, Expr, bool)> = Vec::new();
         if qualifier.is_none() {
-            columns.extend(
-                scope
-                    .merged
-                    .iter()
-                    .map(|merged| (merged.column.clone(), merged.expr.clone(), true)),
-            );
+            columns.extend(scope.merged.iter().map(|merged| (merged.column.clone(), merged.expr.clone(), true)));
         }
         for source in &sources {
             for column in source.visible() {
@@ -323,33 +274,19 @@ impl Resolver<'_> {
         for ident in unknown {
             let hint = nearest(&ident.value, columns.iter().map(|(column, ..)| column.name.as_str()));
             let message = format!("there is no column `{}` to leave out", ident.value);
-            self.diagnostics.push(
-                Diagnostic::error(codes::UNKNOWN_COLUMN, message)
-                    .at(span_of(ident.span))
-                    .maybe_hint(hint),
-            );
+            self.diagnostics
+                .push(Diagnostic::error(codes::UNKNOWN_COLUMN, message).at(span_of(ident.span)).maybe_hint(hint));
         }
         columns.retain(|(column, ..)| !left_out.iter().any(|ident| means(ident, &column.name)));
         into.extend(columns.into_iter().map(|(column, expr, aliased)| {
-            let column = Column {
-                hidden: false,
-                ..column
-            };
+            let column = Column { hidden: false, ..column };
             let aliased = aliased && written_column(&expr).is_none_or(|(_, name)| name != column.name);
             let item = if aliased {
-                SelectItem::ExprWithAlias {
-                    expr,
-                    alias: exact(&column.name, span),
-                }
+                SelectItem::ExprWithAlias { expr, alias: exact(&column.name, span) }
             } else {
                 SelectItem::UnnamedExpr(expr)
             };
-            Item {
-                item,
-                column,
-                aliased,
-                span,
-            }
+            Item { item, column, aliased, span }
         }));
     }
 
@@ -372,16 +309,8 @@ impl Resolver<'_> {
 /// What `EXISTS (SELECT * ...)` selects: anything.
 fn one(span: SqlSpan) -> Item {
     let expr = Expr::Value(Value::Number("1".to_owned(), false).with_span(span));
-    let item = SelectItem::ExprWithAlias {
-        expr,
-        alias: exact("1", span),
-    };
-    Item {
-        item,
-        column: Column::new("1", Shape::Unknown),
-        aliased: false,
-        span,
-    }
+    let item = SelectItem::ExprWithAlias { expr, alias: exact("1", span) };
+    Item { item, column: Column::new("1", Shape::Unknown), aliased: false, span }
 }
 
 fn written_alias(item: &SelectItem) -> Option<String> {
@@ -398,11 +327,7 @@ fn last_field(expr: &Expr) -> Option<String> {
     };
     match access_chain.last()? {
         AccessExpr::Subscript(Subscript::Index {
-            index:
-                Expr::Value(ValueWithSpan {
-                    value: Value::SingleQuotedString(name),
-                    ..
-                }),
+            index: Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(name), .. }),
         }) => Some(name.clone()),
         _ => None,
     }
@@ -411,10 +336,7 @@ fn last_field(expr: &Expr) -> Option<String> {
 /// The columns that `* EXCEPT (...)` or `* EXCLUDE (...)` leaves out.
 fn left_out(options: &WildcardAdditionalOptions) -> Vec<Ident> {
     let except = options.opt_except.iter().flat_map(|except| {
-        std::iter::once(&except.first_element)
-            .chain(&except.additional_elements)
-            .cloned()
-            .collect::<Vec<_>>()
+        std::iter::once(&except.first_element).chain(&except.additional_elements).cloned().collect::<Vec<_>>()
     });
     let names: &[ObjectName] = match &options.opt_exclude {
         Some(ExcludeSelectItem::Single(name)) => std::slice::from_ref(name),
@@ -427,25 +349,18 @@ fn left_out(options: &WildcardAdditionalOptions) -> Vec<Ident> {
 
 /// The columns of a UNION: those of the left side, and by name also what only the right side has.
 fn united(left: Vec<Column>, right: Vec<Column>, quantifier: SetQuantifier) -> Vec<Column> {
-    let by_name = matches!(
-        quantifier,
-        SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName
-    );
+    let by_name =
+        matches!(quantifier, SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName);
     if by_name {
-        let more: Vec<_> = right
-            .into_iter()
-            .filter(|column| !left.iter().any(|other| other.name == column.name))
-            .collect();
+        let more: Vec<_> =
+            right.into_iter().filter(|column| !left.iter().any(|other| other.name == column.name)).collect();
         return left.into_iter().chain(more).collect();
     }
     let mut right = right.into_iter();
     left.into_iter()
         .map(|column| {
             let other = right.next().map_or(Shape::Unknown, |column| column.shape);
-            Column {
-                shape: column.shape.or(other),
-                ..column
-            }
+            Column { shape: column.shape.or(other), ..column }
         })
         .collect()
 }

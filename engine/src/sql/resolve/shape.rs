@@ -21,10 +21,7 @@ impl Shape {
     pub(super) fn of_type(data_type: &DataType) -> Self {
         match data_type {
             DataType::Struct(fields) => Self::Struct(
-                fields
-                    .iter()
-                    .map(|field| (field.name().clone(), Self::of_type(field.data_type())))
-                    .collect(),
+                fields.iter().map(|field| (field.name().clone(), Self::of_type(field.data_type()))).collect(),
             ),
             DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
                 Self::List(Arc::new(Self::of_type(item.data_type())))
@@ -61,18 +58,10 @@ pub(crate) struct Column {
 
 impl Column {
     pub(super) fn new(name: impl Into<String>, shape: Shape) -> Self {
-        Self {
-            name: name.into(),
-            shape,
-            hidden: false,
-        }
+        Self { name: name.into(), shape, hidden: false }
     }
 
     pub(super) fn of_field(field: &Field, hidden: bool) -> Self {
-        Self {
-            name: field.name().clone(),
-            shape: Shape::of_type(field.data_type()),
-            hidden,
-        }
+        Self { name: field.name().clone(), shape: Shape::of_type(field.data_type()), hidden }
     }
 }

@@ -73,22 +73,11 @@ impl Context {
             functions.register_udwf(function).unwrap();
         }
         let planners = SessionStateDefaults::default_expr_planners();
-        Self {
-            catalog,
-            open: BTreeMap::new(),
-            options: ConfigOptions::default(),
-            functions,
-            planners,
-        }
+        Self { catalog, open: BTreeMap::new(), options: ConfigOptions::default(), functions, planners }
     }
 
     fn names(&self) -> BTreeSet<String> {
-        self.functions
-            .udfs()
-            .into_iter()
-            .chain(self.functions.udafs())
-            .chain(self.functions.udwfs())
-            .collect()
+        self.functions.udfs().into_iter().chain(self.functions.udafs()).chain(self.functions.udwfs()).collect()
     }
 
     fn resolve(&self, sql: &str) -> Result<Resolved, Vec<Diagnostic>> {
@@ -100,23 +89,14 @@ impl Context {
 
 impl ContextProvider for Context {
     fn get_table_source(&self, name: TableReference) -> datafusion::error::Result<Arc<dyn TableSource>> {
-        let relation = Known(self.catalog.clone())
-            .columns(name.table())
-            .filter(|relation| relation.name == name.table());
+        let relation =
+            Known(self.catalog.clone()).columns(name.table()).filter(|relation| relation.name == name.table());
         let Some(relation) = relation else {
             return datafusion::common::plan_err!("no {name}");
         };
         let open = self.open.get(&relation.name).cloned().unwrap_or_default();
-        let open = open
-            .into_iter()
-            .map(|name| Arc::new(Field::new(name, DataType::Utf8View, true)));
-        let fields: Vec<_> = relation
-            .columns
-            .iter()
-            .chain(relation.hidden.iter())
-            .cloned()
-            .chain(open)
-            .collect();
+        let open = open.into_iter().map(|name| Arc::new(Field::new(name, DataType::Utf8View, true)));
+        let fields: Vec<_> = relation.columns.iter().chain(relation.hidden.iter()).cloned().chain(open).collect();
         Ok(Arc::new(LogicalTableSource::new(Arc::new(Schema::new(fields)))))
     }
 
@@ -168,9 +148,7 @@ impl ContextProvider for Context {
 /// Resolves and plans; the output columns of the resolver and of the plan must agree.
 fn plan(sql: &str) -> LogicalPlan {
     let mut context = Context::new();
-    let resolved = context
-        .resolve(sql)
-        .unwrap_or_else(|diagnostics| panic!("{sql}: {}", told(&diagnostics)));
+    let resolved = context.resolve(sql).unwrap_or_else(|diagnostics| panic!("{sql}: {}", told(&diagnostics)));
     context.open = resolved.open_columns;
     let options = ParserOptions::new().with_enable_ident_normalization(false);
     let text = resolved.query.to_string();
@@ -179,44 +157,24 @@ fn plan(sql: &str) -> LogicalPlan {
         .sql_statement_to_plan(statement)
         .unwrap_or_else(|error| panic!("{sql}\n{text}\n{error}"));
     let expected: Vec<_> = resolved.output.iter().map(|column| column.name.as_str()).collect();
-    let planned: Vec<_> = plan
-        .schema()
-        .fields()
-        .iter()
-        .map(|field| field.name().as_str())
-        .collect();
+    let planned: Vec<_> = plan.schema().fields().iter().map(|field| field.name().as_str()).collect();
     assert_eq!(expected, planned, "{sql}\n{text}");
     plan
 }
 
 fn output(sql: &str) -> String {
-    plan(sql)
-        .schema()
-        .fields()
-        .iter()
-        .map(|field| field.name().clone())
-        .collect::<Vec<_>>()
-        .join(", ")
+    plan(sql).schema().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>().join(", ")
 }
 
 /// What the names of a text become, on one line.
 fn exact(sql: &str) -> String {
     plan(sql);
     let resolved = Context::new().resolve(sql).unwrap();
-    resolved
-        .query
-        .to_string()
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
+    resolved.query.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn told(diagnostics: &[Diagnostic]) -> String {
-    diagnostics
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("\n")
+    diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 fn refusal(sql: &str) -> String {
@@ -242,10 +200,7 @@ fn quoted_names_resolve_exactly() {
         "CommandLine, event.code, Hash, hash"
     );
     let refused = refusal(r#"SELECT "commandline" FROM sysmon"#);
-    assert_eq!(
-        refused,
-        "1:8: D004 there is no column `commandline`; did you mean `CommandLine`?"
-    );
+    assert_eq!(refused, "1:8: D004 there is no column `commandline`; did you mean `CommandLine`?");
     assert!(refusal(r#"SELECT Image FROM "Sysmon""#).starts_with("1:19: D003"));
     assert!(exact("SELECT `event.code` FROM sysmon").starts_with(r#"SELECT "sysmon"."event.code""#));
 }
@@ -271,36 +226,18 @@ fn struct_paths_resolve_field_by_field() {
         refusal("SELECT actor.user.nmae FROM sysmon"),
         "1:19: D004 there is no field `nmae`; did you mean `Name`?"
     );
-    assert_eq!(
-        refusal("SELECT image.x FROM sysmon"),
-        "1:14: D004 STRING has no field `x`"
-    );
+    assert_eq!(refusal("SELECT image.x FROM sysmon"), "1:14: D004 STRING has no field `x`");
     assert!(refusal("SELECT tags.x FROM sysmon").starts_with("1:13: D004 a list has no field `x`"));
 }
 
 #[test]
 fn unknown_names_are_told_with_the_nearest_and_their_place() {
     let cases = [
-        (
-            "SELECT comandline FROM sysmon",
-            "1:8: D004 there is no column `comandline`; did you mean `CommandLine`?",
-        ),
-        (
-            "SELECT s.imge FROM sysmon s",
-            "1:10: D004 `s` has no column `imge`; did you mean `Image`?",
-        ),
-        (
-            "SELECT x.image FROM sysmon s",
-            "1:8: D004 there is no relation or column `x`; did you mean `s`?",
-        ),
-        (
-            "SELECT image\nFROM sysmn",
-            "2:6: D003 there is no stream, view or table `sysmn`; did you mean `sysmon`?",
-        ),
-        (
-            "SELECT lowr(image) FROM sysmon",
-            "1:8: D007 there is no function `lowr`; did you mean `lower`?",
-        ),
+        ("SELECT comandline FROM sysmon", "1:8: D004 there is no column `comandline`; did you mean `CommandLine`?"),
+        ("SELECT s.imge FROM sysmon s", "1:10: D004 `s` has no column `imge`; did you mean `Image`?"),
+        ("SELECT x.image FROM sysmon s", "1:8: D004 there is no relation or column `x`; did you mean `s`?"),
+        ("SELECT image\nFROM sysmn", "2:6: D003 there is no stream, view or table `sysmn`; did you mean `sysmon`?"),
+        ("SELECT lowr(image) FROM sysmon", "1:8: D007 there is no function `lowr`; did you mean `lower`?"),
         (
             "SELECT time FROM auth, sysmon s WHERE user.name = 'x'",
             "1:39: D005 `user` could mean several columns; write one of auth.user, s.user",
@@ -314,10 +251,7 @@ fn unknown_names_are_told_with_the_nearest_and_their_place() {
 #[test]
 fn all_mistakes_are_told_at_once_in_order() {
     assert_eq!(
-        refusal("SELECT a1, lowr(b1) FROM auth WHERE c1 = 1")
-            .lines()
-            .map(|line| &line[..10])
-            .collect::<Vec<_>>(),
+        refusal("SELECT a1, lowr(b1) FROM auth WHERE c1 = 1").lines().map(|line| &line[..10]).collect::<Vec<_>>(),
         ["1:8: D004 ", "1:12: D007", "1:17: D004", "1:37: D004"]
     );
 }
@@ -339,10 +273,7 @@ fn correlated_subqueries_reach_fields_of_the_outer_row() {
 
 #[test]
 fn with_queries_hide_relations_and_each_other() {
-    assert_eq!(
-        output("WITH auth AS (SELECT user_name AS who FROM auth) SELECT WHO FROM Auth"),
-        "who"
-    );
+    assert_eq!(output("WITH auth AS (SELECT user_name AS who FROM auth) SELECT WHO FROM Auth"), "who");
     assert_eq!(
         output("WITH a AS (SELECT 1 AS x), b AS (WITH a AS (SELECT 2 AS y) SELECT y FROM a) SELECT x, y FROM a, b"),
         "x, y"
@@ -369,11 +300,7 @@ fn fields_of_derived_structs_are_known() {
     );
     // Nothing is known about the result of this function: the field is taken as typed.
     assert_eq!(
-        Context::new()
-            .resolve("SELECT x.Foo FROM (SELECT abs(score) AS x FROM intel)")
-            .unwrap()
-            .output[0]
-            .name,
+        Context::new().resolve("SELECT x.Foo FROM (SELECT abs(score) AS x FROM intel)").unwrap().output[0].name,
         "Foo"
     );
 }
@@ -390,10 +317,7 @@ fn select_aliases_are_known_where_sql_allows_them() {
         "user_name, failures"
     );
     let refused = refusal("SELECT lower(user_name) AS who FROM auth WHERE who = 'x'");
-    assert!(
-        refused.starts_with("1:48: D004 there is no column `who`; it is an alias of this SELECT"),
-        "{refused}"
-    );
+    assert!(refused.starts_with("1:48: D004 there is no column `who`; it is an alias of this SELECT"), "{refused}");
 }
 
 #[test]
@@ -408,10 +332,7 @@ fn using_is_an_on_and_its_column_is_one() {
         exact("SELECT ip, score FROM (SELECT src_ip AS IP FROM auth) a JOIN intel USING (ip)"),
         r#"SELECT "a"."IP", "intel"."score" FROM (SELECT "auth"."src_ip" AS "IP" FROM "auth") "a" JOIN "intel" ON "a"."IP" = "intel"."ip""#
     );
-    assert_eq!(
-        output("SELECT * FROM intel a JOIN intel b USING (domain, ip, score)"),
-        "domain, ip, score"
-    );
+    assert_eq!(output("SELECT * FROM intel a JOIN intel b USING (domain, ip, score)"), "domain, ip, score");
     assert_eq!(output("SELECT ip FROM intel a FULL JOIN intel b USING (ip)"), "ip");
     assert_eq!(
         output("SELECT a.score FROM intel a JOIN intel b USING (ip) JOIN intel c USING (ip) WHERE ip = 'x'"),
@@ -422,10 +343,7 @@ fn using_is_an_on_and_its_column_is_one() {
 
 #[test]
 fn semi_and_anti_joins_show_one_side() {
-    assert_eq!(
-        output("SELECT src_ip FROM auth a LEFT SEMI JOIN intel i ON i.ip = a.src_ip"),
-        "src_ip"
-    );
+    assert_eq!(output("SELECT src_ip FROM auth a LEFT SEMI JOIN intel i ON i.ip = a.src_ip"), "src_ip");
     assert!(refusal("SELECT score FROM auth a LEFT ANTI JOIN intel i ON i.ip = a.src_ip").starts_with("1:8: D004"));
 }
 
@@ -454,22 +372,13 @@ fn open_streams_take_any_name_and_report_it() {
     assert_eq!(names, ["EventData.Bar", "EventData.Foo", "Image", "Level", "a.b"]);
     let names: Vec<_> = resolved.output.iter().map(|column| column.name.as_str()).collect();
     assert_eq!(names, ["host", "Image", "EventData.Foo", "EventData.Bar", "a.b"]);
-    assert_eq!(
-        output("SELECT Image, count(*) AS n FROM raw GROUP BY Image HAVING n > 1"),
-        "Image, n"
-    );
-    assert_eq!(
-        output("SELECT r.Image FROM raw r JOIN intel i ON i.ip = r.DestinationIp WHERE score > 1"),
-        "Image"
-    );
+    assert_eq!(output("SELECT Image, count(*) AS n FROM raw GROUP BY Image HAVING n > 1"), "Image, n");
+    assert_eq!(output("SELECT r.Image FROM raw r JOIN intel i ON i.ip = r.DestinationIp WHERE score > 1"), "Image");
 }
 
 #[test]
 fn open_streams_refuse_what_has_no_single_meaning() {
-    assert_eq!(
-        refusal("SELECT * FROM raw"),
-        "1:8: D016 `*` has no end on the open stream `raw`; name the columns"
-    );
+    assert_eq!(refusal("SELECT * FROM raw"), "1:8: D016 `*` has no end on the open stream `raw`; name the columns");
     assert!(
         refusal("SELECT Image FROM raw, other")
             .contains("D005 `Image` could mean several columns; write one of raw.Image, other.Image")
@@ -484,15 +393,8 @@ fn open_streams_refuse_what_has_no_single_meaning() {
 #[test]
 fn windows_take_a_relation_and_its_time() {
     let exact = |sql: &str| {
-        let resolved = Context::new()
-            .resolve(sql)
-            .unwrap_or_else(|diagnostics| panic!("{}", told(&diagnostics)));
-        resolved
-            .query
-            .to_string()
-            .split_whitespace()
-            .collect::<Vec<_>>()
-            .join(" ")
+        let resolved = Context::new().resolve(sql).unwrap_or_else(|diagnostics| panic!("{}", told(&diagnostics)));
+        resolved.query.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
     };
     let long = "SELECT USER_NAME, window_start, count(*) AS n FROM TABLE(TUMBLE(TABLE auth, DESCRIPTOR(time), INTERVAL '5' MINUTE)) GROUP BY user_name, window_start";
     assert_eq!(
@@ -518,21 +420,12 @@ fn windows_take_a_relation_and_its_time() {
 #[test]
 fn wrong_windows_are_told() {
     let cases = [
-        (
-            "SELECT 1 FROM TUMBLE(auth, user_name, INTERVAL '5 minutes')",
-            "1:28: D011",
-        ),
+        ("SELECT 1 FROM TUMBLE(auth, user_name, INTERVAL '5 minutes')", "1:28: D011"),
         ("SELECT 1 FROM TUMBLE(intel, INTERVAL '5 minutes')", "1:15: D011"),
         ("SELECT 1 FROM TUMBLE(auth, tme, INTERVAL '5 minutes')", "1:28: D004"),
-        (
-            "SELECT 1 FROM TUMBLE(auth, time)",
-            "D001 TUMBLE is called with 2 arguments",
-        ),
+        ("SELECT 1 FROM TUMBLE(auth, time)", "D001 TUMBLE is called with 2 arguments"),
         ("SELECT 1 FROM TUMBLE(auth, time, 5)", "1:34: D006"),
-        (
-            "SELECT 1 FROM HOP(auth, time, INTERVAL '5 minutes')",
-            "D001 HOP is called with 3 arguments",
-        ),
+        ("SELECT 1 FROM HOP(auth, time, INTERVAL '5 minutes')", "D001 HOP is called with 3 arguments"),
         ("SELECT 1 FROM TUMBLE(auht, time, INTERVAL '5 minutes')", "1:22: D003"),
     ];
     for (sql, expected) in cases {
@@ -555,14 +448,8 @@ fn two_relations_need_different_names() {
 
 #[test]
 fn unions_take_the_names_of_the_first() {
-    assert_eq!(
-        output("SELECT user_name AS who FROM auth UNION ALL SELECT ip FROM intel ORDER BY WHO"),
-        "who"
-    );
-    assert_eq!(
-        output("SELECT w.WHO FROM (SELECT user_name AS who FROM auth UNION ALL SELECT ip FROM intel) w"),
-        "who"
-    );
+    assert_eq!(output("SELECT user_name AS who FROM auth UNION ALL SELECT ip FROM intel ORDER BY WHO"), "who");
+    assert_eq!(output("SELECT w.WHO FROM (SELECT user_name AS who FROM auth UNION ALL SELECT ip FROM intel) w"), "who");
 }
 
 #[test]
@@ -582,4 +469,116 @@ fn conditions_of_exceptions_see_the_output() {
     let condition = crate::sql::parse::parse_condition("usr = 'x'", Place { line: 7, column: 3 }).unwrap();
     let refused = told(&resolve_condition(condition, "hit", &columns, &names).unwrap_err());
     assert_eq!(refused, "7:3: D004 there is no column `usr`; did you mean `User`?");
+}
+
+#[test]
+fn types_in_casts_are_those_of_columns() {
+    let typed = |data_type: &str| {
+        let plan = plan(&format!("SELECT CAST(status AS {data_type}) AS x FROM auth"));
+        plan.schema().field(0).data_type().clone()
+    };
+    assert_eq!(typed("STRING"), DataType::Utf8View);
+    assert_eq!(typed("VARCHAR(10)"), DataType::Utf8View);
+    assert_eq!(typed("TIMESTAMP"), crate::catalog::TIME_TYPE);
+    assert_eq!(typed("TIMESTAMP WITH TIME ZONE"), crate::catalog::TIME_TYPE);
+    assert_eq!(typed("UBIGINT"), DataType::UInt64);
+    assert_eq!(typed("BIGINT UNSIGNED"), DataType::UInt64);
+    assert_eq!(typed("DECIMAL(10, 2)"), DataType::Decimal128(10, 2));
+    assert_eq!(
+        output(
+            "SELECT status::int AS x, TIMESTAMP '2020-01-01T00:00:00Z' AS y, TRY_CAST(status AS INT[]) AS z FROM auth"
+        ),
+        "x, y, z"
+    );
+    assert_eq!(refusal("SELECT status::INET AS x FROM auth"), "1:8: D006 there is no type `INET`; write STRING");
+}
+
+#[test]
+fn usual_mistakes_get_a_useful_hint() {
+    let cases = [
+        (r#"SELECT time FROM auth WHERE status = "Failure""#, "a text is written in single quotes: 'Failure'"),
+        ("SELECT time FROM auth GROUP BY TUMBLE(time, INTERVAL '5' MINUTE)", "a window stands behind FROM"),
+        (
+            "SELECT time FROM auth WHERE status = failed",
+            "the columns of `auth` are time, user_name, src_ip, status, user",
+        ),
+    ];
+    for (sql, expected) in cases {
+        assert!(refusal(sql).contains(expected), "{sql}: {}", refusal(sql));
+    }
+    assert_eq!(output("SELECT time FROM auth WHERE status RLIKE 'x' AND status NOT REGEXP 'y'"), "time");
+}
+
+#[test]
+fn a_relation_that_does_not_exist_is_told_once() {
+    assert!(refusal("SELECT a, x.b, * FROM nothing x JOIN auth USING (a) WHERE c = 1").lines().count() == 1);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_query_makes_the_resolver_panic(words in proptest::collection::vec(word(), 0..16)) {
+        let context = Context::new();
+        let words = words.join(" ");
+        drop(context.resolve(&format!("SELECT {words}")));
+        drop(context.resolve(&format!("SELECT {words} FROM auth a JOIN raw r ON a.time = r.ts")));
+        drop(context.resolve(&format!("WITH w AS (SELECT time, user FROM auth) SELECT time FROM w JOIN sysmon s {words}")));
+    }
+}
+
+fn word() -> impl proptest::strategy::Strategy<Value = &'static str> {
+    proptest::sample::select(vec![
+        "a",
+        "a.time",
+        "user",
+        "user.name",
+        "status",
+        "r.x",
+        "x.y.z",
+        "*",
+        "a.*",
+        ",",
+        ",",
+        "(",
+        ")",
+        "FROM",
+        "auth",
+        "w",
+        "raw r",
+        "TUMBLE(auth,",
+        "INTERVAL '5 m')",
+        "USING (time)",
+        "ON",
+        "=",
+        "AND",
+        "1",
+        "'x'",
+        "AS",
+        "b",
+        "count(*)",
+        "max(",
+        "OVER ()",
+        "GROUP BY",
+        "HAVING",
+        "QUALIFY",
+        "ORDER BY",
+        "EXISTS (",
+        "SELECT",
+        "WHERE",
+        "UNION",
+        "JOIN",
+        "LEFT SEMI",
+        "FULL",
+        "[1]",
+        "['k']",
+        ".f",
+        "::INT",
+        "CASE WHEN",
+        "THEN",
+        "END",
+        "named_struct('k',",
+        "{k: 1}",
+        "IN (",
+        "VALUES (1, 2)",
+        "EXCEPT (user)",
+    ])
 }

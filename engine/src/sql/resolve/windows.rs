@@ -26,27 +26,9 @@ struct Form {
 }
 
 const FORMS: &[Form] = &[
-    Form {
-        name: "TUMBLE",
-        text: "TUMBLE(stream, time, size [, offset])",
-        required: 1,
-        durations: 2,
-        keys: false,
-    },
-    Form {
-        name: "HOP",
-        text: "HOP(stream, time, slide, size [, offset])",
-        required: 2,
-        durations: 3,
-        keys: false,
-    },
-    Form {
-        name: "SESSION",
-        text: "SESSION(stream, time, gap [, keys])",
-        required: 1,
-        durations: 1,
-        keys: true,
-    },
+    Form { name: "TUMBLE", text: "TUMBLE(stream, time, size [, offset])", required: 1, durations: 2, keys: false },
+    Form { name: "HOP", text: "HOP(stream, time, slide, size [, offset])", required: 2, durations: 3, keys: false },
+    Form { name: "SESSION", text: "SESSION(stream, time, gap [, keys])", required: 1, durations: 1, keys: true },
     Form {
         name: "CUMULATE",
         text: "CUMULATE(stream, time, step, size [, offset])",
@@ -65,21 +47,16 @@ impl Resolver<'_> {
         span: SqlSpan,
     ) -> Option<Source> {
         let function = self.relation_ident(name)?;
-        let form = FORMS
-            .iter()
-            .find(|form| form.name.eq_ignore_ascii_case(&function.value))?;
+        let form = FORMS.iter().find(|form| form.name.eq_ignore_ascii_case(&function.value))?;
         *name = ObjectName::from(Ident::with_span(function.span, form.name));
         let mut exprs = self.plain_arguments(args, form, span)?;
         let relation = match exprs.first() {
             Some(Expr::Identifier(ident)) => ident.clone(),
             other => {
-                let message = format!(
-                    "the first argument of {} is the name of a stream, view or WITH query",
-                    form.name
-                );
+                let message =
+                    format!("the first argument of {} is the name of a stream, view or WITH query", form.name);
                 let at = other.and_then(spot).or_else(|| span_of(span));
-                self.diagnostics
-                    .push(Diagnostic::error(codes::SYNTAX, message).at(at).hint(form.text));
+                self.diagnostics.push(Diagnostic::error(codes::SYNTAX, message).at(at).hint(form.text));
                 return None;
             }
         };
@@ -94,25 +71,17 @@ impl Resolver<'_> {
         };
         if !exprs.first().is_some_and(is_name) {
             let Some(time) = default_time(&named, relation.span) else {
-                let message = format!(
-                    "{} does not say by which column of `{}` it goes",
-                    form.name, named.called
-                );
-                self.diagnostics.push(
-                    Diagnostic::error(codes::WRONG_WINDOW_TIME, message)
-                        .at(span_of(span))
-                        .hint(form.text),
-                );
+                let message = format!("{} does not say by which column of `{}` it goes", form.name, named.called);
+                self.diagnostics
+                    .push(Diagnostic::error(codes::WRONG_WINDOW_TIME, message).at(span_of(span)).hint(form.text));
                 return None;
             };
             exprs.insert(0, time);
         }
         self.window_arguments(&mut exprs, inner, form, span);
         let first = Expr::Identifier(exact(&named.planned, relation.span));
-        *args = std::iter::once(first)
-            .chain(exprs)
-            .map(|expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)))
-            .collect();
+        *args =
+            std::iter::once(first).chain(exprs).map(|expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))).collect();
         Some(self.windowed(named, alias, relation.span))
     }
 
@@ -125,11 +94,7 @@ impl Resolver<'_> {
         let exprs: Option<Vec<Expr>> = plain.collect();
         if exprs.is_none() {
             let message = format!("the arguments of {} go by their order, without names", form.name);
-            self.diagnostics.push(
-                Diagnostic::error(codes::UNSUPPORTED, message)
-                    .at(span_of(span))
-                    .hint(form.text),
-            );
+            self.diagnostics.push(Diagnostic::error(codes::UNSUPPORTED, message).at(span_of(span)).hint(form.text));
         }
         exprs
     }
@@ -139,19 +104,9 @@ impl Resolver<'_> {
         let given = exprs.len() - 1;
         if given < form.required || (given > form.durations && !form.keys) {
             let message = format!("{} is called with {} arguments", form.name, given + 2);
-            self.diagnostics.push(
-                Diagnostic::error(codes::SYNTAX, message)
-                    .at(span_of(span))
-                    .hint(form.text),
-            );
+            self.diagnostics.push(Diagnostic::error(codes::SYNTAX, message).at(span_of(span)).hint(form.text));
         }
-        let outside = std::mem::replace(
-            &mut self.scopes,
-            vec![Scope {
-                sources: vec![inner],
-                ..Scope::default()
-            }],
-        );
+        let outside = std::mem::replace(&mut self.scopes, vec![Scope { sources: vec![inner], ..Scope::default() }]);
         for (at, expr) in exprs.iter_mut().enumerate() {
             if at > 0 && at <= form.durations {
                 self.duration(expr, form);
@@ -162,8 +117,7 @@ impl Resolver<'_> {
                 && data_type != TIME_TYPE
             {
                 let message = format!("windows go by a TIMESTAMP, and this is {}", type_name(&data_type));
-                self.diagnostics
-                    .push(Diagnostic::error(codes::WRONG_WINDOW_TIME, message).at(place));
+                self.diagnostics.push(Diagnostic::error(codes::WRONG_WINDOW_TIME, message).at(place));
             }
         }
         self.scopes = outside;
@@ -173,10 +127,7 @@ impl Resolver<'_> {
     fn duration(&mut self, expr: &mut Expr, form: &Form) {
         match expr {
             Expr::Interval(_) => {}
-            Expr::Value(ValueWithSpan {
-                value: Value::SingleQuotedString(_),
-                ..
-            }) => {
+            Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(_), .. }) => {
                 let value = std::mem::replace(expr, Expr::Value(Value::Null.with_empty_span()));
                 *expr = Expr::Interval(Interval {
                     value: Box::new(value),
@@ -188,23 +139,14 @@ impl Resolver<'_> {
             }
             other => {
                 let message = "expected a duration such as INTERVAL '5 minutes'";
-                self.diagnostics.push(
-                    Diagnostic::error(codes::WRONG_TYPE, message)
-                        .at(spot(other))
-                        .hint(form.text),
-                );
+                self.diagnostics.push(Diagnostic::error(codes::WRONG_TYPE, message).at(spot(other)).hint(form.text));
             }
         }
     }
 
     /// The relation with its windows.
     fn windowed(&mut self, named: Named, alias: &mut Option<TableAlias>, span: SqlSpan) -> Source {
-        let Named {
-            called,
-            mut columns,
-            open,
-            ..
-        } = named;
+        let Named { called, mut columns, open, .. } = named;
         for name in ["window_start", "window_end"] {
             if columns.iter().any(|column| column.name == name) {
                 let message = format!("`{called}` already has a column `{name}`");
@@ -219,25 +161,15 @@ impl Resolver<'_> {
         let alias = alias.get_or_insert_with(|| alias_of(&called, span));
         if !alias.columns.is_empty() {
             let message = "new names for the columns go with a SELECT, not with a window";
-            self.diagnostics
-                .push(Diagnostic::error(codes::UNSUPPORTED, message).at(span_of(alias.name.span)));
+            self.diagnostics.push(Diagnostic::error(codes::UNSUPPORTED, message).at(span_of(alias.name.span)));
         }
         alias.name = exact(&alias.name.value, alias.name.span);
-        Source {
-            alias: alias.name.value.clone(),
-            columns,
-            open,
-            span: alias.name.span,
-            broken: false,
-        }
+        Source { alias: alias.name.value.clone(), columns, open, span: alias.name.span, broken: false }
     }
 }
 
 fn is_name(expr: &Expr) -> bool {
-    matches!(
-        expr,
-        Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::CompoundFieldAccess { .. }
-    )
+    matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::CompoundFieldAccess { .. })
 }
 
 /// The relation's own time column, written out.
@@ -246,7 +178,5 @@ fn default_time(named: &Named, span: SqlSpan) -> Option<Expr> {
     if named.columns.iter().any(|column| column.name == *path) {
         return Some(Expr::Identifier(exact(path, span)));
     }
-    Some(Expr::CompoundIdentifier(
-        path.split('.').map(|part| exact(part, span)).collect(),
-    ))
+    Some(Expr::CompoundIdentifier(path.split('.').map(|part| exact(part, span)).collect()))
 }
