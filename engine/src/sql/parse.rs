@@ -176,17 +176,14 @@ fn in_our_words(message: &str, token: Option<&Token>) -> String {
     if message.starts_with("No infix parser") {
         return format!("{} does not go here", shown(token));
     }
-    let message =
-        lower_first(message).replace(", found: EOF", ", found the end").replacen("expected: ", "expected ", 1);
-    match message.split_once(", found: ") {
-        Some((before, found)) => {
-            let wanted = before.strip_prefix("expected ").unwrap_or(before);
-            let symbol = !wanted.is_empty() && wanted.chars().all(|ch| ch.is_ascii_punctuation());
-            let wanted = if symbol { format!("`{wanted}`") } else { wanted.to_owned() };
-            format!("expected {wanted}, found `{found}`")
-        }
-        None => message,
-    }
+    let message = lower_first(message);
+    let parts = message.strip_prefix("expected").and_then(|rest| rest.trim_start_matches(':').split_once(", found: "));
+    let Some((wanted, found)) = parts else { return message };
+    let wanted = wanted.trim_start();
+    let symbol = wanted.chars().all(|ch| ch.is_ascii_punctuation());
+    let wanted = if symbol { format!("`{wanted}`") } else { wanted.to_owned() };
+    let found = if found == "EOF" { "the end".to_owned() } else { format!("`{found}`") };
+    format!("expected {wanted}, found {found}")
 }
 
 /// The token that a message is about. For a reserved word sqlparser names the word and gives the place behind it.
@@ -259,9 +256,8 @@ fn unended_case(tokens: &[TokenWithSpan]) -> Option<String> {
 /// Whether a query's body reads rows (and is not, say, an `INSERT` behind a `WITH`).
 pub(super) fn is_select(body: &SetExpr) -> bool {
     match body {
-        SetExpr::Select(_) | SetExpr::Query(_) | SetExpr::Values(_) => true,
-        SetExpr::SetOperation { .. } => true,
-        _ => false,
+        SetExpr::SetOperation { left, right, .. } => is_select(left) && is_select(right),
+        other => matches!(other, SetExpr::Select(_) | SetExpr::Query(_) | SetExpr::Values(_)),
     }
 }
 
