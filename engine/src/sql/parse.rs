@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use datafusion::common::ScalarValue;
-use datafusion::sql::sqlparser::ast::{Expr, Query, SetExpr};
+use datafusion::sql::sqlparser::ast::{Expr, Query};
 use datafusion::sql::sqlparser::ast::{Spanned, VisitMut, VisitorMut};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -251,14 +251,6 @@ fn end_hint(tokens: &[TokenWithSpan], index: usize) -> Option<String> {
 fn unended_case(tokens: &[TokenWithSpan]) -> Option<String> {
     let count = |word| tokens.iter().filter(|token| is_word(&token.token, word)).count();
     (count("CASE") > count("END")).then(|| "a CASE ends with END".to_owned())
-}
-
-/// Whether a query's body reads rows (and is not, say, an `INSERT` behind a `WITH`).
-pub(super) fn is_select(body: &SetExpr) -> bool {
-    match body {
-        SetExpr::SetOperation { left, right, .. } => is_select(left) && is_select(right),
-        other => matches!(other, SetExpr::Select(_) | SetExpr::Query(_) | SetExpr::Values(_)),
-    }
 }
 
 /// Where a part of a tree stands.

@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
 
 use super::flink::WINDOW_FUNCTIONS;
-use super::parse::{Runs, is_select, spot};
+use super::parse::{Runs, spot};
 use super::tokens::{span_of, word_before};
 use crate::error::{Diagnostic, Place, Span, codes};
 
@@ -155,12 +155,9 @@ impl Visitor for Refusing<'_> {
 
 impl Refusing<'_> {
     fn statements(&mut self, query: &Query) {
-        if !is_select(&query.body) {
-            let at = match &*query.body {
-                SetExpr::Table(_) => word_before(self.tokens, "TABLE", None),
-                _ => spot(query),
-            };
-            self.not_a_select("one SELECT is allowed here", at);
+        if let Some(word) = foreign_body(&query.body) {
+            let at = word_before(self.tokens, word, None).or_else(|| spot(query));
+            self.not_a_select(&format!("one SELECT is allowed here, not {word}"), at);
         }
         if !query.locks.is_empty() || query.for_clause.is_some() {
             let at = word_before(self.tokens, "FOR", None);
@@ -272,5 +269,18 @@ impl Refusing<'_> {
 
     fn unsupported(&mut self, what: &str, at: Option<Span>) {
         self.diagnostics.push(Diagnostic::error(codes::UNSUPPORTED, format!("{what} is not supported yet")).at(at));
+    }
+}
+
+/// The word of a body that does not select, such as an `INSERT` behind a `WITH`.
+fn foreign_body(body: &SetExpr) -> Option<&'static str> {
+    match body {
+        SetExpr::Select(_) | SetExpr::Query(_) | SetExpr::Values(_) => None,
+        SetExpr::SetOperation { left, right, .. } => foreign_body(left).or_else(|| foreign_body(right)),
+        SetExpr::Insert(_) => Some("INSERT"),
+        SetExpr::Update(_) => Some("UPDATE"),
+        SetExpr::Delete(_) => Some("DELETE"),
+        SetExpr::Merge(_) => Some("MERGE"),
+        SetExpr::Table(_) => Some("TABLE"),
     }
 }

@@ -134,8 +134,8 @@ fn mistakes_are_told_at_their_place() {
         ("SELECT 1; DROP TABLE t;", "1:11: D002"),
         ("SELECT a INTO t FROM s", "1:10: D002"),
         ("SELECT a FROM s FOR UPDATE", "1:17: D002"),
-        ("WITH a AS (SELECT 1) INSERT INTO t SELECT 1", "D002"),
-        ("WITH a AS (SELECT 1) DELETE FROM t", "D002"),
+        ("WITH a AS (SELECT 1) INSERT INTO t SELECT 1", "1:22: D002"),
+        ("WITH a AS (SELECT 1) DELETE FROM t", "1:22: D002"),
         ("SLECT a FROM t", "1:1: D002 one SELECT is allowed here, not `SLECT`; did you mean `SELECT`?"),
         // Syntax.
         ("SELECT a,\n FROM t", "2:2: D001 expected an expression, found `FROM`; remove the comma before `FROM`"),
