@@ -192,9 +192,7 @@ impl Resolver<'_> {
 
     /// An item without a name is called by its column or field, or else as it is written.
     fn unnamed_item(&mut self, mut expr: Expr, span: SqlSpan) -> Item {
-        let is_name =
-            matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::CompoundFieldAccess { .. });
-        let text = if is_name { String::new() } else { expr.to_string() };
+        let text = expr.to_string();
         let merged = self.merged_name(&expr);
         let shape = self.expr(&mut expr);
         if let Some((_, name)) = written_column(&expr)
@@ -203,8 +201,7 @@ impl Resolver<'_> {
             let column = Column::new(name, shape);
             return Item { item: SelectItem::UnnamedExpr(expr), column, aliased: false, span };
         }
-        let name =
-            merged.or_else(|| last_field(&expr)).unwrap_or_else(|| if is_name { expr.to_string() } else { text });
+        let name = merged.or_else(|| last_field(&expr)).unwrap_or(text);
         let column = Column::new(&name, shape);
         Item { item: SelectItem::ExprWithAlias { expr, alias: exact(name, span) }, column, aliased: true, span }
     }

@@ -110,6 +110,26 @@ fn fields_of_derived_structs_are_known() {
 }
 
 #[test]
+fn fields_can_be_grouped_and_ranked_by() {
+    assert_eq!(
+        output("SELECT USER.name, count(*) AS n FROM auth GROUP BY user.NAME HAVING n > 1 AND max(user.name) > 'a'"),
+        "name, n"
+    );
+    assert_eq!(output("SELECT user.name AS who, count(*) AS n FROM auth GROUP BY WHO"), "who, n");
+    assert_eq!(output("SELECT a.user.name FROM auth a GROUP BY 1"), "name");
+    assert_eq!(
+        output(
+            "SELECT image FROM sysmon QUALIFY row_number() OVER (PARTITION BY actor.user.name ORDER BY user.uid) = 1"
+        ),
+        "Image"
+    );
+    assert_eq!(
+        output("SELECT lag(tags[1]) OVER W AS x, Tags[1] FROM sysmon WINDOW w AS (ORDER BY utctime)"),
+        "x, Tags[1]"
+    );
+}
+
+#[test]
 fn select_aliases_are_known_where_sql_allows_them() {
     assert_eq!(
         output("SELECT user_name AS U, count(*) AS N FROM auth GROUP BY u HAVING n > $n ORDER BY N DESC"),
