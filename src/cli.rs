@@ -8,10 +8,10 @@ use clap::Parser;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::exit::{Blame, CommandError, CommandResult, Outcome};
-use crate::{check, init, schema, stdout, telemetry};
+use crate::{check, hunt, init, schema, stdout, telemetry};
 use args::{Cli, Command};
 
-pub(crate) use args::{CheckArgs, Globals, InitArgs, SchemaArgs};
+pub(crate) use args::{CheckArgs, Globals, HuntArgs, InitArgs, SchemaArgs};
 
 /// Runs the command line of this process and says with which code to exit.
 pub(crate) fn main() -> ExitCode {
@@ -34,12 +34,12 @@ fn run(cli: Cli) -> CommandResult {
     match cli.command {
         Command::Init(args) => init::run(&args),
         Command::Check(args) => check::run(&cli.globals, &args),
+        Command::Hunt(args) => hunt::run(&cli.globals, &args),
         Command::Schema(args) => schema::run(&args),
         Command::Demo(_)
         | Command::Run(_)
         | Command::Test(_)
         | Command::Replay(_)
-        | Command::Hunt(_)
         | Command::Explain(_)
         | Command::Case(_)
         | Command::Approve(_)

@@ -9,6 +9,7 @@ mod cli;
 mod compile;
 mod config;
 mod exit;
+mod hunt;
 mod init;
 mod print;
 mod project;

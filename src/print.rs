@@ -102,11 +102,12 @@ fn text(value: &Value) -> String {
 }
 
 /// A value from a log may hold line ends and escape sequences; a terminal must not obey them.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
-fn csv_cell(text: &str) -> String {
+/// A cell of RFC 4180.
+pub(crate) fn csv_cell(text: &str) -> String {
     if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }
 

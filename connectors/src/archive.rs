@@ -144,7 +144,7 @@ impl Archive {
         &self.location
     }
 
-    /// The names of the tables that exist, sorted.
+    /// The names of the tables that exist, sorted. Their folders are listed, not opened.
     ///
     /// # Errors
     /// The store cannot be listed.
@@ -155,13 +155,8 @@ impl Archive {
             .list_with_delimiter(None)
             .await
             .map_err(|source| self.store_error("list", source))?;
-        let mut names = Vec::new();
-        for folder in listing.common_prefixes {
-            let Some(name) = folder.filename() else { continue };
-            if self.open(name).await?.is_some() {
-                names.push(name.to_owned());
-            }
-        }
+        let folders = listing.common_prefixes.iter().filter_map(|folder| folder.filename());
+        let mut names: Vec<_> = folders.map(str::to_owned).collect();
         names.sort_unstable();
         Ok(names)
     }

@@ -65,16 +65,18 @@ impl Location {
             }
             _ => folder_url(text, base).map_err(malformed)?,
         };
+        Self::at(&url, options)
+    }
+
+    /// Opens a location whose URL is known already; that of a folder is absolute.
+    ///
+    /// # Errors
+    /// The store refuses its settings.
+    pub fn at(url: &Url, options: &BTreeMap<String, String>) -> Result<Self, LocationError> {
         let options = options.iter().map(|(key, value)| (key.to_lowercase(), value.clone()));
-        let (root, prefix) = object_store::parse_url_opts(&url, options).map_err(|source| LocationError::Settings {
-            text: text.to_owned(),
-            source,
-        })?;
-        Ok(Self {
-            url,
-            root: Arc::from(root),
-            prefix,
-        })
+        let (root, prefix) = object_store::parse_url_opts(url, options)
+            .map_err(|source| LocationError::Settings { text: url.to_string(), source })?;
+        Ok(Self { url: url.clone(), root: Arc::from(root), prefix })
     }
 
     /// A location of its own that lives as long as its clones.

@@ -64,9 +64,8 @@ pub(super) enum Command {
     /// Run detections over recorded events
     #[command(hide = true)]
     Replay(Unbuilt),
-    /// Query the archive
-    #[command(hide = true)]
-    Hunt(Unbuilt),
+    /// Query the archive with one SELECT
+    Hunt(HuntArgs),
     /// Show how a detection runs
     #[command(hide = true)]
     Explain(Unbuilt),
@@ -139,6 +138,29 @@ pub(crate) struct InitArgs {
 #[command(after_help = "Exit code 1 if there is an error. With --format json, one diagnostic per line.\n\n\
                         Example: weir check -C my-project")]
 pub(crate) struct CheckArgs {}
+
+/// `weir hunt`
+#[derive(Debug, Args)]
+#[command(after_help = "Behind FROM stand the project's streams and views, its look-up tables, and alerts, actions, cases, \
+                        late_events and dead_letters.\n\n\
+                        Example: weir hunt 'SELECT time, title FROM alerts WHERE user = $who' --param who=alice")]
+pub(crate) struct HuntArgs {
+    /// One SELECT; `-` reads it from standard input
+    #[arg(value_name = "SQL", required_unless_present = "file", conflicts_with = "file")]
+    pub(crate) sql: Option<String>,
+    /// Read the SELECT from a file
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// A value for `$name`: a number, true or false, an RFC 3339 time, or text; quotes make text of anything
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) param: Vec<String>,
+    /// Memory it may use before it works on disk [default: as configured]
+    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) memory_mb: Option<u32>,
+    /// How long it may take, for example 30s or 5 minutes [default: as configured]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) timeout: Option<String>,
+}
 
 /// `weir schema`
 #[derive(Debug, Args)]

@@ -1,0 +1,81 @@
+//! Values of `--param name=value`: numbers, truth values and times are known by their looks, quotes make text of them.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail};
+use chrono::DateTime;
+use datafusion::common::ScalarValue;
+
+/// The parameters by name.
+///
+/// # Errors
+/// One is not `name=value`, or there twice.
+pub(super) fn parse(texts: &[String]) -> Result<BTreeMap<String, ScalarValue>> {
+    let mut params = BTreeMap::new();
+    for text in texts {
+        let Some((name, value)) = text.split_once('=') else {
+            bail!("--param {text} is not name=value, for example --param user=alice");
+        };
+        let name = name.trim().trim_start_matches('$');
+        if name.is_empty() || !name.chars().all(|letter| letter.is_alphanumeric() || letter == '_') {
+            bail!("--param {text}: {name:?} is not a name");
+        }
+        if params.insert(name.to_owned(), typed(value)).is_some() {
+            bail!("--param {name} is there twice");
+        }
+    }
+    Ok(params)
+}
+
+fn typed(value: &str) -> ScalarValue {
+    let quoted = |quote: char| value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
+    if let Some(text) = quoted('\'').or_else(|| quoted('"')) {
+        return text_value(text);
+    }
+    if let Ok(number) = value.parse::<i64>() {
+        return ScalarValue::Int64(Some(number));
+    }
+    if let Ok(number) = value.parse::<f64>()
+        && number.is_finite()
+    {
+        return ScalarValue::Float64(Some(number));
+    }
+    if let Ok(truth) = value.parse::<bool>() {
+        return ScalarValue::Boolean(Some(truth));
+    }
+    if let Ok(time) = DateTime::parse_from_rfc3339(value) {
+        return ScalarValue::TimestampMicrosecond(Some(time.timestamp_micros()), None);
+    }
+    text_value(value)
+}
+
+fn text_value(text: &str) -> ScalarValue {
+    ScalarValue::Utf8View(Some(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_known_by_their_looks_and_quotes_make_text() {
+        let texts = ["n=5", "r=0.5", "t=true", "u=alice", "q='5'", "at=1970-01-01T00:00:01Z", "e=", "eq=a=b"];
+        let params = parse(&texts.map(str::to_owned)).expect("good parameters");
+        assert_eq!(params["n"], ScalarValue::Int64(Some(5)));
+        assert_eq!(params["r"], ScalarValue::Float64(Some(0.5)));
+        assert_eq!(params["t"], ScalarValue::Boolean(Some(true)));
+        assert_eq!(params["u"], text_value("alice"));
+        assert_eq!(params["q"], text_value("5"));
+        assert_eq!(params["at"], ScalarValue::TimestampMicrosecond(Some(1_000_000), None));
+        assert_eq!(params["e"], text_value(""));
+        assert_eq!(params["eq"], text_value("a=b"));
+    }
+
+    #[test]
+    fn what_is_no_parameter_is_refused() {
+        for texts in [vec!["user"], vec!["=5"], vec!["a b=5"], vec!["a=1", "a=2"]] {
+            let texts: Vec<String> = texts.into_iter().map(str::to_owned).collect();
+            assert!(parse(&texts).is_err(), "{texts:?}");
+        }
+    }
+}

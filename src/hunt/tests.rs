@@ -1,0 +1,215 @@
+use arrow::array::{ArrayRef, AsArray, BinaryViewArray, Int64Array, StringViewArray, TimestampMicrosecondArray};
+use arrow::datatypes::Int64Type;
+
+use super::*;
+
+const STREAMS: &str = "\
+CREATE STREAM logins (ts TIMESTAMP, UserName STRING, ok BOOLEAN, n BIGINT) WITH (topic = 't', format = 'json', event_time = 'ts');
+CREATE VIEW failed AS SELECT ts AS time, UserName AS user_name, n FROM logins WHERE NOT ok;
+CREATE VIEW failed_twice AS SELECT user_name, count(*) AS failures FROM failed GROUP BY user_name HAVING count(*) > 1;
+CREATE TABLE teams (UserName STRING, team STRING) WITH (location = 'teams.csv');
+";
+
+const LIMITS: Limits = Limits { memory_bytes: 64 << 20, timeout: Duration::from_secs(60) };
+
+struct Project {
+    folder: tempfile::TempDir,
+    catalog: Catalog,
+    archive: Archive,
+}
+
+impl Project {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("teams.csv"), "UserName,team\nann,red\nbob,blue\n").unwrap();
+        let (catalog, diagnostics) = sql::parse_catalog(&[("streams/a.sql".to_owned(), STREAMS.to_owned())]);
+        assert!(diagnostics.is_empty(), "{diagnostics:?}");
+        let archive = Archive::new(Location::memory(), ARCHIVE_APP);
+        Self { folder, catalog, archive }
+    }
+
+    async fn with_logins(rows: i64) -> Self {
+        let project = Self::new().await;
+        let mut table = project.archive.stream_writer(project.catalog.stream("logins").unwrap()).await.unwrap();
+        table.append(1, &[logins(rows)]).await.unwrap();
+        project
+    }
+
+    async fn begin(&self, text: &str, params: &[&str], limits: Limits) -> Result<Hunt, HuntError> {
+        let params: Vec<String> = params.iter().map(|&param| param.to_owned()).collect();
+        let params = params::parse(&params).unwrap();
+        hunt(&self.archive, &self.catalog, self.folder.path(), text, &params, limits).await
+    }
+
+    async fn csv(&self, text: &str, params: &[&str]) -> String {
+        let hunt = self.begin(text, params, LIMITS).await.unwrap();
+        written(Format::Csv, &hunt.schema(), &hunt.collect().await.unwrap())
+    }
+
+    async fn refused(&self, text: &str) -> String {
+        match self.begin(text, &[], LIMITS).await {
+            Err(HuntError::Text(diagnostics)) => {
+                diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Sign-ins one second apart: ann, bob, ann, bob, ..., of which every third succeeds.
+fn logins(rows: i64) -> RecordBatch {
+    let times =
+        || Arc::new(TimestampMicrosecondArray::from_iter_values((0..rows).map(|row| row * 1_000_000))) as ArrayRef;
+    let names = (0..rows).map(|row| if row % 2 == 0 { "ann" } else { "bob" });
+    RecordBatch::try_from_iter([
+        ("ts", times()),
+        ("UserName", Arc::new(StringViewArray::from_iter_values(names)) as ArrayRef),
+        ("ok", Arc::new(arrow::array::BooleanArray::from_iter((0..rows).map(|row| Some(row % 3 == 0))))),
+        ("n", Arc::new(Int64Array::from_iter_values(0..rows))),
+        ("_time", times()),
+    ])
+    .unwrap()
+}
+
+fn written(format: Format, schema: &SchemaRef, batches: &[RecordBatch]) -> String {
+    let mut output = Output::new(format, schema);
+    let mut text = Vec::new();
+    for batch in batches {
+        output.write_to(batch, &mut text).unwrap();
+    }
+    output.finish_to(&mut text).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+#[tokio::test]
+async fn streams_views_over_views_and_tables_stand_behind_from() {
+    let project = Project::with_logins(9).await;
+    assert_eq!(project.csv("SELECT count(*) AS n FROM logins", &[]).await, "n\n9\n");
+    let text =
+        "SELECT f.user_name, failures, team FROM failed_twice f JOIN teams t ON t.UserName = f.user_name ORDER BY 1";
+    assert_eq!(project.csv(text, &[]).await, "user_name,failures,team\nann,3,red\nbob,3,blue\n");
+}
+
+#[tokio::test]
+async fn parameters_are_values_and_never_text_of_the_select() {
+    let project = Project::with_logins(9).await;
+    let text = "SELECT n FROM failed WHERE user_name = $who AND n > $least AND time >= $since ORDER BY n";
+    let params = ["who=ann", "least=2", "since=1970-01-01T00:00:04Z"];
+    assert_eq!(project.csv(text, &params).await, "n\n4\n8\n");
+    assert_eq!(project.csv("SELECT n FROM failed WHERE user_name = $who", &["who=' OR 1=1 --"]).await, "n\n");
+}
+
+#[tokio::test]
+async fn tables_that_were_never_written_are_empty() {
+    let project = Project::new().await;
+    for table in ["logins", "alerts", "actions", "cases", "late_events", "dead_letters"] {
+        assert_eq!(project.csv(&format!("SELECT count(*) AS n FROM {table}"), &[]).await, "n\n0\n", "{table}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_but_one_select_is_run() {
+    let project = Project::with_logins(3).await;
+    for text in [
+        "DROP TABLE logins",
+        "INSERT INTO logins SELECT * FROM logins",
+        "COPY logins TO '/tmp/x.csv'",
+        "SET datafusion.execution.batch_size = 1",
+        "CREATE VIEW v AS SELECT 1",
+        "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc/passwd'",
+        "SELECT 1; DROP TABLE logins",
+        "SELECT * INTO t FROM logins",
+        "",
+    ] {
+        project.refused(text).await;
+    }
+    assert!(project.refused("SELECT * FROM '/etc/passwd'").await.contains("/etc/passwd"));
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_text_is_said() {
+    let project = Project::with_logins(3).await;
+    assert!(project.refused("SELECT nix FROM logins").await.contains("nix"));
+    assert!(project.refused("SELECT 1 FROM nowhere").await.contains("nowhere"));
+}
+
+#[tokio::test]
+async fn a_hunt_that_takes_too_long_is_stopped() {
+    let project = Project::with_logins(2000).await;
+    let limits = Limits { timeout: Duration::from_millis(300), ..LIMITS };
+    let text = "SELECT count(*) FROM logins a CROSS JOIN logins b CROSS JOIN logins c WHERE a.n + b.n * c.n = 7";
+    let began = std::time::Instant::now();
+    let result = match project.begin(text, &[], limits).await {
+        Ok(hunt) => hunt.collect().await,
+        Err(error) => Err(error),
+    };
+    assert!(matches!(result, Err(HuntError::Timeout(_))), "{result:?}");
+    assert!(began.elapsed() < Duration::from_secs(30));
+}
+
+#[tokio::test]
+async fn a_sort_larger_than_its_memory_is_done_on_disk() {
+    let project = Project::with_logins(400_000).await;
+    let limits = Limits { memory_bytes: 48 << 20, ..LIMITS };
+    let text = "SELECT UserName, repeat(UserName, 60) AS long, n FROM logins ORDER BY long, n DESC";
+    let mut hunt = project.begin(text, &[], limits).await.unwrap();
+    let first = hunt.next().await.unwrap().unwrap();
+    assert_eq!(first.column(2).as_primitive::<Int64Type>().value(0), 399_998);
+    let mut rows = first.num_rows();
+    while let Some(batch) = hunt.next().await.unwrap() {
+        rows += batch.num_rows();
+    }
+    assert_eq!(rows, 400_000);
+    assert!(spills(hunt.plan.as_ref()) > 0, "it fitted into memory");
+}
+
+/// How often a plan has written to disk.
+fn spills(plan: &dyn ExecutionPlan) -> usize {
+    let own = plan.metrics().and_then(|metrics| metrics.spill_count()).unwrap_or(0);
+    own + plan.children().into_iter().map(|child| spills(child.as_ref())).sum::<usize>()
+}
+
+#[tokio::test]
+async fn a_hunt_that_needs_more_than_its_memory_says_so() {
+    let project = Project::with_logins(200_000).await;
+    let limits = Limits { memory_bytes: 1 << 20, ..LIMITS };
+    let text = "SELECT count(*) FROM logins a JOIN logins b ON a.n = b.n AND a.UserName = b.UserName";
+    let result = match project.begin(text, &[], limits).await {
+        Ok(hunt) => hunt.collect().await,
+        Err(error) => Err(error),
+    };
+    assert!(matches!(result, Err(HuntError::Memory(1))), "{result:?}");
+}
+
+#[tokio::test]
+async fn the_bytes_that_were_read_are_known() {
+    let project = Project::with_logins(1000).await;
+    let mut hunt = project.begin("SELECT sum(n) FROM logins", &[], LIMITS).await.unwrap();
+    while hunt.next().await.unwrap().is_some() {}
+    assert!(hunt.bytes_read() > 0);
+    assert!(hunt.bytes_read() <= hunt.bytes_max, "{} of {}", hunt.bytes_read(), hunt.bytes_max);
+}
+
+#[test]
+fn rows_are_written_with_times_in_utc_and_without_control_characters() {
+    let batch = RecordBatch::try_from_iter([
+        ("t", Arc::new(TimestampMicrosecondArray::from(vec![Some(1_500_000), None])) as ArrayRef),
+        ("raw", Arc::new(BinaryViewArray::from_iter([Some(&b"a\x1b[31m"[..]), Some(b"\xff")]))),
+        ("t", Arc::new(StringViewArray::from_iter_values(["x,\"y\"", ""]))),
+    ])
+    .unwrap();
+    let batches = [batch];
+    assert_eq!(
+        written(Format::Json, &batches[0].schema(), &batches),
+        "{\"t\":\"1970-01-01T00:00:01.500Z\",\"raw\":\"a\\u001b[31m\",\"t\":\"x,\\\"y\\\"\"}\n{\"t\":null,\"raw\":\"\u{fffd}\",\"t\":\"\"}\n"
+    );
+    assert_eq!(
+        written(Format::Csv, &batches[0].schema(), &batches),
+        "t,raw,t\n1970-01-01T00:00:01.500Z,a\u{1b}[31m,\"x,\"\"y\"\"\"\n,\u{fffd},\n"
+    );
+    assert_eq!(
+        written(Format::Table, &batches[0].schema(), &batches),
+        "t                         raw          t\n1970-01-01T00:00:01.500Z  a\\u{1b}[31m  x,\"y\"\n                          \u{fffd}\n"
+    );
+    assert_eq!(written(Format::Csv, &batches[0].schema(), &[]), "t,raw,t\n");
+}
