@@ -9,6 +9,7 @@
 --! A site that threat intelligence knows makes it critical, and the message says which."""
 --! attack      = ["T1566", "T1204", "T1059"]
 --! entities    = { user = "user_name", host = "host_name", domain = "domain", url = "url", sender = "sender" }
+--! playbook    = "contain_phishing"
 --! risk_score  = 90
 --! confidence  = 90
 --! params      = { known_bad = 80 }

@@ -8,6 +8,7 @@
 --! look for the next one."""
 --! attack      = ["T1046", "T1059", "T1021"]
 --! entities    = { host = "host_name", src_ip = "src_ip", user = "user_name" }
+--! playbook    = "contain_host"
 --! risk_score  = 80
 --! confidence  = 90
 --! false_positives = ["an authorised penetration test"]

@@ -8,6 +8,7 @@
 --! the last success against the first failure, so that a typing error after a success does not count."""
 --! attack      = ["T1110.001", "T1078"]
 --! entities    = { user = "user_name", src_ip = "src_ip", ip = "src_ip" }
+--! playbook    = "contain_account"
 --! risk_score  = 70
 --! confidence  = 70
 --! cooldown    = "1 hour"

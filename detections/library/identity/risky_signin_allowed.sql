@@ -8,6 +8,7 @@
 --! or got it. For privileged people (see the table `identities`) it is critical."""
 --! attack      = ["T1078.004"]
 --! entities    = { user = "user_name", src_ip = "src_ip", ip = "src_ip", country = "country", application = "application" }
+--! playbook    = "contain_account"
 --! risk_score  = 70
 --! confidence  = 70
 --! cooldown    = "1 hour"

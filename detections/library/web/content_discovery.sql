@@ -8,6 +8,7 @@
 --! names. Followed by answers, it found something."""
 --! attack      = ["T1595.003"]
 --! entities    = { src_ip = "src_ip", ip = "src_ip", host = "host_name" }
+--! playbook    = "block_scanner"
 --! risk_score  = 20
 --! confidence  = 70
 --! cooldown    = "2 hours"

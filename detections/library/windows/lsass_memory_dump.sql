@@ -8,6 +8,7 @@
 --! MiniDump of comsvcs.dll through rundll32 (by name or by number), procdump, sqldumper, createdump and their kin."""
 --! attack      = ["T1003.001"]
 --! entities    = { host = "host_name", user = "user_name", process = "process_name", command_line = "command_line" }
+--! playbook    = "contain_host"
 --! risk_score  = 90
 --! confidence  = 90
 --! cooldown    = "10 minutes"
