@@ -375,10 +375,11 @@ fn object(scanner: &mut Scanner<'_>, keys: &Keys, table: u32, found: &mut Found)
             }
             _ => scanner.value()?,
         };
-        if table == Keys::TOP && !wanted.is_some_and(|wanted| wanted.is_declared) {
-            if let Some(unmapped) = &mut found.unmapped {
-                unmapped.note(key, value);
-            }
+        if table == Keys::TOP
+            && !wanted.is_some_and(|wanted| wanted.is_declared)
+            && let Some(unmapped) = &mut found.unmapped
+        {
+            unmapped.note(key, value);
         }
         if !scanner.goes_on(b'}')? {
             return Ok(());

@@ -22,6 +22,8 @@ mod sink;
 mod source;
 
 #[cfg(test)]
+mod broker_tests;
+#[cfg(test)]
 mod tests;
 
 use std::time::{Duration, Instant};
@@ -151,6 +153,8 @@ pub enum KafkaError {
         sink: String,
         /// What is there.
         text: String,
+        /// Why it cannot be read.
+        source: serde_json::Error,
     },
 }
 

@@ -159,8 +159,7 @@ impl Builder {
     /// Appends a value; one that does not fit is counted and becomes NULL.
     pub(crate) fn push(&mut self, token: Token, row: &mut Row<'_>) {
         match self {
-            Self::Text(views) => return push_text(views, token, row),
-            Self::Bytes(views) => return push_text(views, token, row),
+            Self::Text(views) | Self::Bytes(views) => push_text(views, token, row),
             Self::Boolean(builder) => {
                 let value = boolean(token, row.payload);
                 row.count_misfit(token, value.is_none());

@@ -103,10 +103,11 @@ pub(super) fn read(settings: &KafkaSettings, patience: Duration) -> Result<BTree
                 progress = Instant::now();
                 let sink = String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned();
                 let text = message.payload().unwrap_or_default();
-                let cursor: Cursor = serde_json::from_slice(text).map_err(|_| KafkaError::BadCursor {
+                let cursor: Cursor = serde_json::from_slice(text).map_err(|source| KafkaError::BadCursor {
                     topic: topic.clone(),
                     sink: sink.clone(),
                     text: String::from_utf8_lossy(text).into_owned(),
+                    source,
                 })?;
                 cursors.insert(sink, cursor.epoch);
             }

@@ -227,7 +227,7 @@ impl Reader {
         self.counts.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         // Columns take about as much again as the bytes they point at, and a batch of one row is not free.
         let permit = self.options.budget.take(bytes * 2 + 4096 * outputs.len());
-        self.events.send(SourceEvent::Batch { outputs, permit }).map_err(|_| End::Deaf)
+        self.tell(SourceEvent::Batch { outputs, permit })
     }
 
     /// What is done a few times per second: silence, lag, commits.
@@ -272,7 +272,7 @@ impl Reader {
     }
 
     fn tell(&self, event: SourceEvent) -> Result<(), End> {
-        self.events.send(event).map_err(|_| End::Deaf)
+        if self.events.send(event).is_err() { Err(End::Deaf) } else { Ok(()) }
     }
 
     fn commit_wanted(&self, mode: CommitMode) {
@@ -286,10 +286,11 @@ impl Reader {
             }
         }
         let is_reachable = !self.consumer.context().heard().is_cut_off;
-        if list.count() > 0 && is_reachable {
-            if let Err(error) = self.consumer.commit(&list, mode) {
-                tracing::debug!(target: "weir::kafka", %error, "the group's positions were not committed");
-            }
+        if list.count() > 0
+            && is_reachable
+            && let Err(error) = self.consumer.commit(&list, mode)
+        {
+            tracing::debug!(target: "weir::kafka", %error, "the group's positions were not committed");
         }
     }
 

@@ -188,10 +188,10 @@ impl KafkaSource {
     /// Stops reading, tells what was read and waits for the thread. [`SourceEvent::Stopped`] is the last event.
     pub fn stop(mut self) {
         self.is_stopping.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            if thread.join().is_err() {
-                tracing::error!(target: "weir::kafka", "the thread that reads from Kafka panicked");
-            }
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!(target: "weir::kafka", "the thread that reads from Kafka panicked");
         }
     }
 }

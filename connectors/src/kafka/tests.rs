@@ -19,7 +19,7 @@ use super::*;
 use crate::decode::RejectReason;
 use crate::position::Positions;
 
-const LONG: Duration = Duration::from_secs(20);
+pub(super) const LONG: Duration = Duration::from_secs(20);
 
 type Cluster = MockCluster<'static, DefaultProducerContext>;
 
@@ -33,7 +33,7 @@ fn settings(cluster: &Cluster) -> KafkaSettings {
     KafkaSettings::check(&cluster.bootstrap_servers(), "weir", &BTreeMap::new()).expect("fine settings")
 }
 
-fn input(name: &str, topics: &[&str]) -> StreamInput {
+pub(super) fn input(name: &str, topics: &[&str]) -> StreamInput {
     let columns = vec![Field::new("time", TIME_TYPE, true), Field::new("text", DataType::Utf8View, true)];
     let stream = Stream {
         name: name.into(),
@@ -61,14 +61,17 @@ fn options(cluster: &Cluster, streams: Vec<StreamInput>) -> SourceOptions {
     options
 }
 
-fn line(text: &str) -> String {
+pub(super) fn line(text: &str) -> String {
     format!("{{\"time\":1577934245,\"text\":\"{text}\"}}")
 }
 
 /// Writes records to a partition and waits until the cluster has them.
 fn produce(cluster: &Cluster, topic: &str, partition: i32, payloads: &[String]) {
-    let producer: BaseProducer =
-        ClientConfig::new().set("bootstrap.servers", cluster.bootstrap_servers()).create().expect("a producer");
+    produce_to(&cluster.bootstrap_servers(), topic, partition, payloads);
+}
+
+pub(super) fn produce_to(address: &str, topic: &str, partition: i32, payloads: &[String]) {
+    let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", address).create().expect("a producer");
     for payload in payloads {
         let headers = OwnedHeaders::new().insert(KafkaHeader { key: "h", value: Some("v") });
         let record = BaseRecord::to(topic).partition(partition).key("k").payload(payload).headers(headers);
@@ -79,16 +82,32 @@ fn produce(cluster: &Cluster, topic: &str, partition: i32, payloads: &[String]) 
 }
 
 /// What came out of a source so far.
-#[derive(Default)]
-struct Seen {
+pub(super) struct Seen {
     /// Stream, partition, offset, text.
-    rows: Vec<(String, TopicPartition, i64, String)>,
+    pub(super) rows: Vec<(String, TopicPartition, i64, String)>,
     rejected: Vec<(i64, RejectReason)>,
-    idle: Vec<PartitionId>,
+    pub(super) idle: Vec<PartitionId>,
     places: Vec<(TopicPartition, i64)>,
-    positions: Positions,
+    pub(super) positions: Positions,
     failed: Option<KafkaError>,
     is_stopped: bool,
+    /// Whether records carry the header that `produce` writes.
+    pub(super) has_headers: bool,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self {
+            rows: Vec::new(),
+            rejected: Vec::new(),
+            idle: Vec::new(),
+            places: Vec::new(),
+            positions: Positions::default(),
+            failed: None,
+            is_stopped: false,
+            has_headers: true,
+        }
+    }
 }
 
 impl Seen {
@@ -114,12 +133,12 @@ impl Seen {
         let offsets = rows.column(1).as_primitive::<Int64Type>();
         for row in 0..rows.num_rows() {
             assert_eq!(rows.column(2).as_string_view().value(row), "k");
-            assert_eq!(rows.column(3).as_string_view().value(row), "{\"h\":\"v\"}");
+            assert_eq!(rows.column(3).as_string_view().value(row) == "{\"h\":\"v\"}", self.has_headers);
             self.rows.push((stream.into(), place.clone(), offsets.value(row), texts.value(row).into()));
         }
     }
 
-    fn until(&mut self, events: &Receiver<SourceEvent>, is_enough: impl Fn(&Self) -> bool) {
+    pub(super) fn until(&mut self, events: &Receiver<SourceEvent>, is_enough: impl Fn(&Self) -> bool) {
         let started = Instant::now();
         while !is_enough(self) {
             match events.recv_timeout(LONG.saturating_sub(started.elapsed())) {
@@ -130,7 +149,7 @@ impl Seen {
         }
     }
 
-    fn texts(&self, stream: &str, topic: &str, partition: i32) -> Vec<&str> {
+    pub(super) fn texts(&self, stream: &str, topic: &str, partition: i32) -> Vec<&str> {
         let wanted = |(name, place, ..): &&(String, TopicPartition, i64, String)| {
             name == stream && &*place.topic == topic && place.partition == partition
         };
@@ -138,7 +157,7 @@ impl Seen {
     }
 }
 
-fn numbered(from: usize, to: usize) -> Vec<String> {
+pub(super) fn numbered(from: usize, to: usize) -> Vec<String> {
     (from..to).map(|number| line(&format!("number {number}"))).collect()
 }
 
@@ -335,11 +354,15 @@ fn sink(cluster: &Cluster, is_transactional: bool) -> KafkaSink {
 }
 
 fn record(text: &str) -> SinkRecord {
-    SinkRecord { topic: "alerts".into(), key: Some("k".into()), payload: text.to_owned().into(), timestamp: None }
+    record_to("alerts", text)
 }
 
-fn read_all(cluster: &Cluster, topic: &str, offsets: std::ops::Range<i64>) -> Vec<String> {
-    let mut reader = RangeReader::open(settings(cluster), LONG).expect("a reader");
+pub(super) fn record_to(topic: &str, text: &str) -> SinkRecord {
+    SinkRecord { topic: topic.into(), key: Some("k".into()), payload: text.to_owned().into(), timestamp: None }
+}
+
+pub(super) fn read_all(settings: KafkaSettings, topic: &str, offsets: std::ops::Range<i64>) -> Vec<String> {
+    let mut reader = RangeReader::open(settings, LONG).expect("a reader");
     let place = TopicPartition { topic: topic.into(), partition: 0 };
     let mut found = Vec::new();
     let mut each = |record: &crate::decode::Record<'_>| {
@@ -362,7 +385,7 @@ fn an_epoch_and_its_cursor_are_delivered_together() {
         let second = sink(&cluster, is_transactional);
         let cursors: Vec<_> = second.cursors().expect("readable").into_iter().collect();
         assert_eq!(cursors, [("alerts".to_owned(), 2), ("dead_letters".to_owned(), 1)]);
-        assert_eq!(read_all(&cluster, "alerts", 0..3), ["0 a", "1 b", "2 c"]);
+        assert_eq!(read_all(settings(&cluster), "alerts", 0..3), ["0 a", "1 b", "2 c"]);
     }
 }
 
@@ -387,7 +410,7 @@ fn a_record_that_is_too_large_does_not_hold_back_the_others() {
     let mut sink = sink(&cluster, true);
     let delivered = sink.deliver("alerts", 1, &[record("a"), record(&"x".repeat(2_000_000)), record("b")]);
     assert_eq!(delivered.expect("delivered").too_large, [1]);
-    assert_eq!(read_all(&cluster, "alerts", 0..2), ["0 a", "1 b"]);
+    assert_eq!(read_all(settings(&cluster), "alerts", 0..2), ["0 a", "1 b"]);
 }
 
 #[test]
@@ -405,9 +428,9 @@ fn exactly_the_wanted_offsets_are_read() {
     let cluster = cluster(&[("t", 1)]);
     let payloads: Vec<String> = (0..10).map(|number| number.to_string()).collect();
     produce(&cluster, "t", 0, &payloads);
-    assert_eq!(read_all(&cluster, "t", 3..6), ["3 3", "4 4", "5 5"]);
-    assert_eq!(read_all(&cluster, "t", 8..20), ["8 8", "9 9"]);
-    assert!(read_all(&cluster, "t", 4..4).is_empty());
+    assert_eq!(read_all(settings(&cluster), "t", 3..6), ["3 3", "4 4", "5 5"]);
+    assert_eq!(read_all(settings(&cluster), "t", 8..20), ["8 8", "9 9"]);
+    assert!(read_all(settings(&cluster), "t", 4..4).is_empty());
     let mut reader = RangeReader::open(settings(&cluster), LONG).expect("a reader");
     let place = TopicPartition { topic: "t".into(), partition: 0 };
     let lost = reader.read(&place, 50..60, &mut |_| {}).err();
