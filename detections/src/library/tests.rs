@@ -89,3 +89,15 @@ fn every_shipped_title_is_used_once() {
         }
     }
 }
+
+#[test]
+fn every_example_of_an_exception_is_about_a_shipped_detection() {
+    let text = include_str!("../../exceptions/examples.yaml");
+    let (exceptions, found) = crate::exceptions::parse("exceptions/examples.yaml", text);
+    assert_eq!(found, []);
+    let detections = detections();
+    for exception in exceptions {
+        let covered = detections.values().any(|detection| exception.covers(&detection.id));
+        assert!(covered, "`{}` is about nothing", exception.name);
+    }
+}
