@@ -276,8 +276,7 @@ impl Decoder {
     pub fn finish(&mut self) -> Result<RecordBatch, DecodeError> {
         self.bytes = 0;
         let blocks = self.arena.finish();
-        let capacity = self.times.len();
-        let times = std::mem::replace(&mut self.times, Vec::with_capacity(capacity));
+        let times = std::mem::take(&mut self.times);
         let time: ArrayRef = Arc::new(TimestampMicrosecondArray::from(times));
         let raw = self.raws.bytes(&blocks)?;
         let arrival: ArrayRef = Arc::new(self.arrivals.finish());

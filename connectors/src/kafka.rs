@@ -76,6 +76,14 @@ pub enum KafkaError {
         /// The nearest one.
         hint: Option<String>,
     },
+    /// A topic that exists and cannot be read. The administrator has to grant it.
+    #[error("topic `{topic}` cannot be read: {trouble}")]
+    ClosedTopic {
+        /// The topic.
+        topic: String,
+        /// What the brokers said.
+        trouble: String,
+    },
     /// A pattern that is no regular expression. The author of the stream has to mend it.
     #[error("`{pattern}` is no topic pattern")]
     BadPattern {

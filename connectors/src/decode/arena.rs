@@ -13,6 +13,8 @@ use arrow::error::ArrowError;
 pub(crate) struct Arena {
     closed: Vec<Buffer>,
     open: Vec<u8>,
+    /// How large the last batch was. Room is made when the next one begins, so that quiet partitions hold none.
+    expected: usize,
 }
 
 const BLOCK_BYTES: usize = 64 << 20;
@@ -30,6 +32,9 @@ impl Arena {
         if self.open.len() > BLOCK_BYTES {
             let block = std::mem::take(&mut self.open);
             self.closed.push(Buffer::from_vec(block));
+        }
+        if self.open.capacity() == 0 {
+            self.open.reserve(self.expected);
         }
         let stored = self.here();
         self.open.extend_from_slice(payload);
@@ -56,8 +61,8 @@ impl Arena {
 
     /// The blocks, for the columns to share. Empties the arena.
     pub(crate) fn finish(&mut self) -> Arc<[Buffer]> {
-        let capacity = self.open.len() + self.open.len() / 8;
-        let open = std::mem::replace(&mut self.open, Vec::with_capacity(capacity.min(BLOCK_BYTES)));
+        let open = std::mem::take(&mut self.open);
+        self.expected = (open.len() + open.len() / 8).min(BLOCK_BYTES);
         let mut blocks = std::mem::take(&mut self.closed);
         blocks.push(Buffer::from_vec(open));
         blocks.into()
@@ -116,7 +121,6 @@ impl Views {
     }
 
     fn take(&mut self) -> Vec<u128> {
-        let capacity = self.views.len();
-        std::mem::replace(&mut self.views, Vec::with_capacity(capacity))
+        std::mem::take(&mut self.views)
     }
 }

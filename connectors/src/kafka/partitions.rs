@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::message::{BorrowedMessage, Headers, Message, Timestamp};
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 use regex::Regex;
 use weir_engine::error::nearest;
@@ -74,15 +75,20 @@ impl Router {
         Ok(topics)
     }
 
-    /// The first named topic that is not among those that exist, as an error.
+    /// The first named topic that is not among those that can be read, as an error.
     pub(super) fn require(&self, topics: &[Topic], consumer: &BaseConsumer<Context>) -> Result<(), KafkaError> {
         let exists = |name: &str| topics.iter().any(|topic| topic.name == name);
-        let Some((missing, _)) = self.exact.iter().find(|(name, _)| !exists(name)) else {
-            return Ok(());
-        };
-        let all = consumer.fetch_metadata(None, ANSWER_TIMEOUT).map_err(KafkaError::Client)?;
-        let hint = nearest(missing, all.topics().iter().map(rdkafka::metadata::MetadataTopic::name));
-        Err(KafkaError::UnknownTopic { topic: missing.clone(), hint })
+        let Some((missing, _)) = self.exact.iter().find(|(name, _)| !exists(name)) else { return Ok(()) };
+        let asked = consumer.fetch_metadata(Some(missing), ANSWER_TIMEOUT).map_err(KafkaError::Client)?;
+        let refusal = asked.topics().iter().find_map(|topic| topic.error()).map(RDKafkaErrorCode::from);
+        match refusal {
+            None | Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+                let all = consumer.fetch_metadata(None, ANSWER_TIMEOUT).map_err(KafkaError::Client)?;
+                let hint = nearest(missing, all.topics().iter().map(rdkafka::metadata::MetadataTopic::name));
+                Err(KafkaError::UnknownTopic { topic: missing.clone(), hint })
+            }
+            Some(code) => Err(KafkaError::ClosedTopic { topic: missing.clone(), trouble: code.to_string() }),
+        }
     }
 }
 
@@ -100,7 +106,9 @@ pub(super) fn first_offset(
         let trouble = format!("{place} does not say where it begins ({source})");
         KafkaError::Read { trouble, source }
     };
-    let (low, high) = consumer.fetch_watermarks(&place.topic, place.partition, ANSWER_TIMEOUT).map_err(failed)?;
+    // A topic that was made a moment ago has no leader yet. A newborn partition is simply found again later.
+    let patience = if is_newborn { Duration::ZERO } else { options.patience };
+    let (low, high) = watermarks(consumer, place, patience).map_err(failed)?;
     if let Some(wanted) = options.positions.next(place) {
         let is_kept = (low..=high).contains(&wanted);
         let lost = || KafkaError::PositionLost { partition: place.clone(), wanted, low, high };
@@ -117,6 +125,24 @@ pub(super) fn first_offset(
             let found = consumer.offsets_for_times(wanted, ANSWER_TIMEOUT).map_err(failed)?;
             let offset = found.find_partition(&place.topic, place.partition).map(|found| found.offset());
             Ok(if let Some(Offset::Offset(offset)) = offset { offset } else { high })
+        }
+    }
+}
+
+fn watermarks(
+    consumer: &BaseConsumer<Context>,
+    place: &TopicPartition,
+    patience: Duration,
+) -> Result<(i64, i64), ClientError> {
+    let started = Instant::now();
+    loop {
+        match consumer.fetch_watermarks(&place.topic, place.partition, ANSWER_TIMEOUT) {
+            Err(error) if started.elapsed() < patience => {
+                tracing::debug!(target: "weir::kafka", %error, %place, "asking again where it begins");
+                // Waits a moment, and lets the client tell what it met.
+                drop(consumer.poll(Duration::from_millis(100)));
+            }
+            answer => return answer,
         }
     }
 }

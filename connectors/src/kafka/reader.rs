@@ -300,6 +300,9 @@ impl Reader {
 
     /// Looks for topics and partitions that were not there before.
     fn discover(&mut self) -> Result<(), End> {
+        if self.consumer.context().heard().is_cut_off {
+            return Ok(());
+        }
         let found = self.router.topics(&self.consumer).map_err(|error| error.to_string());
         let assigned = found.map(|topics| self.assign_new(topics, true));
         match assigned {
@@ -334,7 +337,7 @@ impl Reader {
             }
             _ => {
                 self.counts.errors.fetch_add(1, Ordering::Relaxed);
-                tracing::info!(target: "weir::kafka", %error, trouble, "the client met an error and goes on");
+                tracing::warn!(target: "weir::kafka", %error, trouble, "the client met an error and goes on");
             }
         }
         Ok(())

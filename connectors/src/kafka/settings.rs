@@ -165,6 +165,12 @@ impl KafkaSettings {
         {
             config.set(key, value);
         }
+        // The TLS library is built in and does not know where this system keeps its certificates.
+        let uses_tls =
+            self.get("security.protocol").is_some_and(|protocol| protocol.to_ascii_uppercase().ends_with("SSL"));
+        if uses_tls && !self.client.keys().any(|key| key.starts_with("ssl.ca.")) {
+            config.set("ssl.ca.location", "probe");
+        }
         config.set("bootstrap.servers", &self.bootstrap_servers);
         config
     }
@@ -256,6 +262,15 @@ mod tests {
         }
         for servers in ["host", "a:1,b:2", "SASL_SSL://a:1", "[::1]:9092"] {
             assert!(KafkaSettings::check(servers, "weir", &BTreeMap::new()).is_ok(), "{servers}");
+        }
+    }
+
+    #[test]
+    fn this_build_speaks_what_clusters_ask_for() {
+        let config = ClientConfig::new().create_native_config().expect("the defaults are fine");
+        let features = config.get("builtin.features").expect("every build has features");
+        for feature in ["gzip", "snappy", "lz4", "zstd", "ssl", "sasl_plain", "sasl_scram", "sasl_oauthbearer"] {
+            assert!(features.split(',').any(|found| found == feature), "{feature} is not in {features}");
         }
     }
 
