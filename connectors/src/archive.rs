@@ -2,17 +2,17 @@
 //! and dead letters. Spark, Trino, DuckDB and Athena read it without Weir.
 //!
 //! Writing is exactly once: every append carries the epoch it belongs to as an application transaction of the Delta log,
-//! in the same commit as the files. [`ArchiveTable::append`] checks the newest transaction of a snapshot and commits on
-//! *that* snapshot, so whoever comes second with an epoch finds it done. See `append` for the whole argument.
+//! in the same commit as the files. [`ArchiveTable::append`] checks the newest transaction up to a version and commits
+//! right behind *that* version, so whoever comes second with an epoch finds it done. `append` has the whole argument.
 //!
-//! Reading order: `schema` (what a row looks like here and there), `append` (writing), `scan` (reading as the engine
+//! Reading order: `schema` (what a row looks like here and there), `append` and `log` (writing), `scan` (reading as the engine
 //! sees it), `replay` (reading in the order of time), `tables` (the tables that are no streams).
 
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 use datafusion::error::DataFusionError;
-use deltalake_core::DeltaTableError;
+use deltalake_core::{DeltaTable, DeltaTableError};
 use futures::TryStreamExt;
 use weir_engine::Stream;
 
@@ -20,6 +20,7 @@ use crate::location::Location;
 
 mod append;
 mod layout;
+mod log;
 mod replay;
 mod rows;
 mod scan;
@@ -120,6 +121,10 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
+    fn table(action: &'static str, table: &str, place: &str, source: DeltaTableError) -> Self {
+        Self::Table { action, table: table.to_owned(), place: place.to_owned(), source: Box::new(source) }
+    }
+
     /// Whether trying again later can help.
     #[must_use]
     pub const fn is_retriable(&self) -> bool {
@@ -132,10 +137,7 @@ impl Archive {
     /// count; a second, independent pipeline into the same tables needs another.
     #[must_use]
     pub fn new(location: Location, app_id: &str) -> Self {
-        Self {
-            location,
-            app_id: Arc::from(app_id),
-        }
+        Self { location, app_id: Arc::from(app_id) }
     }
 
     /// Where it is.
@@ -149,12 +151,8 @@ impl Archive {
     /// # Errors
     /// The store cannot be listed.
     pub async fn tables(&self) -> Result<Vec<String>, ArchiveError> {
-        let listing = self
-            .location
-            .store()
-            .list_with_delimiter(None)
-            .await
-            .map_err(|source| self.store_error("list", source))?;
+        let listing =
+            self.location.store().list_with_delimiter(None).await.map_err(|source| self.store_error("list", source))?;
         let folders = listing.common_prefixes.iter().filter_map(|folder| folder.filename());
         let mut names: Vec<_> = folders.map(str::to_owned).collect();
         names.sort_unstable();
@@ -204,10 +202,7 @@ impl Archive {
     pub async fn undeclared_provider(&self, name: &str) -> Result<Arc<dyn TableProvider>, ArchiveError> {
         match self.open(name).await? {
             Some(table) => scan::provider(&TableSpec::undeclared(name), table).await,
-            None => Err(ArchiveError::NoTable {
-                table: name.to_owned(),
-                place: self.place(),
-            }),
+            None => Err(ArchiveError::NoTable { table: name.to_owned(), place: self.place() }),
         }
     }
 
@@ -221,19 +216,18 @@ impl Archive {
         let is_data = |path: &str| path.ends_with(".parquet") && !path.contains("_delta_log");
         objects
             .try_fold(0, |sum, object| {
-                let bytes = if is_data(object.location.as_ref()) {
-                    object.size
-                } else {
-                    0
-                };
+                let bytes = if is_data(object.location.as_ref()) { object.size } else { 0 };
                 std::future::ready(Ok(sum + bytes))
             })
             .await
     }
 
-    /// The table of that name as it is now, where it exists.
-    pub(crate) async fn open(&self, name: &str) -> Result<Option<deltalake_core::DeltaTable>, ArchiveError> {
-        append::open(&self.location, name).await
+    /// The table of that name, where it exists. Its log is read when it is scanned, and then only what the scan needs.
+    async fn open(&self, name: &str) -> Result<Option<DeltaTable>, ArchiveError> {
+        let table = log::unloaded(&self.location, name);
+        let exists = table.verify_deltatable_existence().await;
+        let exists = exists.map_err(|source| ArchiveError::table("open", name, &self.place(), source))?;
+        Ok(exists.then_some(table))
     }
 
     fn place(&self) -> String {
@@ -241,10 +235,6 @@ impl Archive {
     }
 
     fn store_error(&self, action: &'static str, source: object_store::Error) -> ArchiveError {
-        ArchiveError::Store {
-            action,
-            place: self.place(),
-            source,
-        }
+        ArchiveError::Store { action, place: self.place(), source }
     }
 }

@@ -1,13 +1,16 @@
 //! Where state and archive live: a folder, or a bucket of S3, Google Cloud or Azure, behind one interface.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Component, Path as FilePath, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
+use object_store::{ObjectStoreExt, PutMode};
 use url::Url;
 
 /// A folder on some object store.
@@ -51,10 +54,7 @@ impl Location {
     /// # Errors
     /// The text is not a location, or the store refuses its settings.
     pub fn open(text: &str, base: &FilePath, options: &BTreeMap<String, String>) -> Result<Self, LocationError> {
-        let malformed = |reason: String| LocationError::Malformed {
-            text: text.to_owned(),
-            reason,
-        };
+        let malformed = |reason: String| LocationError::Malformed { text: text.to_owned(), reason };
         if text == "memory:" {
             return Ok(Self::memory());
         }
@@ -83,11 +83,7 @@ impl Location {
     #[must_use]
     pub fn memory() -> Self {
         let url = Url::parse("memory:///").expect("a constant URL");
-        Self {
-            url,
-            root: Arc::new(InMemory::new()),
-            prefix: Path::default(),
-        }
+        Self { url, root: Arc::new(InMemory::new()), prefix: Path::default() }
     }
 
     /// The folder `name` inside this location.
@@ -97,11 +93,7 @@ impl Location {
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().push(name);
         }
-        Self {
-            url,
-            root: Arc::clone(&self.root),
-            prefix: self.prefix.clone().join(name),
-        }
+        Self { url, root: Arc::clone(&self.root), prefix: self.prefix.clone().join(name) }
     }
 
     /// Its URL, for people and for logs; it never holds a secret.
@@ -113,9 +105,30 @@ impl Location {
     /// The folder on the local disk, where it is one.
     #[must_use]
     pub fn folder(&self) -> Option<PathBuf> {
-        (self.url.scheme() == "file")
-            .then(|| self.url.to_file_path().ok())
-            .flatten()
+        (self.url.scheme() == "file").then(|| self.url.to_file_path().ok()).flatten()
+    }
+
+    /// Writes an object so that it outlives a loss of power: whole, or not at all.
+    ///
+    /// Object stores promise that by themselves. On a local disk a file is written beside its place, flushed to the
+    /// disk, and only then put there, since its name could otherwise outlive its content.
+    pub(crate) async fn put(&self, path: &Path, bytes: Bytes, mode: PutMode) -> Result<(), object_store::Error> {
+        let Some(folder) = self.folder() else {
+            return self.store().put_opts(path, bytes.into(), mode.into()).await.map(drop);
+        };
+        let file = path.parts().fold(folder, |folder, part| folder.join(part.as_ref()));
+        let write = tokio::task::spawn_blocking(move || write_durably(&file, &bytes, &mode));
+        write.await.map_err(|source| object_store::Error::JoinError { source })?
+    }
+
+    /// Flushes an object that was written in another way; where that cannot be done there is nothing to flush.
+    pub(crate) async fn flush(&self, path: &Path) -> Result<(), object_store::Error> {
+        let Some(folder) = self.folder() else { return Ok(()) };
+        let file = path.parts().fold(folder, |folder, part| folder.join(part.as_ref()));
+        let flush = tokio::task::spawn_blocking(move || {
+            std::fs::File::open(&file).and_then(|open| open.sync_all()).map_err(|error| local_error(error, &file))
+        });
+        flush.await.map_err(|source| object_store::Error::JoinError { source })?
     }
 
     /// The store as a whole.
@@ -129,6 +142,40 @@ impl Location {
             return self.root();
         }
         Arc::new(PrefixStore::new(self.root(), self.prefix.clone()))
+    }
+}
+
+fn write_durably(file: &FilePath, bytes: &[u8], mode: &PutMode) -> Result<(), object_store::Error> {
+    let folder = file.parent().unwrap_or(file);
+    let beside = folder.join(format!(".{}.tmp", uuid::Uuid::new_v4().simple()));
+    let write = || -> std::io::Result<()> {
+        std::fs::create_dir_all(folder)?;
+        let mut temporary = std::fs::File::create_new(&beside)?;
+        temporary.write_all(bytes)?;
+        temporary.sync_all()?;
+        match mode {
+            // A link, unlike a rename, does not replace what is there.
+            PutMode::Create => std::fs::hard_link(&beside, file).and_then(|()| std::fs::remove_file(&beside))?,
+            PutMode::Overwrite | PutMode::Update(_) => std::fs::rename(&beside, file)?,
+        }
+        // The new name is an entry of the folder, which is flushed on its own. Not every system can open a folder.
+        std::fs::File::open(folder).map_or(Ok(()), |folder| folder.sync_all())
+    };
+    write().map_err(|error| {
+        if beside.exists() {
+            drop(std::fs::remove_file(&beside));
+        }
+        local_error(error, file)
+    })
+}
+
+fn local_error(error: std::io::Error, file: &FilePath) -> object_store::Error {
+    let path = file.display().to_string();
+    match error.kind() {
+        std::io::ErrorKind::AlreadyExists => object_store::Error::AlreadyExists { path, source: error.into() },
+        std::io::ErrorKind::NotFound => object_store::Error::NotFound { path, source: error.into() },
+        std::io::ErrorKind::PermissionDenied => object_store::Error::PermissionDenied { path, source: error.into() },
+        _ => object_store::Error::Generic { store: "local disk", source: error.into() },
     }
 }
 
@@ -154,10 +201,7 @@ mod tests {
     use super::*;
 
     fn url(text: &str) -> String {
-        Location::open(text, FilePath::new("/project/my folder"), &BTreeMap::new())
-            .unwrap()
-            .url()
-            .to_string()
+        Location::open(text, FilePath::new("/project/my folder"), &BTreeMap::new()).unwrap().url().to_string()
     }
 
     #[test]
@@ -167,6 +211,27 @@ mod tests {
         assert_eq!(url("file:../state"), "file:///project/state");
         assert_eq!(url("file:/var/weir"), "file:///var/weir");
         assert_eq!(url("file:///var/weir"), "file:///var/weir");
+    }
+
+    #[tokio::test]
+    async fn on_a_disk_and_in_memory_a_new_object_never_replaces_one() {
+        let folder = tempfile::tempdir().unwrap();
+        for place in [Location::memory(), Location::open("here", folder.path(), &BTreeMap::new()).unwrap()] {
+            let path = Path::from("a/b c/1");
+            place.put(&path, Bytes::from_static(b"first"), PutMode::Create).await.unwrap();
+            let again = place.put(&path, Bytes::from_static(b"second"), PutMode::Create).await;
+            assert!(matches!(again, Err(object_store::Error::AlreadyExists { .. })), "{again:?}");
+            let read = async || place.store().get(&path).await.unwrap().bytes().await.unwrap();
+            assert_eq!(read().await, "first");
+            place.put(&path, Bytes::from_static(b"third"), PutMode::Overwrite).await.unwrap();
+            assert_eq!(read().await, "third");
+            place.flush(&path).await.unwrap();
+        }
+        assert_eq!(
+            std::fs::read_dir(folder.path().join("here/a/b c")).unwrap().count(),
+            1,
+            "nothing is left beside it"
+        );
     }
 
     #[test]

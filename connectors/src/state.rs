@@ -31,6 +31,7 @@ pub use manifest::{FORMAT_VERSION, Ledger, Manifest, Output, OutputPart, Outputs
 /// The manifests, snapshots, outputs and cursors of one project.
 #[derive(Debug, Clone)]
 pub struct StateStore {
+    location: Location,
     store: Arc<dyn ObjectStore>,
     place: String,
     writer: String,
@@ -96,11 +97,8 @@ impl StateStore {
     #[must_use]
     pub fn new(location: &Location) -> Self {
         let writer = uuid::Uuid::new_v4().simple().to_string();
-        Self {
-            store: location.store(),
-            place: location.url().to_string(),
-            writer,
-        }
+        let place = location.url().to_string();
+        Self { location: location.clone(), store: location.store(), place, writer }
     }
 
     /// The name this process writes under; a manifest says who wrote it.
@@ -116,10 +114,7 @@ impl StateStore {
     pub async fn check_writable(&self) -> Result<(), StateError> {
         let path = Path::from(format!("probe-{}", self.writer));
         self.put(&path, Bytes::from_static(b"weir"), PutMode::Overwrite).await?;
-        self.store
-            .delete(&path)
-            .await
-            .map_err(|source| self.store_error("delete", &path, source))
+        self.store.delete(&path).await.map_err(|source| self.store_error("delete", &path, source))
     }
 
     /// The newest manifest, verified; `None` where no epoch was ever committed.
@@ -163,11 +158,7 @@ impl StateStore {
         let manifest = Manifest::decode(&bytes).map_err(|reason| self.damaged(&path, reason))?;
         if manifest.format_version > FORMAT_VERSION {
             let found = manifest.format_version;
-            return Err(StateError::Newer {
-                path: path.to_string(),
-                place: self.place.clone(),
-                found,
-            });
+            return Err(StateError::Newer { path: path.to_string(), place: self.place.clone(), found });
         }
         if manifest.epoch != epoch {
             return Err(self.damaged(&path, format!("it is the manifest of epoch {}", manifest.epoch)));
@@ -210,10 +201,7 @@ impl StateStore {
         let whole = Bytes::from(whole);
         let part = Part::of(path.to_string(), &whole);
         self.put(&path, whole, PutMode::Overwrite).await?;
-        Ok(Outputs {
-            part: Some(part),
-            parts,
-        })
+        Ok(Outputs { part: Some(part), parts })
     }
 
     /// Commits an epoch: from here on it has happened. Its parts must have been written before.
@@ -222,25 +210,16 @@ impl StateStore {
     /// [`StateError::Fenced`] where another process has committed this epoch.
     pub async fn commit(&self, manifest: &Manifest) -> Result<(), StateError> {
         let path = manifest_path(manifest.epoch);
-        let manifest = Manifest {
-            writer: self.writer.clone(),
-            ..manifest.clone()
-        };
+        let manifest = Manifest { writer: self.writer.clone(), ..manifest.clone() };
         let bytes = Bytes::from(manifest.encode().map_err(|reason| self.damaged(&path, reason))?);
         match self.put(&path, bytes.clone(), PutMode::Create).await {
-            Err(StateError::Store {
-                source: object_store::Error::AlreadyExists { .. },
-                ..
-            }) => {
+            Err(StateError::Store { source: object_store::Error::AlreadyExists { .. }, .. }) => {
                 // An answer of the store can get lost and the retry then finds our own object, so its bytes decide;
                 // they name their writer.
                 if self.get(&path).await?.is_some_and(|existing| existing == bytes) {
                     return Ok(());
                 }
-                Err(StateError::Fenced {
-                    epoch: manifest.epoch,
-                    place: self.place.clone(),
-                })
+                Err(StateError::Fenced { epoch: manifest.epoch, place: self.place.clone() })
             }
             result => result,
         }
@@ -274,21 +253,12 @@ impl StateStore {
             .map(|part| {
                 let end = part.offset.saturating_add(part.bytes);
                 if end > whole.len() as u64 {
-                    let path = Path::from(
-                        manifest
-                            .outputs
-                            .part
-                            .as_ref()
-                            .map_or("outputs", |whole| whole.path.as_str()),
-                    );
+                    let path =
+                        Path::from(manifest.outputs.part.as_ref().map_or("outputs", |whole| whole.path.as_str()));
                     return Err(self.damaged(&path, format!("part {:?} reaches past its end", part.name)));
                 }
                 let body = whole.slice(part.offset as usize..end as usize);
-                Ok(Output {
-                    name: part.name.clone(),
-                    records: part.records,
-                    body,
-                })
+                Ok(Output { name: part.name.clone(), records: part.records, body })
             })
             .collect()
     }
@@ -309,11 +279,7 @@ impl StateStore {
             needed.extend(manifest.parts().map(|part| part.path.clone()));
         }
         // Manifests go first, so that at no instant one stands without its parts.
-        let mut doomed: Vec<Path> = epochs
-            .into_iter()
-            .filter(|old| *old < bound)
-            .map(manifest_path)
-            .collect();
+        let mut doomed: Vec<Path> = epochs.into_iter().filter(|old| *old < bound).map(manifest_path).collect();
         for folder in ["snapshots", "outputs"] {
             let folder = Path::from(folder);
             let objects: Vec<_> = self
@@ -324,11 +290,7 @@ impl StateStore {
                 .await
                 .map_err(|source| self.store_error("list", &folder, source))?;
             let is_old = |path: &Path| part_epoch(path).is_some_and(|old| old < bound);
-            doomed.extend(
-                objects
-                    .into_iter()
-                    .filter(|path| is_old(path) && !needed.contains(path.as_ref())),
-            );
+            doomed.extend(objects.into_iter().filter(|path| is_old(path) && !needed.contains(path.as_ref())));
         }
         let count = doomed.len();
         futures::stream::iter(doomed)
@@ -380,38 +342,22 @@ impl StateStore {
 
     async fn get(&self, path: &Path) -> Result<Option<Bytes>, StateError> {
         match self.store.get(path).await {
-            Ok(found) => found
-                .bytes()
-                .await
-                .map(Some)
-                .map_err(|source| self.store_error("read", path, source)),
+            Ok(found) => found.bytes().await.map(Some).map_err(|source| self.store_error("read", path, source)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(source) => Err(self.store_error("read", path, source)),
         }
     }
 
     async fn put(&self, path: &Path, bytes: Bytes, mode: PutMode) -> Result<(), StateError> {
-        match self.store.put_opts(path, bytes.into(), mode.into()).await {
-            Ok(_) => Ok(()),
-            Err(source) => Err(self.store_error("write", path, source)),
-        }
+        self.location.put(path, bytes, mode).await.map_err(|source| self.store_error("write", path, source))
     }
 
     fn store_error(&self, action: &'static str, path: &Path, source: object_store::Error) -> StateError {
-        StateError::Store {
-            action,
-            path: path.to_string(),
-            place: self.place.clone(),
-            source,
-        }
+        StateError::Store { action, path: path.to_string(), place: self.place.clone(), source }
     }
 
     fn damaged(&self, path: &Path, reason: String) -> StateError {
-        StateError::Damaged {
-            path: path.to_string(),
-            place: self.place.clone(),
-            reason,
-        }
+        StateError::Damaged { path: path.to_string(), place: self.place.clone(), reason }
     }
 }
 
@@ -425,14 +371,7 @@ fn manifest_epoch(path: &Path) -> Option<u64> {
 
 /// The epoch in `snapshots/<epoch>/..` and `outputs/<epoch>-..`.
 fn part_epoch(path: &Path) -> Option<u64> {
-    path.parts()
-        .nth(1)?
-        .as_ref()
-        .split('-')
-        .next()?
-        .trim_end_matches(".bin")
-        .parse()
-        .ok()
+    path.parts().nth(1)?.as_ref().split('-').next()?.trim_end_matches(".bin").parse().ok()
 }
 
 fn cursor_path(sink: &str) -> Path {

@@ -107,17 +107,9 @@ mod tests {
 
     #[test]
     fn observables_are_known_by_the_words_in_their_names() {
-        for name in [
-            "ip",
-            "src_ip",
-            "SourceIp",
-            "dst.domain",
-            "Hashes",
-            "TargetUserName",
-            "id.orig_h",
-            "hostname",
-            "_uid",
-        ] {
+        for name in
+            ["ip", "src_ip", "SourceIp", "dst.domain", "Hashes", "TargetUserName", "id.orig_h", "hostname", "_uid"]
+        {
             assert!(is_observable(name), "{name}");
         }
         for name in ["zip", "description", "CommandLine", "ship_to", "userland", "_time"] {

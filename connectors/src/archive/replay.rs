@@ -90,27 +90,12 @@ impl ArchiveReader {
         let context = self.context(&spec.name)?;
         let provider = self.archive.provider(&spec).await?;
         let wanted = exact("stream").eq(lit(stream)).and(time_range("time", from, to));
-        let rows = async {
-            context
-                .read_table(provider)?
-                .filter(wanted)?
-                .select(vec![exact("uid")])?
-                .collect()
-                .await
-        };
+        let rows = async { context.read_table(provider)?.filter(wanted)?.select(vec![exact("uid")])?.collect().await };
         let mut uids = HashSet::new();
         for batch in scan_error(&spec.name, rows.await)? {
-            let text =
-                arrow::compute::cast(batch.column(0), &DataType::Utf8View).map_err(|source| ArchiveError::Rows {
-                    table: spec.name.clone(),
-                    source,
-                })?;
-            uids.extend(
-                text.as_string_view()
-                    .iter()
-                    .flatten()
-                    .filter_map(|uid| uid.parse::<Uid>().ok()),
-            );
+            let text = arrow::compute::cast(batch.column(0), &DataType::Utf8View)
+                .map_err(|source| ArchiveError::Rows { table: spec.name.clone(), source })?;
+            uids.extend(text.as_string_view().iter().flatten().filter_map(|uid| uid.parse::<Uid>().ok()));
         }
         Ok(uids)
     }
@@ -120,18 +105,12 @@ impl ArchiveReader {
             .with_memory_pool(Arc::new(FairSpillPool::new(self.memory_bytes)))
             .with_disk_manager_builder(DiskManagerBuilder::default())
             .build_arc();
-        Ok(SessionContext::new_with_config_rt(
-            SessionConfig::new(),
-            scan_error(table, runtime)?,
-        ))
+        Ok(SessionContext::new_with_config_rt(SessionConfig::new(), scan_error(table, runtime)?))
     }
 }
 
 fn scan_error<T>(table: &str, result: Result<T, datafusion::error::DataFusionError>) -> Result<T, ArchiveError> {
-    result.map_err(|source| ArchiveError::Scan {
-        table: table.to_owned(),
-        source: Box::new(source),
-    })
+    result.map_err(|source| ArchiveError::Scan { table: table.to_owned(), source: Box::new(source) })
 }
 
 async fn one_day(
@@ -140,12 +119,7 @@ async fn one_day(
     columns: Vec<Expr>,
 ) -> Result<BoxStream<'static, Result<RecordBatch, ArchiveError>>, datafusion::error::DataFusionError> {
     let order = vec![exact(system::TIME).sort(true, true), exact(UID).sort(true, true)];
-    let rows = table
-        .filter(wanted)?
-        .sort(order)?
-        .select(columns)?
-        .execute_stream()
-        .await?;
+    let rows = table.filter(wanted)?.sort(order)?.select(columns)?.execute_stream().await?;
     Ok(rows.map(|batch| scan_error("stream", batch)).boxed())
 }
 
@@ -159,11 +133,7 @@ async fn days(
     // Partition columns of Delta hold no NULL for events, since every event has a time.
     let distinct = async {
         let range = time_range(DAY, None, None);
-        table
-            .filter(range)?
-            .aggregate(vec![exact(DAY)], vec![min(exact(DAY)), max(exact(DAY))])?
-            .collect()
-            .await
+        table.filter(range)?.aggregate(vec![exact(DAY)], vec![min(exact(DAY)), max(exact(DAY))])?.collect().await
     };
     let mut days = Vec::new();
     for batch in scan_error(name, distinct.await)? {
@@ -202,10 +172,7 @@ fn with_raw(batch: &RecordBatch) -> Result<RecordBatch, arrow::error::ArrowError
     let mut fields: Vec<FieldRef> = batch.schema_ref().fields().iter().cloned().collect();
     for (at, field) in batch.schema_ref().fields().iter().enumerate() {
         if field.name() == system::RAW {
-            let raw = columns[at]
-                .as_binary_view()
-                .iter()
-                .map(|raw| Some(raw.unwrap_or_default()));
+            let raw = columns[at].as_binary_view().iter().map(|raw| Some(raw.unwrap_or_default()));
             columns[at] = Arc::new(arrow::array::BinaryViewArray::from_iter(raw));
         }
         if [system::RAW, system::TIME].contains(&field.name().as_str()) && columns[at].null_count() == 0 {

@@ -96,10 +96,7 @@ pub fn late_event_rows(rows: &[LateEventRow<'_>]) -> Result<RecordBatch, ArrowEr
 /// None in practice; Arrow checks the columns.
 pub fn alert_rows(spec: &TableSpec, records: &[Value], epoch: u64) -> Result<RecordBatch, ArrowError> {
     let row = |record| {
-        let values = spec
-            .columns
-            .iter()
-            .map(|field| (field.name().clone(), alert_value(record, field.name(), epoch)));
+        let values = spec.columns.iter().map(|field| (field.name().clone(), alert_value(record, field.name(), epoch)));
         Value::Object(values.collect::<Map<_, _>>())
     };
     let rows: Vec<Value> = records.iter().map(row).collect();
@@ -110,18 +107,12 @@ pub fn alert_rows(spec: &TableSpec, records: &[Value], epoch: u64) -> Result<Rec
 fn alert_value(record: &Value, name: &str, epoch: u64) -> Value {
     let at = |pointer: &str| record.pointer(pointer).cloned().unwrap_or(Value::Null);
     let json = |value: Value| {
-        if value.is_null() {
-            value
-        } else {
-            Value::String(value.to_string())
-        }
+        if value.is_null() { value } else { Value::String(value.to_string()) }
     };
     match name {
         "uid" | "title" => at(&format!("/finding_info/{name}")),
         "detection" => at("/finding_info/analytic/uid"),
-        "severity" => at("/severity")
-            .as_str()
-            .map_or(Value::Null, |word| word.to_lowercase().into()),
+        "severity" => at("/severity").as_str().map_or(Value::Null, |word| word.to_lowercase().into()),
         "confidence" => at("/confidence_score"),
         "attack" => attacks(record),
         "time" | "message" | "severity_id" | "risk_score" | "activity_id" | "status_id" | "count" => {
@@ -144,9 +135,7 @@ fn attacks(record: &Value) -> Value {
     };
     let id = |attack: &Value| {
         let exact = ["/sub_technique/uid", "/technique/uid", "/tactic/uid"];
-        exact
-            .iter()
-            .find_map(|pointer| attack.pointer(pointer)?.as_str().map(str::to_owned))
+        exact.iter().find_map(|pointer| attack.pointer(pointer)?.as_str().map(str::to_owned))
     };
     attacks.iter().filter_map(id).collect::<Vec<_>>().join(",").into()
 }
@@ -162,15 +151,11 @@ pub fn json_rows(spec: &TableSpec, rows: &[Value]) -> Result<RecordBatch, ArrowE
 }
 
 fn json_column(field: &Field, rows: &[Value]) -> ArrayRef {
-    let values = rows
-        .iter()
-        .map(|row| row.get(field.name()).filter(|value| !value.is_null()));
+    let values = rows.iter().map(|row| row.get(field.name()).filter(|value| !value.is_null()));
     match field.data_type() {
         DataType::Utf8View => Arc::new(StringViewArray::from_iter(values.map(|value| value.map(text)))),
         DataType::Int64 => Arc::new(Int64Array::from_iter(values.map(|value| value.and_then(Value::as_i64)))),
-        DataType::Boolean => Arc::new(BooleanArray::from_iter(
-            values.map(|value| value.and_then(Value::as_bool)),
-        )),
+        DataType::Boolean => Arc::new(BooleanArray::from_iter(values.map(|value| value.and_then(Value::as_bool)))),
         DataType::Int32 => {
             let number = |value: &Value| value.as_i64().and_then(|number| i32::try_from(number).ok());
             Arc::new(Int32Array::from_iter(values.map(|value| value.and_then(number))))
@@ -179,10 +164,7 @@ fn json_column(field: &Field, rows: &[Value]) -> ArrayRef {
         DataType::FixedSizeBinary(16) => {
             let uids = values.map(|value| value.and_then(Value::as_str).and_then(|uid| uid.parse::<Uid>().ok()));
             let made = FixedSizeBinaryArray::try_from_sparse_iter_with_size(uids.map(|uid| uid.map(|uid| uid.0)), 16);
-            made.map_or_else(
-                |_| arrow::array::new_null_array(field.data_type(), rows.len()),
-                |uids| Arc::new(uids),
-            )
+            made.map_or_else(|_| arrow::array::new_null_array(field.data_type(), rows.len()), |uids| Arc::new(uids))
         }
         other => arrow::array::new_null_array(other, rows.len()),
     }
@@ -194,17 +176,15 @@ fn text(value: &Value) -> String {
 
 fn time(value: &Value) -> Option<EventTime> {
     match value {
-        Value::String(text) => chrono::DateTime::parse_from_rfc3339(text)
-            .ok()
-            .map(|time| EventTime(time.timestamp_micros())),
+        Value::String(text) => {
+            chrono::DateTime::parse_from_rfc3339(text).ok().map(|time| EventTime(time.timestamp_micros()))
+        }
         other => other.as_i64().map(|millis| EventTime(millis.saturating_mul(1000))),
     }
 }
 
 fn times(values: impl Iterator<Item = Option<EventTime>>) -> ArrayRef {
-    Arc::new(TimestampMicrosecondArray::from_iter(
-        values.map(|time| time.map(|time| time.0)),
-    ))
+    Arc::new(TimestampMicrosecondArray::from_iter(values.map(|time| time.map(|time| time.0))))
 }
 
 fn texts<'a>(values: impl Iterator<Item = &'a str>) -> ArrayRef {

@@ -26,10 +26,7 @@ use super::tables::TableSpec;
 
 /// The relation of a table that exists.
 pub(super) async fn provider(spec: &TableSpec, table: DeltaTable) -> Result<Arc<dyn TableProvider>, ArchiveError> {
-    let failed = |source| ArchiveError::Scan {
-        table: spec.name.clone(),
-        source: Box::new(source),
-    };
+    let failed = |source| ArchiveError::Scan { table: spec.name.clone(), source: Box::new(source) };
     let stored = table.table_provider().await.map_err(failed)?;
     let stored_schema = stored.schema();
     let further = stored_schema.fields().iter().map(|field| {
@@ -44,10 +41,8 @@ pub(super) async fn provider(spec: &TableSpec, table: DeltaTable) -> Result<Arc<
 pub(super) fn empty(spec: &TableSpec) -> Result<Arc<dyn TableProvider>, ArchiveError> {
     let day = Arc::new(Field::new(super::schema::DAY, DataType::Date32, true));
     let schema = with_further(&shown(spec), [day]);
-    let table = MemTable::try_new(schema, vec![vec![]]).map_err(|source| ArchiveError::Scan {
-        table: spec.name.clone(),
-        source: Box::new(source),
-    })?;
+    let table = MemTable::try_new(schema, vec![vec![]])
+        .map_err(|source| ArchiveError::Scan { table: spec.name.clone(), source: Box::new(source) })?;
     Ok(Arc::new(table))
 }
 
@@ -68,9 +63,7 @@ struct ArchiveScan {
 
 impl fmt::Debug for ArchiveScan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ArchiveScan")
-            .field("schema", &self.schema)
-            .finish_non_exhaustive()
+        f.debug_struct("ArchiveScan").field("schema", &self.schema).finish_non_exhaustive()
     }
 }
 
@@ -96,19 +89,14 @@ impl TableProvider for ArchiveScan {
             None => self.schema.fields().iter().collect(),
         };
         let stored = self.stored.schema();
-        let mut read: Vec<usize> = wanted
-            .iter()
-            .filter_map(|field| stored.index_of(field.name()).ok())
-            .collect();
+        let mut read: Vec<usize> = wanted.iter().filter_map(|field| stored.index_of(field.name()).ok()).collect();
         read.sort_unstable();
         read.dedup();
         let below: Vec<Expr> = filters.iter().filter_map(|filter| self.below(filter)).collect();
         let limit = limit.filter(|_| below.len() == filters.len());
         let input = self.stored.scan(session, Some(&read), &below, limit).await?;
-        let columns: Vec<_> = wanted
-            .into_iter()
-            .map(|field| output(field, &input.schema()))
-            .collect::<Result<_, _>>()?;
+        let columns: Vec<_> =
+            wanted.into_iter().map(|field| output(field, &input.schema())).collect::<Result<_, _>>()?;
         Ok(Arc::new(ProjectionExec::try_new(columns, input)?))
     }
 
@@ -174,11 +162,9 @@ const fn is_instant(data_type: &DataType) -> bool {
 fn in_utc(filter: &Expr) -> Option<Expr> {
     let plain = |expr: &Expr| matches!(expr, Expr::Column(_) | Expr::Literal(..));
     let is_plain = match filter {
-        Expr::BinaryExpr(BinaryExpr {
-            left,
-            op: Operator::And | Operator::Or,
-            right,
-        }) => in_utc(left).is_some() && in_utc(right).is_some(),
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And | Operator::Or, right }) => {
+            in_utc(left).is_some() && in_utc(right).is_some()
+        }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => op.supports_propagation() && plain(left) && plain(right),
         Expr::Between(between) => plain(&between.expr) && plain(&between.low) && plain(&between.high),
         Expr::InList(list) => plain(&list.expr) && list.list.iter().all(plain),
@@ -220,11 +206,7 @@ mod tests {
         let bound = || lit(ScalarValue::TimestampMicrosecond(Some(5), None));
         let plain = col("t").gt_eq(bound()).and(col("t").lt(bound()));
         let below = in_utc(&plain).unwrap().to_string();
-        assert_eq!(
-            below.matches("TimestampMicrosecond(5, Some(\"UTC\"))").count(),
-            2,
-            "{below}"
-        );
+        assert_eq!(below.matches("TimestampMicrosecond(5, Some(\"UTC\"))").count(), 2, "{below}");
         assert!(in_utc(&col("t").in_list(vec![bound()], false)).is_some());
         assert!(in_utc(&(col("t") + lit(1)).gt(bound())).is_none());
         assert!(in_utc(&col("t").gt(lit(ScalarValue::TimestampNanosecond(Some(5), None)))).is_none());

@@ -49,10 +49,7 @@ pub(crate) fn stored_type(engine: &DataType) -> DataType {
 
 /// Fields as they stand in a Delta table. All are nullable there, since a column may be added later.
 pub(crate) fn stored_fields(fields: &Fields) -> Fields {
-    fields
-        .iter()
-        .map(|field| Arc::new(Field::new(field.name(), stored_type(field.data_type()), true)))
-        .collect()
+    fields.iter().map(|field| Arc::new(Field::new(field.name(), stored_type(field.data_type()), true))).collect()
 }
 
 /// The type the engine gives a stored value that nothing declares any more.
@@ -68,10 +65,9 @@ pub(crate) fn engine_type(stored: &DataType) -> DataType {
                 .map(|field| Arc::new(Field::new(field.name(), engine_type(field.data_type()), true)))
                 .collect(),
         ),
-        DataType::List(item) => DataType::List(Arc::new(Field::new_list_field(
-            engine_type(item.data_type()),
-            item.is_nullable(),
-        ))),
+        DataType::List(item) => {
+            DataType::List(Arc::new(Field::new_list_field(engine_type(item.data_type()), item.is_nullable())))
+        }
         other => other.clone(),
     }
 }
@@ -100,12 +96,8 @@ impl Conformer {
     /// # Errors
     /// A type cannot become the other at all. A single value that cannot becomes NULL.
     pub fn conform(&self, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-        let columns = conform_fields(
-            batch.schema_ref().fields(),
-            batch.columns(),
-            batch.num_rows(),
-            self.schema.fields(),
-        )?;
+        let columns =
+            conform_fields(batch.schema_ref().fields(), batch.columns(), batch.num_rows(), self.schema.fields())?;
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
     }
@@ -140,12 +132,7 @@ pub(crate) fn conform_array(array: &ArrayRef, want: &DataType) -> Result<ArrayRe
         (DataType::List(_), DataType::List(item)) => {
             let array = array.as_list::<i32>();
             let values = conform_array(array.values(), item.data_type())?;
-            let made = ListArray::try_new(
-                Arc::clone(item),
-                array.offsets().clone(),
-                values,
-                array.nulls().cloned(),
-            )?;
+            let made = ListArray::try_new(Arc::clone(item), array.offsets().clone(), values, array.nulls().cloned())?;
             Ok(Arc::new(made))
         }
         _ => cast(array, want),
@@ -154,18 +141,13 @@ pub(crate) fn conform_array(array: &ArrayRef, want: &DataType) -> Result<ArrayRe
 
 fn hex_digits(array: &ArrayRef) -> ArrayRef {
     let bytes = array.as_fixed_size_binary();
-    let digits = bytes
-        .iter()
-        .map(|uid| uid.and_then(|uid| uid.try_into().ok()).map(|uid| Uid(uid).to_string()));
+    let digits = bytes.iter().map(|uid| uid.and_then(|uid| uid.try_into().ok()).map(|uid| Uid(uid).to_string()));
     Arc::new(digits.collect::<StringArray>())
 }
 
 fn uid_bytes(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     let text = cast(array, &DataType::Utf8View)?;
-    let uids = text
-        .as_string_view()
-        .iter()
-        .map(|digits| digits.and_then(|digits| digits.parse::<Uid>().ok()));
+    let uids = text.as_string_view().iter().map(|digits| digits.and_then(|digits| digits.parse::<Uid>().ok()));
     let bytes = FixedSizeBinaryArray::try_from_sparse_iter_with_size(uids.map(|uid| uid.map(|uid| uid.0)), 16)?;
     Ok(Arc::new(bytes))
 }

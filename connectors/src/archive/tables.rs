@@ -41,10 +41,7 @@ impl TableSpec {
             field(system::RAW, DataType::BinaryView),
         ];
         let mut columns: Vec<FieldRef> = system.into();
-        let declared = stream
-            .columns
-            .iter()
-            .map(|field| Arc::new(field.as_ref().clone().with_nullable(true)));
+        let declared = stream.columns.iter().map(|field| Arc::new(field.as_ref().clone().with_nullable(true)));
         for column in declared.chain(late) {
             if !columns.iter().any(|present| present.name() == column.name()) {
                 columns.push(column);
@@ -60,12 +57,7 @@ impl TableSpec {
 
     /// A table of which only the name is known.
     pub(crate) fn undeclared(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            columns: Fields::empty(),
-            time: String::new(),
-            tie: None,
-        }
+        Self { name: name.to_owned(), columns: Fields::empty(), time: String::new(), tie: None }
     }
 
     fn fixed(name: &str, tie: &str, columns: impl Into<Vec<FieldRef>>) -> Self {

@@ -33,10 +33,7 @@ fn stream(columns: Vec<Field>) -> Stream {
 }
 
 fn columns() -> Vec<Field> {
-    let user = Fields::from(vec![
-        Field::new("name", DataType::Utf8View, true),
-        Field::new("seen", TIME_TYPE, true),
-    ]);
+    let user = Fields::from(vec![Field::new("name", DataType::Utf8View, true), Field::new("seen", TIME_TYPE, true)]);
     vec![
         Field::new("ts", TIME_TYPE, true),
         Field::new("id.orig_h", DataType::Utf8View, true),
@@ -54,71 +51,37 @@ fn events(times: &[i64]) -> RecordBatch {
     let time = || Arc::new(TimestampMicrosecondArray::from(times.to_vec())) as ArrayRef;
     let names = times.iter().map(|time| format!("10.0.0.{}", time % 7));
     let uids = times.iter().map(|time| Some(uid(*time).0));
-    let DataType::Struct(fields) = columns()[3].data_type().clone() else {
-        panic!()
-    };
-    let user_names = Arc::new(StringViewArray::from_iter_values(
-        times.iter().map(|time| format!("user {time}")),
-    ));
+    let DataType::Struct(fields) = columns()[3].data_type().clone() else { panic!() };
+    let user_names = Arc::new(StringViewArray::from_iter_values(times.iter().map(|time| format!("user {time}"))));
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("ts", time()),
         ("id.orig_h", Arc::new(StringViewArray::from_iter_values(names))),
-        (
-            "bytes",
-            Arc::new(arrow::array::UInt32Array::from_iter_values(
-                times.iter().map(|time| *time as u32),
-            )),
-        ),
-        (
-            "user",
-            Arc::new(StructArray::new(fields, vec![user_names, time()], None)),
-        ),
+        ("bytes", Arc::new(arrow::array::UInt32Array::from_iter_values(times.iter().map(|time| *time as u32)))),
+        ("user", Arc::new(StructArray::new(fields, vec![user_names, time()], None))),
         (system::TIME, time()),
-        (
-            system::RAW,
-            Arc::new(BinaryViewArray::from_iter_values(times.iter().map(|_| b"{}"))),
-        ),
+        (system::RAW, Arc::new(BinaryViewArray::from_iter_values(times.iter().map(|_| b"{}")))),
         (system::ARRIVAL, time()),
-        (
-            UID,
-            Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(uids, 16).unwrap()),
-        ),
-        (
-            system::OFFSET,
-            Arc::new(Int64Array::from_iter_values(0..times.len() as i64)),
-        ),
+        (UID, Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(uids, 16).unwrap())),
+        (system::OFFSET, Arc::new(Int64Array::from_iter_values(0..times.len() as i64))),
     ];
     RecordBatch::try_from_iter(columns).unwrap()
 }
 
 fn archive_in(folder: &Path) -> Archive {
-    Archive::new(
-        Location::open("file:./my archive", folder, &BTreeMap::new()).unwrap(),
-        "weir",
-    )
+    Archive::new(Location::open("file:./my archive", folder, &BTreeMap::new()).unwrap(), "weir")
 }
 
 async fn ask(archive: &Archive, stream: &Stream, sql: &str) -> String {
     let context = SessionContext::new();
-    context
-        .register_table("conn", archive.stream_provider(stream).await.unwrap())
-        .unwrap();
+    context.register_table("conn", archive.stream_provider(stream).await.unwrap()).unwrap();
     let batches = context.sql(sql).await.unwrap().collect().await.unwrap();
     pretty_format_batches(&batches).unwrap().to_string()
 }
 
 async fn count(archive: &Archive, stream: &Stream) -> i64 {
     let context = SessionContext::new();
-    context
-        .register_table("conn", archive.stream_provider(stream).await.unwrap())
-        .unwrap();
-    let batches = context
-        .sql("SELECT count(*) FROM conn")
-        .await
-        .unwrap()
-        .collect()
-        .await
-        .unwrap();
+    context.register_table("conn", archive.stream_provider(stream).await.unwrap()).unwrap();
+    let batches = context.sql("SELECT count(*) FROM conn").await.unwrap().collect().await.unwrap();
     batches[0].column(0).as_primitive::<Int64Type>().value(0)
 }
 
@@ -129,15 +92,8 @@ async fn what_was_appended_is_read_back_in_the_types_of_the_engine() {
     let stream = stream(columns());
     let mut table = archive.stream_writer(&stream).await.unwrap();
     assert_eq!(table.cursor(), None);
-    let appended = table
-        .append(1, &[events(&[DAY_US + 5, 3]), events(&[4])])
-        .await
-        .unwrap();
-    assert_eq!(
-        (appended.rows, appended.files, appended.repeated),
-        (3, 2, false),
-        "one file per day"
-    );
+    let appended = table.append(1, &[events(&[DAY_US + 5, 3]), events(&[4])]).await.unwrap();
+    assert_eq!((appended.rows, appended.files, appended.repeated), (3, 2, false), "one file per day");
     assert!(appended.bytes > 0);
 
     let sql = r#"SELECT "_time", ts, "id.orig_h", bytes, arrow_typeof(bytes) AS t, user['name'] AS n, user['seen'] AS s, "_day",
@@ -145,22 +101,14 @@ async fn what_was_appended_is_read_back_in_the_types_of_the_engine() {
     let shown = ask(&archive_in(folder.path()), &stream, sql).await;
     let row = |time: &str, us: i64, day: &str| {
         let (host, bytes) = (us % 7, us as u32);
-        format!(
-            "{time} {time} 10.0.0.{host} {bytes} UInt32 user {us} {time} {day} {}",
-            uid(us)
-        )
+        format!("{time} {time} 10.0.0.{host} {bytes} UInt32 user {us} {time} {day} {}", uid(us))
     };
     let expected = [
         row("1970-01-01T00:00:00.000004", 4, "1970-01-01"),
         row("1970-01-02T00:00:00.000005", DAY_US + 5, "1970-01-02"),
     ];
     let cells = |line: &str| line.replace('|', " ").split_whitespace().collect::<Vec<_>>().join(" ");
-    let rows: Vec<_> = shown
-        .lines()
-        .skip(3)
-        .filter(|line| line.starts_with('|'))
-        .map(cells)
-        .collect();
+    let rows: Vec<_> = shown.lines().skip(3).filter(|line| line.starts_with('|')).map(cells).collect();
     assert_eq!(rows, expected, "\n{shown}");
     assert_eq!(archive.tables().await.unwrap(), ["conn"]);
     assert_eq!(archive.table_bytes("conn").await.unwrap(), appended.bytes);
@@ -170,26 +118,10 @@ async fn what_was_appended_is_read_back_in_the_types_of_the_engine() {
 async fn columns_with_dots_in_their_names_can_be_filtered() {
     let archive = Archive::new(Location::memory(), "weir");
     let stream = stream(columns());
-    archive
-        .stream_writer(&stream)
-        .await
-        .unwrap()
-        .append(1, &[events(&[1, 2, 8])])
-        .await
-        .unwrap();
-    let found = ask(
-        &archive,
-        &stream,
-        r#"SELECT bytes FROM conn WHERE "id.orig_h" = '10.0.0.1' AND bytes > 1"#,
-    )
-    .await;
+    archive.stream_writer(&stream).await.unwrap().append(1, &[events(&[1, 2, 8])]).await.unwrap();
+    let found = ask(&archive, &stream, r#"SELECT bytes FROM conn WHERE "id.orig_h" = '10.0.0.1' AND bytes > 1"#).await;
     assert_eq!(found, "+-------+\n| bytes |\n+-------+\n| 8     |\n+-------+");
-    let found = ask(
-        &archive,
-        &stream,
-        "SELECT count(*) AS n FROM conn WHERE user['name'] LIKE '% 2'",
-    )
-    .await;
+    let found = ask(&archive, &stream, "SELECT count(*) AS n FROM conn WHERE user['name'] LIKE '% 2'").await;
     assert_eq!(found, "+---+\n| n |\n+---+\n| 1 |\n+---+");
 }
 
@@ -262,32 +194,17 @@ async fn files_without_a_commit_are_not_rows() {
 async fn new_columns_are_added_and_are_null_in_old_rows() {
     let archive = Archive::new(Location::memory(), "weir");
     let old = stream(columns());
-    archive
-        .stream_writer(&old)
-        .await
-        .unwrap()
-        .append(1, &[events(&[1])])
-        .await
-        .unwrap();
+    archive.stream_writer(&old).await.unwrap().append(1, &[events(&[1])]).await.unwrap();
 
     let mut wider = columns();
-    let DataType::Struct(user) = wider[3].data_type().clone() else {
-        panic!()
-    };
-    let with_role: Fields = user
-        .iter()
-        .cloned()
-        .chain([Arc::new(Field::new("role", DataType::Utf8View, true))])
-        .collect();
+    let DataType::Struct(user) = wider[3].data_type().clone() else { panic!() };
+    let with_role: Fields =
+        user.iter().cloned().chain([Arc::new(Field::new("role", DataType::Utf8View, true))]).collect();
     wider[3] = Field::new("user", DataType::Struct(with_role), true);
     wider.push(Field::new("proto", DataType::Utf8View, true));
     let new = stream(wider);
     // What is declared and not archived yet can be asked for already.
-    assert!(
-        ask(&archive, &new, "SELECT count(proto) AS n FROM conn")
-            .await
-            .contains("| 0 |")
-    );
+    assert!(ask(&archive, &new, "SELECT count(proto) AS n FROM conn").await.contains("| 0 |"));
     let mut table = archive.stream_writer(&new).await.unwrap();
     let batch = events(&[2]);
     let fields: Vec<_> = batch
@@ -305,12 +222,7 @@ async fn new_columns_are_added_and_are_null_in_old_rows() {
         .collect();
     let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
     table.append(2, &[batch]).await.unwrap();
-    let shown = ask(
-        &archive,
-        &new,
-        r#"SELECT bytes, proto, user['role'] AS role FROM conn ORDER BY "_time""#,
-    )
-    .await;
+    let shown = ask(&archive, &new, r#"SELECT bytes, proto, user['role'] AS role FROM conn ORDER BY "_time""#).await;
     assert_eq!(
         shown,
         "+-------+-------+------+\n| bytes | proto | role |\n+-------+-------+------+\n| 1     |       |      |\n| 2     | tcp   |      |\n+-------+-------+------+"
@@ -343,10 +255,7 @@ async fn a_folder_that_cannot_be_written_is_said_so_and_can_be_tried_again() {
     let stream = stream(columns());
     let error = archive.stream_writer(&stream).await.unwrap_err();
     assert!(error.is_retriable(), "{error}");
-    assert!(
-        error.to_string().contains("table conn of the archive at file://"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("table conn of the archive at file://"), "{error}");
 
     std::fs::remove_file(&obstacle).unwrap();
     let mut table = archive.stream_writer(&stream).await.unwrap();
@@ -354,12 +263,7 @@ async fn a_folder_that_cannot_be_written_is_said_so_and_can_be_tried_again() {
     std::fs::write(&day, "in the way").unwrap();
     let error = table.append(1, &[events(&[1])]).await.unwrap_err();
     assert!(error.is_retriable(), "{error}");
-    assert!(
-        error
-            .to_string()
-            .starts_with("cannot write table conn of the archive at file://"),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("cannot write table conn of the archive at file://"), "{error}");
     std::fs::remove_file(&day).unwrap();
     assert!(!table.append(1, &[events(&[1])]).await.unwrap().repeated);
     assert_eq!(count(&archive, &stream).await, 1);
@@ -372,77 +276,28 @@ async fn a_replay_is_in_the_order_of_time_and_uid_over_all_files() {
     let mut table = archive.stream_writer(&stream).await.unwrap();
     table.append(1, &[events(&[DAY_US + 9, 7, 2])]).await.unwrap();
     table.append(2, &[events(&[5, DAY_US + 1, 3 * DAY_US])]).await.unwrap();
-    let late = LateEventRow {
-        time: EventTime(5),
-        stream: "conn",
-        uid: uid(5),
-        reason: "lateness",
-        topic: "t",
-        partition: 0,
-    };
+    let late =
+        LateEventRow { time: EventTime(5), stream: "conn", uid: uid(5), reason: "lateness", topic: "t", partition: 0 };
     let mut lates = archive.writer(late_events()).await.unwrap();
     lates
-        .append(
-            2,
-            &[late_event_rows(&[
-                late,
-                LateEventRow {
-                    stream: "other",
-                    uid: uid(7),
-                    ..late
-                },
-            ])
-            .unwrap()],
-        )
+        .append(2, &[late_event_rows(&[late, LateEventRow { stream: "other", uid: uid(7), ..late }]).unwrap()])
         .await
         .unwrap();
 
     let reader = ArchiveReader::new(archive, 64 << 20);
-    let wanted = ColumnSet {
-        columns: Fields::from(vec![columns()[1].clone(), columns()[3].clone()]),
-    };
+    let wanted = ColumnSet { columns: Fields::from(vec![columns()[1].clone(), columns()[3].clone()]) };
     let (from, to) = (Some(EventTime(5)), Some(EventTime(3 * DAY_US)));
-    let batches: Vec<_> = reader
-        .scan(&stream, from, to, &wanted)
-        .await
-        .unwrap()
-        .try_collect()
-        .await
-        .unwrap();
+    let batches: Vec<_> = reader.scan(&stream, from, to, &wanted).await.unwrap().try_collect().await.unwrap();
     let schema = batches[0].schema();
     let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    assert_eq!(
-        names,
-        [
-            "id.orig_h",
-            "user",
-            "_time",
-            "_raw",
-            "_arrival",
-            "_uid",
-            "_topic",
-            "_partition",
-            "_offset"
-        ]
-    );
+    assert_eq!(names, ["id.orig_h", "user", "_time", "_raw", "_arrival", "_uid", "_topic", "_partition", "_offset"]);
     assert_eq!(schema.field(1), &columns()[3], "structs come back as declared");
-    assert_eq!(
-        (schema.field(2).data_type(), schema.field(2).is_nullable()),
-        (&TIME_TYPE, false)
-    );
-    assert_eq!(
-        (schema.field(3).data_type(), schema.field(3).is_nullable()),
-        (&DataType::BinaryView, false)
-    );
+    assert_eq!((schema.field(2).data_type(), schema.field(2).is_nullable()), (&TIME_TYPE, false));
+    assert_eq!((schema.field(3).data_type(), schema.field(3).is_nullable()), (&DataType::BinaryView, false));
     let uids: Vec<Vec<u8>> = batches
         .iter()
         .flat_map(|batch| {
-            batch
-                .column_by_name(UID)
-                .unwrap()
-                .as_fixed_size_binary()
-                .iter()
-                .map(|uid| uid.unwrap().to_vec())
+            batch.column_by_name(UID).unwrap().as_fixed_size_binary().iter().map(|uid| uid.unwrap().to_vec())
         })
         .collect();
     assert_eq!(uids, [5, 7, DAY_US + 1, DAY_US + 9].map(|time| uid(time).0.to_vec()));
@@ -455,19 +310,11 @@ async fn a_table_that_was_never_written_is_empty() {
     let stream = stream(columns());
     assert_eq!(count(&archive, &stream).await, 0);
     let reader = ArchiveReader::new(archive.clone(), 64 << 20);
-    let batches: Vec<_> = reader
-        .scan(&stream, None, None, &ColumnSet::default())
-        .await
-        .unwrap()
-        .try_collect()
-        .await
-        .unwrap();
+    let batches: Vec<_> =
+        reader.scan(&stream, None, None, &ColumnSet::default()).await.unwrap().try_collect().await.unwrap();
     assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 0);
     assert!(reader.late_uids("conn", None, None).await.unwrap().is_empty());
-    assert!(matches!(
-        archive.undeclared_provider("nothing").await,
-        Err(ArchiveError::NoTable { .. })
-    ));
+    assert!(matches!(archive.undeclared_provider("nothing").await, Err(ArchiveError::NoTable { .. })));
 }
 
 #[tokio::test]
@@ -486,27 +333,14 @@ async fn alerts_have_columns_for_what_is_asked_and_the_whole_record() {
     });
     let archive = Archive::new(Location::memory(), "weir");
     let mut table = archive.writer(spec.clone()).await.unwrap();
-    table
-        .append(9, &[alert_rows(&spec, &[record.clone()], 9).unwrap()])
-        .await
-        .unwrap();
+    table.append(9, &[alert_rows(&spec, &[record.clone()], 9).unwrap()]).await.unwrap();
     let context = SessionContext::new();
-    context
-        .register_table("alerts", archive.provider(&spec).await.unwrap())
-        .unwrap();
+    context.register_table("alerts", archive.provider(&spec).await.unwrap()).unwrap();
     let sql = "SELECT time, uid, detection, severity, \"user\", count, suppressed_by, late, data, epoch FROM alerts WHERE time > TIMESTAMP '2023-01-01'";
-    let shown = pretty_format_batches(&context.sql(sql).await.unwrap().collect().await.unwrap())
-        .unwrap()
-        .to_string();
+    let shown = pretty_format_batches(&context.sql(sql).await.unwrap().collect().await.unwrap()).unwrap().to_string();
     let row = "| 2023-11-14T22:13:20.123 | 0a  | a.b       | high     | eve  | 3     | 0b            | false | {\"who\":\"eve\"} | 9     |";
     assert!(shown.contains(row), "{shown}");
-    let whole = context
-        .sql("SELECT record FROM alerts")
-        .await
-        .unwrap()
-        .collect()
-        .await
-        .unwrap();
+    let whole = context.sql("SELECT record FROM alerts").await.unwrap().collect().await.unwrap();
     let text = whole[0].column(0).as_string_view().value(0);
     assert_eq!(serde_json::from_str::<serde_json::Value>(text).unwrap(), record);
 }
@@ -524,21 +358,11 @@ async fn dead_letters_keep_their_bytes() {
         detail: "EOF",
         raw: b"\xff{",
     };
-    archive
-        .writer(dead_letters())
-        .await
-        .unwrap()
-        .append(1, &[dead_letter_rows(&[row]).unwrap()])
-        .await
-        .unwrap();
+    archive.writer(dead_letters()).await.unwrap().append(1, &[dead_letter_rows(&[row]).unwrap()]).await.unwrap();
     let context = SessionContext::new();
-    context
-        .register_table("d", archive.provider(&dead_letters()).await.unwrap())
-        .unwrap();
+    context.register_table("d", archive.provider(&dead_letters()).await.unwrap()).unwrap();
     let sql = "SELECT \"partition\", \"offset\", reason, raw FROM d";
-    let shown = pretty_format_batches(&context.sql(sql).await.unwrap().collect().await.unwrap())
-        .unwrap()
-        .to_string();
+    let shown = pretty_format_batches(&context.sql(sql).await.unwrap().collect().await.unwrap()).unwrap().to_string();
     assert!(shown.contains("| 2         | 77     | not_json | ff7b |"), "{shown}");
 }
 

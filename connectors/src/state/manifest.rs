@@ -178,10 +178,7 @@ impl Manifest {
         }
         let format: Format = serde_json::from_str(text).map_err(|error| error.to_string())?;
         if format.format_version > FORMAT_VERSION {
-            return Ok(Self {
-                format_version: format.format_version,
-                ..Self::new(0)
-            });
+            return Ok(Self { format_version: format.format_version, ..Self::new(0) });
         }
         serde_json::from_str(text).map_err(|error| error.to_string())
     }
@@ -189,20 +186,12 @@ impl Manifest {
 
 impl Part {
     pub(crate) fn of(path: String, bytes: &[u8]) -> Self {
-        Self {
-            path,
-            blake3: blake3::hash(bytes).to_hex().to_string(),
-            bytes: bytes.len() as u64,
-        }
+        Self { path, blake3: blake3::hash(bytes).to_hex().to_string(), bytes: bytes.len() as u64 }
     }
 
     pub(crate) fn verify(&self, bytes: &[u8]) -> Result<(), String> {
         if bytes.len() as u64 != self.bytes {
-            return Err(format!(
-                "it has {} bytes, its manifest says {}",
-                bytes.len(),
-                self.bytes
-            ));
+            return Err(format!("it has {} bytes, its manifest says {}", bytes.len(), self.bytes));
         }
         if blake3::hash(bytes).to_hex().as_str() != self.blake3 {
             return Err("its content does not fit the digest in its manifest".to_owned());
@@ -240,20 +229,8 @@ mod positions {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<PartitionKey, i64>, D::Error> {
         let entries = Vec::<Entry>::deserialize(from)?;
         let key = |entry: Entry| {
-            let Entry {
-                stream,
-                topic,
-                partition,
-                next_offset,
-            } = entry;
-            (
-                PartitionKey {
-                    stream,
-                    topic,
-                    partition,
-                },
-                next_offset,
-            )
+            let Entry { stream, topic, partition, next_offset } = entry;
+            (PartitionKey { stream, topic, partition }, next_offset)
         };
         Ok(entries.into_iter().map(key).collect())
     }

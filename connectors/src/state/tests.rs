@@ -9,39 +9,13 @@ fn folder_state(folder: &FilePath) -> StateStore {
 
 async fn commit(state: &StateStore, epoch: u64, body: &'static str) -> Result<Manifest, StateError> {
     let mut manifest = Manifest::new(epoch);
-    let partition = PartitionKey {
-        stream: "sysmon".into(),
-        topic: "logs".into(),
-        partition: 3,
-    };
+    let partition = PartitionKey { stream: "sysmon".into(), topic: "logs".into(), partition: 3 };
     manifest.positions.insert(partition, epoch as i64 * 100);
-    manifest.ledger.insert(
-        "sysmon".into(),
-        Ledger {
-            records: 10,
-            on_time: 7,
-            late: 2,
-            rejected: 1,
-        },
-    );
-    manifest
-        .snapshots
-        .push(state.write_snapshot(epoch, 0, Bytes::from(body)).await?);
-    let alerts = Output {
-        name: "alerts".into(),
-        records: 1,
-        body: Bytes::from(body),
-    };
-    let late = Output {
-        name: "late_events".into(),
-        records: 0,
-        body: Bytes::new(),
-    };
-    let dead = Output {
-        name: "dead_letters".into(),
-        records: 2,
-        body: Bytes::from_static(b"{}{}"),
-    };
+    manifest.ledger.insert("sysmon".into(), Ledger { records: 10, on_time: 7, late: 2, rejected: 1 });
+    manifest.snapshots.push(state.write_snapshot(epoch, 0, Bytes::from(body)).await?);
+    let alerts = Output { name: "alerts".into(), records: 1, body: Bytes::from(body) };
+    let late = Output { name: "late_events".into(), records: 0, body: Bytes::new() };
+    let dead = Output { name: "dead_letters".into(), records: 2, body: Bytes::from_static(b"{}{}") };
     manifest.outputs = state.write_outputs(epoch, vec![alerts, late, dead]).await?;
     state.commit(&manifest).await.map(|()| manifest)
 }
@@ -60,18 +34,8 @@ async fn what_was_committed_comes_back_from_another_process() {
     assert!(read.ledger["sysmon"].is_balanced());
     assert_eq!(second.read_snapshots(&read).await.unwrap(), ["state of epoch 1"]);
     let outputs = second.read_outputs(&read).await.unwrap();
-    let names: Vec<_> = outputs
-        .iter()
-        .map(|output| (output.name.as_str(), output.records, &output.body[..]))
-        .collect();
-    assert_eq!(
-        names,
-        [
-            ("alerts", 1, &b"state of epoch 1"[..]),
-            ("late_events", 0, b""),
-            ("dead_letters", 2, b"{}{}")
-        ]
-    );
+    let names: Vec<_> = outputs.iter().map(|output| (output.name.as_str(), output.records, &output.body[..])).collect();
+    assert_eq!(names, [("alerts", 1, &b"state of epoch 1"[..]), ("late_events", 0, b""), ("dead_letters", 2, b"{}{}")]);
 }
 
 #[tokio::test]
@@ -79,20 +43,14 @@ async fn an_epoch_without_outputs_writes_no_object_for_them() {
     let state = StateStore::new(&Location::memory());
     let outputs = state.write_outputs(1, vec![]).await.unwrap();
     assert_eq!(outputs, Outputs::default());
-    let manifest = Manifest {
-        outputs,
-        ..Manifest::new(1)
-    };
+    let manifest = Manifest { outputs, ..Manifest::new(1) };
     assert_eq!(state.read_outputs(&manifest).await.unwrap(), []);
 }
 
 #[tokio::test]
 async fn of_two_writers_one_commits_the_epoch_and_the_other_is_fenced() {
     let folder = tempfile::tempdir().unwrap();
-    for place in [
-        Location::memory(),
-        Location::open("state", folder.path(), &BTreeMap::new()).unwrap(),
-    ] {
+    for place in [Location::memory(), Location::open("state", folder.path(), &BTreeMap::new()).unwrap()] {
         let (one, two) = (StateStore::new(&place), StateStore::new(&place));
         commit(&one, 1, "common").await.unwrap();
         let (first, second) = tokio::join!(commit(&one, 2, "of one"), commit(&two, 2, "of two"));
@@ -121,10 +79,7 @@ async fn a_torn_snapshot_is_noticed() {
     let file = folder.path().join("state").join(&manifest.snapshots[0].path);
     std::fs::write(&file, "a whole").unwrap();
     let error = state.read_snapshots(&manifest).await.unwrap_err();
-    assert!(
-        error.to_string().contains("it has 7 bytes, its manifest says 16"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("it has 7 bytes, its manifest says 16"), "{error}");
     std::fs::write(&file, "a whole snapshoT").unwrap();
     let error = state.read_snapshots(&manifest).await.unwrap_err();
     assert!(error.to_string().contains("does not fit the digest"), "{error}");
@@ -142,11 +97,7 @@ async fn a_damaged_newest_manifest_is_an_error_and_never_an_older_one() {
     commit(&state, 2, "two").await.unwrap();
     let file = folder.path().join("state/manifests/00000000000000000002.json");
     let text = std::fs::read_to_string(&file).unwrap();
-    for damaged in [
-        text.replace("200", "100"),
-        text[..text.len() / 2].to_owned(),
-        String::new(),
-    ] {
+    for damaged in [text.replace("200", "100"), text[..text.len() / 2].to_owned(), String::new()] {
         std::fs::write(&file, damaged).unwrap();
         let error = state.latest().await.unwrap_err();
         assert!(matches!(error, StateError::Damaged { .. }), "{error}");
@@ -161,10 +112,7 @@ async fn a_damaged_newest_manifest_is_an_error_and_never_an_older_one() {
 #[test]
 fn a_newer_format_is_told_from_a_damaged_one() {
     let text = r#"{"format_version":99,"something_new":true}"#;
-    let sealed = format!(
-        r#"{{"blake3":"{}","manifest":{text}}}"#,
-        blake3::hash(text.as_bytes()).to_hex()
-    );
+    let sealed = format!(r#"{{"blake3":"{}","manifest":{text}}}"#, blake3::hash(text.as_bytes()).to_hex());
     assert_eq!(Manifest::decode(sealed.as_bytes()).unwrap().format_version, 99);
 }
 
@@ -174,11 +122,7 @@ async fn retention_keeps_what_a_cursor_still_needs_and_always_the_newest() {
     for epoch in 1..=5 {
         commit(&state, epoch, "x").await.unwrap();
     }
-    assert_eq!(
-        state.retain_from(4).await.unwrap(),
-        3 * 3,
-        "manifest, snapshot and outputs of 1, 2 and 3"
-    );
+    assert_eq!(state.retain_from(4).await.unwrap(), 3 * 3, "manifest, snapshot and outputs of 1, 2 and 3");
     assert_eq!(state.epochs().await.unwrap(), [4, 5]);
     state.retain_from(99).await.unwrap();
     let newest = state.latest().await.unwrap().unwrap();
