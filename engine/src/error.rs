@@ -146,6 +146,31 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| format!("did you mean `{candidate}`?"))
 }
 
+/// Why the engine stopped. None of these can be caused by the content of an event.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// An Arrow kernel refused its input.
+    #[error("arrow: {0}")]
+    Arrow(#[from] arrow::error::ArrowError),
+    /// An expression or accumulator of DataFusion failed as a whole.
+    #[error("datafusion: {0}")]
+    DataFusion(#[from] datafusion::error::DataFusionError),
+    /// A batch came for a stream that no query reads, or in another shape than its columns.
+    #[error("a batch of stream `{stream}` does not fit: {reason}")]
+    Batch {
+        /// The stream of the batch.
+        stream: String,
+        /// What does not fit.
+        reason: String,
+    },
+    /// A table is needed and was not given.
+    #[error("look-up table `{0}` has no version")]
+    MissingTable(String),
+    /// A snapshot is not of this format, or not of this program.
+    #[error("snapshot: {0}")]
+    Snapshot(String),
+}
+
 /// Every code a text can be refused with, and what it stands for.
 pub mod codes {
     /// The text is not SQL of this dialect.

@@ -7,22 +7,36 @@
 //! (what comes out), then `sql` (text to plan), `graph` (plan to operators), `worker` (operators on rows).
 
 pub mod batch;
+mod canonical;
 pub mod catalog;
+mod clock;
+pub mod engine;
 pub mod error;
 pub mod frame;
+mod graph;
 pub mod identity;
+mod operator;
 pub mod output;
+pub mod program;
 pub mod query;
+mod rows;
+pub mod snapshot;
 pub mod sql;
 pub mod table;
 pub mod time;
+pub mod worker;
 
 pub use batch::{ColumnSet, PartitionId, SourceBatch};
 pub use catalog::{Catalog, Relation, Stream, Table, View};
-pub use error::{Diagnostic, Level, Place, Span};
+pub use engine::{Engine, Outputs};
+pub use error::{Diagnostic, EngineError, Level, Place, Span};
 pub use frame::{Frame, FrameBody};
 pub use identity::Uid;
 pub use output::{Activity, Hit, LateEvent, LateReason, StreamCounts};
+pub use program::{Fault, FaultyText, Program};
 pub use query::{Exception, Published, PublishedValue, Query, ScalarValue};
+pub use snapshot::WorkerSnapshot;
+pub use sql::{parse_catalog, parse_duration_us, plan_batch};
 pub use table::TableVersion;
 pub use time::EventTime;
+pub use worker::{Worker, WorkerOutput};

@@ -76,8 +76,8 @@ impl LateReason {
 pub struct LateEvent {
     /// The stream.
     pub stream: Arc<str>,
-    /// The partition.
-    pub partition: PartitionId,
+    /// The partition, where it is known.
+    pub partition: Option<PartitionId>,
     /// The row's identity.
     pub uid: Uid,
     /// Its event time.

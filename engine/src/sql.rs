@@ -8,17 +8,28 @@
 //! Every diagnostic of these modules has a place in the author's file: tokens are moved to it before they are parsed,
 //! so that places in syntax trees, in messages of sqlparser and in DataFusion's own spans agree.
 
+mod aggregate;
 mod balance;
 mod ddl;
 mod depth;
 pub(crate) mod dialect;
+pub(crate) mod failure;
 pub(crate) mod flink;
+pub(crate) mod functions;
+mod lookup;
+pub(crate) mod lower;
+mod monotone;
 mod params;
 pub(crate) mod parse;
+pub(crate) mod plan;
 mod refuse;
 pub(crate) mod resolve;
+mod security;
 mod tokens;
+pub(crate) mod total;
 mod types;
+pub(crate) mod window_table;
 
 pub use ddl::parse_catalog;
+pub use plan::plan_batch;
 pub use types::{BadDuration, parse_duration_us};

@@ -180,3 +180,9 @@ impl<'a> Cursor<'a> {
 pub(crate) fn exact(name: impl Into<String>, span: SqlSpan) -> Ident {
     Ident::with_quote_and_span('"', span, name)
 }
+
+/// The span of the first token of that word in a text that begins at `start` of its file.
+pub(crate) fn place_of_word(text: &str, start: Place, word: &str) -> Option<Span> {
+    let (tokens, _) = tokenize(text, start);
+    tokens.iter().find(|token| is_word(&token.token, word)).and_then(|token| span_of(token.span))
+}

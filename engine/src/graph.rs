@@ -1,0 +1,241 @@
+//! The graph: operators and the edges between them. One graph runs all queries; equal sub-plans are one node.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::logical_expr::JoinType;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+
+use crate::catalog::{Stream, Table};
+use crate::sql::window_table::WindowKind;
+
+/// A node's index in the graph. Inputs have smaller indices than the nodes that read them.
+pub(crate) type NodeId = usize;
+
+/// One operator, shared by every query that needs it.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) spec: Spec,
+    pub(crate) inputs: Vec<Edge>,
+    /// The columns of its output that SQL sees.
+    pub(crate) schema: SchemaRef,
+    /// Says what the node does and on what; equal fingerprints are equal nodes.
+    pub(crate) fingerprint: String,
+}
+
+/// Where a node's rows come from.
+#[derive(Debug, Clone)]
+pub(crate) struct Edge {
+    pub(crate) from: NodeId,
+    /// The key by which rows are sent to the worker that owns it; `None` stays within the worker.
+    pub(crate) exchange: Option<ExchangeKey>,
+}
+
+/// What the key of an exchange is computed from.
+#[derive(Debug, Clone)]
+pub(crate) enum ExchangeKey {
+    /// Expressions over the row.
+    Columns(Vec<Arc<dyn PhysicalExpr>>),
+    /// The row's identity.
+    Identity,
+}
+
+/// What an operator does, before it has any state.
+#[derive(Debug, Clone)]
+pub(crate) enum Spec {
+    /// Events of a stream enter here.
+    Source(Arc<Stream>),
+    /// Columns of the input by index.
+    Select(Vec<usize>),
+    /// Rows for which a predicate is TRUE.
+    Filter(Arc<dyn PhysicalExpr>),
+    /// One expression per output column.
+    Project(Vec<Arc<dyn PhysicalExpr>>),
+    /// All rows of all inputs, under the schema of the first.
+    Union,
+    /// Adds `window_start` and `window_end`.
+    AssignWindow(WindowKind),
+    /// Rows joined with a look-up table.
+    Lookup(LookupSpec),
+    /// Grouped aggregates per window.
+    Window(WindowSpec),
+    /// Hits with identity, one per cause.
+    Emit(EmitSpec),
+    /// Marks repeats as suppressed.
+    Cooldown(CooldownSpec),
+    /// Hits leave here.
+    Sink(SinkSpec),
+    /// Hits as rows of the derived stream.
+    Publish(PublishSpec),
+}
+
+/// A join of rows with a table.
+#[derive(Debug, Clone)]
+pub(crate) struct LookupSpec {
+    pub(crate) table: Arc<Table>,
+    /// What happens to the table's rows before they are joined.
+    pub(crate) steps: Vec<TableStep>,
+    /// The schema of the table's side after these steps.
+    pub(crate) table_schema: SchemaRef,
+    /// Key expressions over the row and over the table's side, pairwise of one type.
+    pub(crate) row_keys: Vec<Arc<dyn PhysicalExpr>>,
+    pub(crate) table_keys: Vec<Arc<dyn PhysicalExpr>>,
+    /// A further condition over both, in output order.
+    pub(crate) residual: Option<Arc<dyn PhysicalExpr>>,
+    /// The schema that `residual` is written against: both sides in output order.
+    pub(crate) pair_schema: SchemaRef,
+    /// `Inner`, `Left`, `LeftSemi` or `LeftAnti`, where left is the row.
+    pub(crate) join_type: JoinType,
+    /// Whether the table's columns come first in the output.
+    pub(crate) table_first: bool,
+    /// Whether NULL keys match each other.
+    pub(crate) null_equals_null: bool,
+}
+
+/// A step on the rows of a table.
+#[derive(Debug, Clone)]
+pub(crate) enum TableStep {
+    Select(Vec<usize>),
+    Filter(Arc<dyn PhysicalExpr>),
+    Project(Vec<Arc<dyn PhysicalExpr>>, SchemaRef),
+}
+
+/// Grouped aggregates over windows.
+#[derive(Debug, Clone)]
+pub(crate) struct WindowSpec {
+    pub(crate) kind: WindowKind,
+    /// Group expressions other than the window's ends, with their place in the output.
+    pub(crate) keys: Vec<(Arc<dyn PhysicalExpr>, usize)>,
+    /// Places of `window_start` in the output.
+    pub(crate) starts: Vec<usize>,
+    /// Places of `window_end` in the output.
+    pub(crate) ends: Vec<usize>,
+    /// Aggregates, in output order after the group expressions.
+    pub(crate) aggregates: Vec<AggregateSpec>,
+    /// A monotone condition over the output; a group states itself provisionally when it first holds.
+    pub(crate) early: Option<Arc<dyn PhysicalExpr>>,
+}
+
+/// One aggregate.
+#[derive(Debug, Clone)]
+pub(crate) struct AggregateSpec {
+    pub(crate) function: AggregateKind,
+    pub(crate) args: Vec<Arc<dyn PhysicalExpr>>,
+    pub(crate) filter: Option<Arc<dyn PhysicalExpr>>,
+}
+
+/// How an aggregate is kept.
+#[derive(Debug, Clone)]
+pub(crate) enum AggregateKind {
+    /// Rows, or values that are not NULL.
+    Count,
+    /// Different values.
+    CountDistinct,
+    /// Sum, in the type DataFusion gives it.
+    Sum,
+    /// Least value.
+    Min,
+    /// Greatest value.
+    Max,
+    /// Through DataFusion's accumulator.
+    Other(Arc<AggregateFunctionExpr>),
+}
+
+impl AggregateKind {
+    /// Whether its value can be read without being consumed.
+    pub(crate) const fn is_peekable(&self) -> bool {
+        !matches!(self, Self::Other(_))
+    }
+}
+
+/// Hits of one query.
+#[derive(Debug, Clone)]
+pub(crate) struct EmitSpec {
+    pub(crate) query: usize,
+    pub(crate) id: Arc<str>,
+    /// Whether each row is an event of its own rather than a statement about a group.
+    pub(crate) is_row_level: bool,
+    /// Conditions that hide hits, with their names.
+    pub(crate) exceptions: Vec<(Arc<str>, Arc<dyn PhysicalExpr>)>,
+}
+
+/// Repeats of one query.
+#[derive(Debug, Clone)]
+pub(crate) struct CooldownSpec {
+    pub(crate) query: usize,
+    pub(crate) period_us: i64,
+    /// Indices of the entity columns.
+    pub(crate) keys: Vec<usize>,
+}
+
+/// The end of one query.
+#[derive(Debug, Clone)]
+pub(crate) struct SinkSpec {
+    pub(crate) query: usize,
+    pub(crate) is_row_level: bool,
+    pub(crate) exceptions: Vec<Arc<str>>,
+    /// The look-up tables the query reads.
+    pub(crate) tables: Vec<Arc<str>>,
+}
+
+/// What the hits of one query look like to `FROM alerts`.
+#[derive(Debug, Clone)]
+pub(crate) struct PublishSpec {
+    /// One expression per published column after `time` and `uid`, over the query's output.
+    pub(crate) columns: Vec<Arc<dyn PhysicalExpr>>,
+    /// The query's output schema.
+    pub(crate) row_schema: SchemaRef,
+    /// Deliver when the hit is created rather than when it is final.
+    pub(crate) at_create: bool,
+}
+
+/// All nodes, by index and by fingerprint.
+#[derive(Debug, Default)]
+pub(crate) struct Graph {
+    pub(crate) nodes: Vec<Node>,
+    by_fingerprint: HashMap<String, NodeId>,
+}
+
+impl Graph {
+    /// Adds a node, or finds the equal one that is there.
+    pub(crate) fn add(&mut self, what: &str, spec: Spec, inputs: Vec<Edge>, schema: SchemaRef) -> NodeId {
+        let fingerprint = format!("{what} <- {}", inputs.iter().map(edge_name).collect::<Vec<_>>().join(", "));
+        if let Some(existing) = self.by_fingerprint.get(&fingerprint) {
+            return *existing;
+        }
+        let id = self.nodes.len();
+        self.by_fingerprint.insert(fingerprint.clone(), id);
+        self.nodes.push(Node { spec, inputs, schema, fingerprint });
+        id
+    }
+}
+
+fn edge_name(edge: &Edge) -> String {
+    let by = match &edge.exchange {
+        None => String::new(),
+        Some(ExchangeKey::Identity) => " by identity".to_owned(),
+        Some(ExchangeKey::Columns(keys)) => {
+            format!(" by {}", keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+        }
+    };
+    format!("#{}{by}", edge.from)
+}
+
+impl Edge {
+    /// An edge within the worker.
+    pub(crate) const fn local(from: NodeId) -> Self {
+        Self { from, exchange: None }
+    }
+
+    /// An edge that brings equal keys together.
+    pub(crate) fn by(from: NodeId, keys: Vec<Arc<dyn PhysicalExpr>>) -> Self {
+        Self { from, exchange: Some(ExchangeKey::Columns(keys)) }
+    }
+
+    /// An edge that brings equal identities together.
+    pub(crate) const fn by_identity(from: NodeId) -> Self {
+        Self { from, exchange: Some(ExchangeKey::Identity) }
+    }
+}

@@ -1,0 +1,81 @@
+//! Operators: what happens to rows at a node of the graph. One file each.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use datafusion::error::DataFusionError;
+
+use crate::error::EngineError;
+use crate::graph::{Node, Spec};
+use crate::output::Hit;
+use crate::rows::Rows;
+use crate::table::TableVersion;
+use crate::time::EventTime;
+
+mod aggregates;
+mod cooldown;
+mod emit;
+mod lookup;
+mod publish;
+mod sink;
+mod stateless;
+mod window;
+
+pub(crate) use emit::hit_schema;
+
+/// What operators hand on.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    /// Rows for the nodes that read this one.
+    pub(crate) rows: Vec<Rows>,
+    /// Rows that this operator did not see because they came behind its watermark.
+    pub(crate) idle: Vec<Rows>,
+    /// Hits that leave the graph.
+    pub(crate) hits: Vec<Hit>,
+    /// Values that could not be computed and are NULL.
+    pub(crate) failures: u64,
+}
+
+/// One node at work. An operator sees the rows and watermarks of its inputs in order, and nothing else.
+pub(crate) trait Operator: Send {
+    /// Takes rows of one input.
+    fn rows(&mut self, rows: Rows, out: &mut Outbox) -> Result<(), EngineError>;
+
+    /// Learns that no on-time row before `watermark` will follow. The caller hands the watermark on afterwards.
+    fn watermark(&mut self, watermark: EventTime, out: &mut Outbox) -> Result<(), EngineError>;
+
+    /// Swaps a look-up table for another version.
+    fn table(&mut self, table: &TableVersion) -> Result<(), EngineError>;
+
+    /// Everything the operator remembers, as batches.
+    fn snapshot(&mut self) -> Result<Vec<RecordBatch>, EngineError>;
+
+    /// Takes up the part of a state whose key groups it owns. Called once per snapshot part, before any row.
+    fn restore(&mut self, state: &[RecordBatch], owns: &dyn Fn(u32) -> bool) -> Result<(), EngineError>;
+}
+
+/// The operator of a node, without state. `inputs` are the schemas of the nodes it reads.
+pub(crate) fn build(node: &Node, input: Option<&arrow::datatypes::SchemaRef>) -> Result<Box<dyn Operator>, EngineError> {
+    let schema = Arc::clone(&node.schema);
+    Ok(match &node.spec {
+        Spec::Source(_) | Spec::Union => Box::new(stateless::Rename::new(schema)),
+        Spec::Select(columns) => Box::new(stateless::Select::new(columns.clone(), schema)),
+        Spec::Filter(predicate) => Box::new(stateless::Filter::new(Arc::clone(predicate))),
+        Spec::Project(exprs) => Box::new(stateless::Project::new(exprs.clone(), schema)),
+        Spec::AssignWindow(kind) => Box::new(stateless::AssignWindow::new(*kind, schema)),
+        Spec::Lookup(spec) => Box::new(lookup::Lookup::new(spec.clone(), schema)?),
+        Spec::Window(spec) => Box::new(window::Window::new(spec.clone(), schema, input_schema(input)?)?),
+        Spec::Emit(spec) => Box::new(emit::Emit::new(spec.clone(), input_schema(input)?, schema)?),
+        Spec::Cooldown(spec) => Box::new(cooldown::Cooldown::new(spec.clone(), schema)?),
+        Spec::Sink(spec) => Box::new(sink::Sink::new(spec.clone())),
+        Spec::Publish(spec) => Box::new(publish::Publish::new(spec.clone(), schema)),
+    })
+}
+
+fn input_schema(
+    input: Option<&arrow::datatypes::SchemaRef>,
+) -> Result<arrow::datatypes::SchemaRef, EngineError> {
+    input
+        .cloned()
+        .ok_or_else(|| EngineError::from(DataFusionError::Internal("a stateful operator has an input".to_owned())))
+}

@@ -1,0 +1,440 @@
+//! Aggregates per group. The native ones can be read without being consumed, which is what early emission needs.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array, UInt64Array, new_empty_array};
+use arrow::compute::{cast, concat, take};
+use arrow::datatypes::{DataType, Decimal128Type, Field, Float64Type, Int64Type, Schema, SchemaRef, UInt64Type};
+use arrow::row::{OwnedRow, RowConverter, Rows as EncodedRows, SortField};
+use datafusion::common::ScalarValue;
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::Accumulator;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+use hashbrown::HashTable;
+
+use crate::error::EngineError;
+use crate::graph::{AggregateKind, AggregateSpec};
+use crate::sql::total::{evaluate, evaluate_predicate};
+
+/// One aggregate over all groups of a pane.
+pub(super) enum GroupAggregate {
+    Count(Vec<i64>),
+    CountDistinct(CountDistinct),
+    Sum(Sum),
+    Extreme(Extreme),
+    Other(Other),
+}
+
+/// The arguments of one aggregate over a batch, evaluated.
+pub(super) struct Arguments {
+    values: Vec<ArrayRef>,
+    keep: Option<BooleanArray>,
+}
+
+impl Arguments {
+    /// Evaluates the arguments and the FILTER of an aggregate.
+    pub(super) fn evaluate(spec: &AggregateSpec, batch: &RecordBatch, failures: &mut u64) -> Result<Self, EngineError> {
+        let one = |expr: &Arc<dyn PhysicalExpr>, failures: &mut u64| evaluate(expr.as_ref(), batch, failures);
+        let values = spec.args.iter().map(|expr| one(expr, failures)).collect::<Result<Vec<_>, _>>()?;
+        let filter = spec.filter.as_ref();
+        let keep = filter.map(|filter| evaluate_predicate(filter.as_ref(), batch, failures)).transpose()?;
+        Ok(Self { values, keep })
+    }
+
+    /// The arguments of some rows.
+    pub(super) fn take(&self, indices: &UInt64Array) -> Result<Self, EngineError> {
+        let values = self.values.iter().map(|values| take(values, indices, None)).collect::<Result<Vec<_>, _>>()?;
+        let keep = self.keep.as_ref().map(|keep| take(keep, indices, None)).transpose()?;
+        Ok(Self { values, keep: keep.map(|keep| keep.as_boolean().clone()) })
+    }
+
+    fn counts(&self, row: usize) -> bool {
+        self.keep.as_ref().is_none_or(|keep| keep.value(row)) && self.values.iter().all(|values| values.is_valid(row))
+    }
+}
+
+impl GroupAggregate {
+    pub(super) fn new(spec: &AggregateSpec, output: &DataType, input: &Schema) -> Result<Self, EngineError> {
+        let argument = |spec: &AggregateSpec| match spec.args.first() {
+            Some(arg) => arg.data_type(input),
+            None => Ok(DataType::Int64),
+        };
+        Ok(match &spec.function {
+            AggregateKind::Count => Self::Count(vec![]),
+            AggregateKind::CountDistinct => Self::CountDistinct(CountDistinct::new(argument(spec)?)?),
+            AggregateKind::Sum => Self::Sum(Sum::new(output.clone())),
+            AggregateKind::Min => Self::Extreme(Extreme::new(argument(spec)?, false)?),
+            AggregateKind::Max => Self::Extreme(Extreme::new(argument(spec)?, true)?),
+            AggregateKind::Other(function) => Self::Other(Other { function: Arc::clone(function), groups: vec![] }),
+        })
+    }
+
+    /// Adds rows; `groups[i]` is the group of row `i` and is below `count`.
+    pub(super) fn update(&mut self, arguments: &Arguments, groups: &[u32], count: usize) -> Result<(), EngineError> {
+        match self {
+            Self::Count(counts) => {
+                counts.resize(count, 0);
+                if arguments.keep.is_none() && arguments.values.iter().all(|values| values.null_count() == 0) {
+                    groups.iter().for_each(|group| counts[*group as usize] += 1);
+                } else {
+                    let counted = groups.iter().enumerate().filter(|(row, _)| arguments.counts(*row));
+                    counted.for_each(|(_, group)| counts[*group as usize] += 1);
+                }
+                Ok(())
+            }
+            Self::CountDistinct(distinct) => distinct.update(arguments, groups, count),
+            Self::Sum(sum) => sum.update(arguments, groups, count),
+            Self::Extreme(extreme) => extreme.update(arguments, groups, count),
+            Self::Other(other) => other.update(arguments, groups, count),
+        }
+    }
+
+    /// The values of some groups, without consuming them.
+    pub(super) fn peek(&mut self, groups: &[u32], output: &DataType) -> Result<ArrayRef, EngineError> {
+        let values: ArrayRef = match self {
+            Self::Count(counts) => {
+                Arc::new(groups.iter().map(|group| counts.get(*group as usize).copied().unwrap_or(0)).collect::<Int64Array>())
+            }
+            Self::CountDistinct(distinct) => Arc::new(
+                groups.iter().map(|group| distinct.counts.get(*group as usize).copied().unwrap_or(0)).collect::<Int64Array>(),
+            ),
+            Self::Sum(sum) => take(&sum.values()?, &UInt32Array::from(groups.to_vec()), None)?,
+            Self::Extreme(extreme) => extreme.peek(groups)?,
+            Self::Other(other) => other.peek(groups)?,
+        };
+        Ok(if values.data_type() == output { values } else { cast(&values, output)? })
+    }
+
+    /// What is remembered, as columns with one row per group. A snapshot of several columns has them in a fixed order.
+    pub(super) fn state(&mut self, count: usize) -> Result<Vec<ArrayRef>, EngineError> {
+        let all: Vec<u32> = (0..count as u32).collect();
+        Ok(match self {
+            Self::Count(counts) => {
+                counts.resize(count, 0);
+                vec![Arc::new(Int64Array::from(counts.clone()))]
+            }
+            Self::CountDistinct(distinct) => vec![distinct.state(count)?],
+            Self::Sum(sum) => {
+                sum.resize(count);
+                vec![sum.values()?]
+            }
+            Self::Extreme(extreme) => vec![extreme.peek(&all)?],
+            Self::Other(other) => other.state(count)?,
+        })
+    }
+
+    /// How many columns [`Self::state`] has.
+    pub(super) fn state_width(&self) -> Result<usize, EngineError> {
+        Ok(match self {
+            Self::Other(other) => other.function.state_fields()?.len(),
+            _ => 1,
+        })
+    }
+
+    /// Merges what [`Self::state`] gave for rows that now belong to `groups`.
+    pub(super) fn merge(&mut self, state: &[ArrayRef], groups: &[u32], count: usize) -> Result<(), EngineError> {
+        match self {
+            Self::Count(counts) => {
+                counts.resize(count, 0);
+                let saved = state[0].as_primitive::<Int64Type>();
+                groups.iter().enumerate().for_each(|(row, group)| counts[*group as usize] += saved.value(row));
+                Ok(())
+            }
+            Self::CountDistinct(distinct) => distinct.merge(&state[0], groups, count),
+            Self::Sum(sum) => sum.update(&Arguments { values: state.to_vec(), keep: None }, groups, count),
+            Self::Extreme(extreme) => extreme.update(&Arguments { values: state.to_vec(), keep: None }, groups, count),
+            Self::Other(other) => other.merge(state, groups, count),
+        }
+    }
+}
+
+/// Different values per group: one table over all groups, values in Arrow's row encoding.
+pub(super) struct CountDistinct {
+    converter: RowConverter,
+    data_type: DataType,
+    values: EncodedRows,
+    owners: Vec<u32>,
+    seen: HashTable<u32>,
+    counts: Vec<i64>,
+}
+
+impl CountDistinct {
+    fn new(data_type: DataType) -> Result<Self, EngineError> {
+        let converter = RowConverter::new(vec![SortField::new(data_type.clone())])?;
+        let values = converter.empty_rows(0, 0);
+        Ok(Self { converter, data_type, values, owners: vec![], seen: HashTable::new(), counts: vec![] })
+    }
+
+    fn update(&mut self, arguments: &Arguments, groups: &[u32], count: usize) -> Result<(), EngineError> {
+        self.counts.resize(count, 0);
+        let encoded = self.converter.convert_columns(&arguments.values[..1])?;
+        for (row, group) in groups.iter().enumerate() {
+            if arguments.counts(row) {
+                self.insert(*group, encoded.row(row));
+            }
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, group: u32, value: arrow::row::Row<'_>) {
+        let hash = hash_of(group, value.as_ref());
+        let (values, owners) = (&self.values, &self.owners);
+        let is_same = |at: &u32| owners[*at as usize] == group && values.row(*at as usize) == value;
+        if self.seen.find(hash, is_same).is_some() {
+            return;
+        }
+        let at = self.owners.len() as u32;
+        self.values.push(value);
+        self.owners.push(group);
+        self.counts[group as usize] += 1;
+        let (values, owners) = (&self.values, &self.owners);
+        self.seen.insert_unique(hash, at, |at| hash_of(owners[*at as usize], values.row(*at as usize).as_ref()));
+    }
+
+    /// One list of values per group.
+    fn state(&mut self, count: usize) -> Result<ArrayRef, EngineError> {
+        self.counts.resize(count, 0);
+        let mut order: Vec<u32> = (0..self.owners.len() as u32).collect();
+        order.sort_by_key(|at| self.owners[*at as usize]);
+        let rows = order.iter().map(|at| self.values.row(*at as usize));
+        let decoded = self.converter.convert_rows(rows)?;
+        let values = decoded.into_iter().next().unwrap_or_else(|| new_empty_array(&self.data_type));
+        let lengths = self.counts.iter().map(|count| *count as usize);
+        let field = Arc::new(Field::new_list_field(values.data_type().clone(), true));
+        let offsets = arrow::buffer::OffsetBuffer::<i32>::from_lengths(lengths);
+        Ok(Arc::new(arrow::array::ListArray::try_new(field, offsets, values, None)?))
+    }
+
+    fn merge(&mut self, state: &ArrayRef, groups: &[u32], count: usize) -> Result<(), EngineError> {
+        let lists = state.as_list::<i32>();
+        self.counts.resize(count, 0);
+        for (row, group) in groups.iter().enumerate() {
+            let encoded = self.converter.convert_columns(&[lists.value(row)])?;
+            encoded.iter().for_each(|value| self.insert(*group, value));
+        }
+        Ok(())
+    }
+}
+
+fn hash_of(group: u32, value: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64_with_seed(value, u64::from(group))
+}
+
+/// Sums in the type that DataFusion gives them; integers wrap as DataFusion's do.
+pub(super) struct Sum {
+    output: DataType,
+    integers: Vec<i64>,
+    unsigned: Vec<u64>,
+    floats: Vec<f64>,
+    decimals: Vec<i128>,
+    is_set: Vec<bool>,
+}
+
+impl Sum {
+    const fn new(output: DataType) -> Self {
+        Self { output, integers: vec![], unsigned: vec![], floats: vec![], decimals: vec![], is_set: vec![] }
+    }
+
+    fn resize(&mut self, count: usize) {
+        self.is_set.resize(count, false);
+        match self.output {
+            DataType::UInt64 => self.unsigned.resize(count, 0),
+            DataType::Float64 => self.floats.resize(count, 0.0),
+            DataType::Decimal128(_, _) => self.decimals.resize(count, 0),
+            _ => self.integers.resize(count, 0),
+        }
+    }
+
+    fn update(&mut self, arguments: &Arguments, groups: &[u32], count: usize) -> Result<(), EngineError> {
+        self.resize(count);
+        let values = cast(&arguments.values[0], &self.output)?;
+        let counted = groups.iter().enumerate().filter(|(row, _)| arguments.counts(*row) && values.is_valid(*row));
+        for (row, group) in counted {
+            let group = *group as usize;
+            self.is_set[group] = true;
+            match self.output {
+                DataType::UInt64 => {
+                    self.unsigned[group] = self.unsigned[group].wrapping_add(values.as_primitive::<UInt64Type>().value(row));
+                }
+                DataType::Float64 => self.floats[group] += values.as_primitive::<Float64Type>().value(row),
+                DataType::Decimal128(_, _) => {
+                    self.decimals[group] =
+                        self.decimals[group].wrapping_add(values.as_primitive::<Decimal128Type>().value(row));
+                }
+                _ => self.integers[group] = self.integers[group].wrapping_add(values.as_primitive::<Int64Type>().value(row)),
+            }
+        }
+        Ok(())
+    }
+
+    fn values(&self) -> Result<ArrayRef, EngineError> {
+        let set = self.is_set.iter().copied();
+        Ok(match &self.output {
+            DataType::UInt64 => {
+                let sums = self.unsigned.iter().zip(set).map(|(sum, is_set)| is_set.then_some(*sum));
+                Arc::new(sums.collect::<UInt64Array>())
+            }
+            DataType::Float64 => {
+                let sums = self.floats.iter().zip(set).map(|(sum, is_set)| is_set.then_some(*sum));
+                Arc::new(sums.collect::<arrow::array::Float64Array>())
+            }
+            DataType::Decimal128(precision, scale) => {
+                let sums = self.decimals.iter().zip(set).map(|(sum, is_set)| is_set.then_some(*sum));
+                let sums = sums.collect::<arrow::array::Decimal128Array>();
+                Arc::new(sums.with_precision_and_scale(*precision, *scale)?)
+            }
+            _ => {
+                let sums = self.integers.iter().zip(set).map(|(sum, is_set)| is_set.then_some(*sum));
+                Arc::new(sums.collect::<Int64Array>())
+            }
+        })
+    }
+}
+
+/// The least or greatest value per group, in Arrow's row encoding, whose order is the order of the values.
+pub(super) struct Extreme {
+    converter: RowConverter,
+    data_type: DataType,
+    is_max: bool,
+    values: Vec<Option<OwnedRow>>,
+}
+
+impl Extreme {
+    fn new(data_type: DataType, is_max: bool) -> Result<Self, EngineError> {
+        let converter = RowConverter::new(vec![SortField::new(data_type.clone())])?;
+        Ok(Self { converter, data_type, is_max, values: vec![] })
+    }
+
+    fn update(&mut self, arguments: &Arguments, groups: &[u32], count: usize) -> Result<(), EngineError> {
+        self.values.resize(count, None);
+        let encoded = self.converter.convert_columns(&arguments.values[..1])?;
+        for (row, group) in groups.iter().enumerate().filter(|(row, _)| arguments.counts(*row)) {
+            let value = encoded.row(row);
+            let best = &mut self.values[*group as usize];
+            let is_better = best.as_ref().is_none_or(|best| {
+                if self.is_max { value > best.row() } else { value < best.row() }
+            });
+            if is_better {
+                *best = Some(value.owned());
+            }
+        }
+        Ok(())
+    }
+
+    fn peek(&self, groups: &[u32]) -> Result<ArrayRef, EngineError> {
+        let nothing = arrow::array::new_null_array(&self.data_type, 1);
+        let null = self.converter.convert_columns(&[nothing])?;
+        let rows = groups.iter().map(|group| match self.values.get(*group as usize) {
+            Some(Some(value)) => value.row(),
+            _ => null.row(0),
+        });
+        let decoded = self.converter.convert_rows(rows)?;
+        Ok(decoded.into_iter().next().unwrap_or_else(|| new_empty_array(&self.data_type)))
+    }
+}
+
+/// An aggregate that only DataFusion knows; reading its value consumes it, so it is put back from its state.
+pub(super) struct Other {
+    function: Arc<AggregateFunctionExpr>,
+    groups: Vec<Box<dyn Accumulator>>,
+}
+
+impl Other {
+    fn resize(&mut self, count: usize) -> Result<(), EngineError> {
+        while self.groups.len() < count {
+            self.groups.push(self.function.create_accumulator()?);
+        }
+        Ok(())
+    }
+
+    fn update(&mut self, arguments: &Arguments, groups: &[u32], count: usize) -> Result<(), EngineError> {
+        self.resize(count)?;
+        for (group, rows) in rows_by_group(groups, |row| arguments.keep.as_ref().is_none_or(|keep| keep.value(row))) {
+            let values = take_all(&arguments.values, &rows)?;
+            self.groups[group as usize].update_batch(&values)?;
+        }
+        Ok(())
+    }
+
+    fn peek(&mut self, groups: &[u32]) -> Result<ArrayRef, EngineError> {
+        let last = groups.iter().max().map_or(0, |group| *group as usize + 1);
+        self.resize(last)?;
+        let values = groups
+            .iter()
+            .map(|group| {
+                let state = self.restate(*group as usize)?;
+                let value = self.groups[*group as usize].evaluate()?;
+                self.reset(*group as usize, &state)?;
+                Ok(value)
+            })
+            .collect::<Result<Vec<ScalarValue>, EngineError>>()?;
+        if values.is_empty() {
+            return Ok(new_empty_array(self.function.field().data_type()));
+        }
+        Ok(ScalarValue::iter_to_array(values)?)
+    }
+
+    /// The state of one group; the group is as it was afterwards.
+    fn restate(&mut self, group: usize) -> Result<Vec<ScalarValue>, EngineError> {
+        let state = self.groups[group].state()?;
+        self.reset(group, &state)?;
+        Ok(state)
+    }
+
+    fn reset(&mut self, group: usize, state: &[ScalarValue]) -> Result<(), EngineError> {
+        let columns = state.iter().map(ScalarValue::to_array).collect::<Result<Vec<_>, DataFusionError>>()?;
+        let mut fresh = self.function.create_accumulator()?;
+        fresh.merge_batch(&columns)?;
+        self.groups[group] = fresh;
+        Ok(())
+    }
+
+    fn state(&mut self, count: usize) -> Result<Vec<ArrayRef>, EngineError> {
+        self.resize(count)?;
+        let fields = self.function.state_fields()?;
+        let mut columns: Vec<Vec<ArrayRef>> = vec![vec![]; fields.len()];
+        for group in 0..count {
+            for (column, value) in columns.iter_mut().zip(self.restate(group)?) {
+                column.push(value.to_array()?);
+            }
+        }
+        let concat_or_empty = |(parts, field): (&Vec<ArrayRef>, &Arc<Field>)| -> Result<ArrayRef, EngineError> {
+            if parts.is_empty() {
+                return Ok(new_empty_array(field.data_type()));
+            }
+            Ok(concat(&parts.iter().map(AsRef::as_ref).collect::<Vec<_>>())?)
+        };
+        columns.iter().zip(&fields).map(concat_or_empty).collect()
+    }
+
+    fn merge(&mut self, state: &[ArrayRef], groups: &[u32], count: usize) -> Result<(), EngineError> {
+        self.resize(count)?;
+        for (group, rows) in rows_by_group(groups, |_| true) {
+            let values = take_all(state, &rows)?;
+            self.groups[group as usize].merge_batch(&values)?;
+        }
+        Ok(())
+    }
+}
+
+fn take_all(columns: &[ArrayRef], rows: &UInt64Array) -> Result<Vec<ArrayRef>, EngineError> {
+    Ok(columns.iter().map(|column| take(column, rows, None)).collect::<Result<Vec<_>, _>>()?)
+}
+
+/// The rows of each group, groups in order.
+fn rows_by_group(groups: &[u32], keep: impl Fn(usize) -> bool) -> Vec<(u32, UInt64Array)> {
+    let mut rows: Vec<(u32, u64)> =
+        groups.iter().enumerate().filter(|(row, _)| keep(*row)).map(|(row, group)| (*group, row as u64)).collect();
+    rows.sort_unstable();
+    rows.chunk_by(|left, right| left.0 == right.0)
+        .map(|chunk| (chunk[0].0, chunk.iter().map(|(_, row)| *row).collect::<UInt64Array>()))
+        .collect()
+}
+
+/// The schema under which the state of aggregates is saved after some leading columns.
+pub(super) fn state_schema(leading: &[Field], states: &[Vec<ArrayRef>]) -> SchemaRef {
+    let columns = states.iter().flatten().enumerate();
+    let fields = columns.map(|(index, column)| Field::new(format!("state_{index}"), column.data_type().clone(), true));
+    Arc::new(Schema::new(leading.iter().cloned().chain(fields).collect::<Vec<_>>()))
+}

@@ -1,0 +1,586 @@
+//! The program: all queries of a project, planned and lowered into one graph. It has no state and can be shared.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::logical_expr::expr::Case;
+use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, TryCast, lit};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Column;
+
+use crate::batch::ColumnSet;
+use crate::catalog::{Catalog, Stream, system};
+use crate::error::{Diagnostic, Span, codes, nearest};
+use crate::graph::{CooldownSpec, Edge, EmitSpec, Graph, NodeId, PublishSpec, SinkSpec, Spec};
+use crate::operator::hit_schema;
+use crate::query::{Published, PublishedValue, Query};
+use crate::sql::lower::{Lowered, Lowering, Refusal, physical};
+use crate::sql::plan::{Planner, RelationSource, Source, optimize, published_schema};
+
+/// All queries in one graph.
+#[derive(Debug)]
+pub struct Program {
+    pub(crate) graph: Graph,
+    queries: Vec<Compiled>,
+    streams: BTreeMap<String, (Arc<Stream>, ColumnSet)>,
+    tables: Vec<Arc<str>>,
+}
+
+/// One query of the program.
+#[derive(Debug)]
+struct Compiled {
+    id: Arc<str>,
+    output: Option<SchemaRef>,
+    plan: Option<LogicalPlan>,
+    emit: Option<NodeId>,
+    is_row_level: bool,
+    is_early: bool,
+    nodes: Vec<NodeId>,
+}
+
+/// What is wrong with a text: of a query by index, of a view by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Whose text it is.
+    pub text: FaultyText,
+    /// What is wrong.
+    pub diagnostic: Diagnostic,
+}
+
+/// A text that was compiled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FaultyText {
+    /// A query, by its index.
+    Query(usize),
+    /// A view, by its name.
+    View(String),
+}
+
+impl Program {
+    /// Compiles what can be compiled, and says what is wrong with the rest. Queries keep their index either way.
+    #[must_use]
+    pub fn compile(catalog: &Catalog, published: &Published, queries: Vec<Query>) -> (Self, Vec<Fault>) {
+        let planner = Planner::new(catalog, published);
+        let mut faults: Vec<Fault> = vec![];
+        let plans: Vec<Option<LogicalPlan>> = queries
+            .iter()
+            .enumerate()
+            .map(|(index, query)| match plan(&planner, query) {
+                Ok(plan) => Some(plan),
+                Err(diagnostics) => {
+                    faults.extend(diagnostics.into_iter().map(|diagnostic| of_query(index, diagnostic)));
+                    None
+                }
+            })
+            .collect();
+        let of_views = planner.plan_views();
+        faults.extend(of_views.into_iter().map(|(name, diagnostic)| Fault { text: FaultyText::View(name), diagnostic }));
+
+        let streams = decoded_columns(plans.iter().flatten());
+        let columns = streams.iter().map(|(name, (_, columns))| (name.clone(), columns.clone())).collect();
+        let mut compiler = Compiler {
+            graph: Graph::default(),
+            columns,
+            published,
+            queries: &queries,
+            lowered: (0..queries.len()).map(|_| None).collect(),
+        };
+        for index in compile_order(&queries, &plans, published, &mut faults) {
+            let Some(plan) = &plans[index] else { continue };
+            if let Err(diagnostic) = compiler.query(index, plan) {
+                faults.push(of_query(index, diagnostic));
+            }
+        }
+        let Compiler { graph, lowered, .. } = compiler;
+        let tables = tables_of(&graph);
+        let queries = queries
+            .iter()
+            .zip(lowered)
+            .zip(plans)
+            .map(|((query, lowered), plan)| Compiled::new(query, lowered, plan, &graph))
+            .collect();
+        (Self { graph, queries, streams, tables }, faults)
+    }
+
+    /// The streams that are read, and the columns that have to be decoded.
+    pub fn streams(&self) -> impl Iterator<Item = (&Arc<Stream>, &ColumnSet)> {
+        self.streams.values().map(|(stream, columns)| (stream, columns))
+    }
+
+    /// The columns that have to be decoded of one stream, if any query reads it.
+    #[must_use]
+    pub fn columns(&self, stream: &str) -> Option<(&Arc<Stream>, &ColumnSet)> {
+        self.streams.get(&stream.to_lowercase()).map(|(stream, columns)| (stream, columns))
+    }
+
+    /// The look-up tables that are read.
+    #[must_use]
+    pub fn tables(&self) -> &[Arc<str>] {
+        &self.tables
+    }
+
+    /// The columns of a query's rows; `None` if it did not compile.
+    #[must_use]
+    pub fn output_schema(&self, query: usize) -> Option<&SchemaRef> {
+        self.queries.get(query)?.output.as_ref()
+    }
+
+    /// The ids of all queries, by index.
+    pub fn ids(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.queries.iter().map(|query| &query.id)
+    }
+
+    /// Plan, operators and emission rule of a query, in words; `None` if it did not compile.
+    #[must_use]
+    pub fn explain(&self, query: usize) -> Option<String> {
+        use std::fmt::Write as _;
+        let compiled = self.queries.get(query)?;
+        let plan = compiled.plan.as_ref()?;
+        let mut text = format!("plan\n{}\n\noperators\n", indent(&plan.display_indent().to_string()));
+        for node in &compiled.nodes {
+            let _infallible = writeln!(text, "  #{node} {}", self.graph.nodes[*node].fingerprint);
+        }
+        text.push_str("\nreads\n");
+        for (stream, set) in self.streams() {
+            let names: Vec<&str> = set.columns.iter().map(|column| column.name().as_str()).collect();
+            let reads_it = compiled.nodes.iter().any(|node| {
+                matches!(&self.graph.nodes[*node].spec, Spec::Source(source) if source.name == stream.name)
+            });
+            if reads_it {
+                let _infallible = writeln!(text, "  {}: {}", stream.name, names.join(", "));
+            }
+        }
+        let emission = match (compiled.is_row_level, compiled.is_early) {
+            (true, _) => "at the event",
+            (false, true) => "at the event that crosses the threshold, and again when the window closes if values differ",
+            (false, false) => "when the watermark closes the window",
+        };
+        let _infallible = writeln!(text, "\nemission\n  {emission}");
+        Some(text)
+    }
+}
+
+impl Compiled {
+    fn new(query: &Query, lowered: Option<Ready>, plan: Option<LogicalPlan>, graph: &Graph) -> Self {
+        let Some(ready) = lowered else {
+            return Self {
+                id: Arc::clone(&query.id),
+                output: None,
+                plan: None,
+                emit: None,
+                is_row_level: false,
+                is_early: false,
+                nodes: vec![],
+            };
+        };
+        let mut nodes = BTreeSet::new();
+        let mut open = vec![ready.sink];
+        while let Some(node) = open.pop() {
+            if nodes.insert(node) {
+                open.extend(graph.nodes[node].inputs.iter().map(|edge| edge.from));
+            }
+        }
+        Self {
+            id: Arc::clone(&query.id),
+            output: Some(ready.schema),
+            plan,
+            emit: Some(ready.emit),
+            is_row_level: ready.lowered.is_row_level,
+            is_early: is_early(graph, ready.emit),
+            nodes: nodes.into_iter().collect(),
+        }
+    }
+}
+
+/// Whether a window behind a node still states itself early; a later filter may have settled it.
+fn is_early(graph: &Graph, node: NodeId) -> bool {
+    let node = &graph.nodes[node];
+    match &node.spec {
+        Spec::Window(window) => window.early.is_some(),
+        Spec::Publish(_) => false,
+        _ => node.inputs.iter().any(|edge| is_early(graph, edge.from)),
+    }
+}
+
+fn of_query(index: usize, diagnostic: Diagnostic) -> Fault {
+    Fault { text: FaultyText::Query(index), diagnostic }
+}
+
+fn plan(planner: &Planner<'_>, query: &Query) -> Result<LogicalPlan, Vec<Diagnostic>> {
+    let plan = planner.plan_select(&query.sql, query.start, &query.params)?;
+    optimize(plan).map_err(|error| {
+        let refusal = Refusal::from(error);
+        vec![Diagnostic::error(refusal.code, refusal.message).at(Span::at(query.start))]
+    })
+}
+
+/// For every stream, the union of the columns that plans read.
+fn decoded_columns<'a>(plans: impl Iterator<Item = &'a LogicalPlan>) -> BTreeMap<String, (Arc<Stream>, ColumnSet)> {
+    let mut wanted: BTreeMap<String, (Arc<Stream>, BTreeMap<String, Arc<arrow::datatypes::Field>>)> = BTreeMap::new();
+    for plan in plans {
+        each_scan(plan, &mut |source, fields| {
+            if let Source::Stream(stream) = source {
+                let entry = wanted.entry(stream.name.to_lowercase()).or_insert_with(|| (Arc::clone(stream), BTreeMap::new()));
+                let read = fields.iter().filter(|field| ![system::TIME, system::RAW].contains(&field.name().as_str()));
+                entry.1.extend(read.map(|field| (field.name().clone(), Arc::clone(field))));
+            }
+        });
+    }
+    wanted
+        .into_iter()
+        .map(|(name, (stream, fields))| {
+            // Declared columns in their order, then the others by name.
+            let place = |name: &str| stream.columns.iter().position(|column| column.name() == name).unwrap_or(usize::MAX);
+            let mut columns: Vec<_> = fields.into_values().collect();
+            columns.sort_by_key(|field| (place(field.name()), field.name().clone()));
+            (name, (stream, ColumnSet { columns: Fields::from(columns) }))
+        })
+        .collect()
+}
+
+fn each_scan(plan: &LogicalPlan, visit: &mut dyn FnMut(&Source, &Fields)) {
+    let _infallible = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            let source = scan.source.as_ref() as &dyn std::any::Any;
+            if let Some(source) = source.downcast_ref::<RelationSource>() {
+                visit(&source.source, scan.projected_schema.fields());
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+}
+
+fn reads_published(plan: &LogicalPlan) -> bool {
+    let mut reads = false;
+    each_scan(plan, &mut |source, _| reads |= matches!(source, Source::Published));
+    reads
+}
+
+fn tables_of(graph: &Graph) -> Vec<Arc<str>> {
+    let tables: BTreeSet<Arc<str>> = graph
+        .nodes
+        .iter()
+        .filter_map(|node| match &node.spec {
+            Spec::Lookup(lookup) => Some(Arc::from(lookup.table.name.as_str())),
+            _ => None,
+        })
+        .collect();
+    tables.into_iter().collect()
+}
+
+/// The queries a reader of the derived stream names by a constant.
+fn named_ids(plan: &LogicalPlan, queries: &[Query]) -> BTreeSet<usize> {
+    let mut named = BTreeSet::new();
+    let _infallible = plan.apply_with_subqueries(|node| {
+        for expr in node.expressions() {
+            let _infallible = expr.apply(|part| {
+                if let Expr::Literal(value, _) = part
+                    && let Some(Some(text)) = value.try_as_str()
+                {
+                    named.extend(queries.iter().position(|query| *query.id == *text));
+                }
+                Ok(TreeNodeRecursion::Continue)
+            });
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    named
+}
+
+/// The queries in an order in which those that are read come before those that read them.
+fn compile_order(
+    queries: &[Query],
+    plans: &[Option<LogicalPlan>],
+    published: &Published,
+    faults: &mut Vec<Fault>,
+) -> Vec<usize> {
+    let readers: BTreeSet<usize> =
+        (0..queries.len()).filter(|index| plans[*index].as_ref().is_some_and(reads_published)).collect();
+    let mut order: Vec<usize> = (0..queries.len()).filter(|index| !readers.contains(index)).collect();
+    let mut waiting: BTreeMap<usize, BTreeSet<usize>> = readers
+        .iter()
+        .filter_map(|index| Some((*index, named_ids(plans[*index].as_ref()?, queries))))
+        .map(|(index, named)| (index, named.intersection(&readers).copied().collect()))
+        .collect();
+    while !waiting.is_empty() {
+        let ready: Vec<usize> = waiting
+            .iter()
+            .filter(|(_, named)| named.iter().all(|named| !waiting.contains_key(named)))
+            .map(|(index, _)| *index)
+            .collect();
+        if ready.is_empty() {
+            for (index, named) in &waiting {
+                let others: Vec<&str> = named.iter().map(|named| &*queries[*named].id).collect();
+                let message = format!("this reads the {} of {}, which wait for it in turn", published.name, others.join(", "));
+                let cycle = Diagnostic::error(codes::CYCLE, message)
+                    .at(Span::at(queries[*index].start))
+                    .hint("detections may build on each other, but not in a circle");
+                faults.push(of_query(*index, cycle));
+            }
+            break;
+        }
+        for index in ready {
+            waiting.remove(&index);
+            order.push(index);
+        }
+    }
+    order
+}
+
+/// A query that is in the graph.
+#[derive(Debug)]
+struct Ready {
+    lowered: Lowered,
+    schema: SchemaRef,
+    emit: NodeId,
+    sink: NodeId,
+    reads_published: bool,
+}
+
+struct Compiler<'a> {
+    graph: Graph,
+    columns: BTreeMap<String, ColumnSet>,
+    published: &'a Published,
+    queries: &'a [Query],
+    lowered: Vec<Option<Ready>>,
+}
+
+impl Compiler<'_> {
+    /// Lowers one query down to its sink.
+    fn query(&mut self, index: usize, plan: &LogicalPlan) -> Result<(), Diagnostic> {
+        let query = &self.queries[index];
+        let place = |refusal: Refusal| {
+            let span = crate::sql::failure::place_of_refusal(&query.sql, query.start, refusal.code);
+            Diagnostic::error(refusal.code, refusal.message).at(span).maybe_hint(refusal.hint)
+        };
+        let named = named_ids(plan, self.queries);
+        let mut graph = std::mem::take(&mut self.graph);
+        let mut published = |graph: &mut Graph, columns: &[String]| self.published_node(graph, columns, &named);
+        let lowered = Lowering::new(&mut graph, &self.columns, &mut published).lower(plan);
+        self.graph = graph;
+        let lowered = lowered.map_err(place)?;
+        if lowered.is_row_level && lowered.time.is_none() {
+            return Err(place(Refusal::new(
+                codes::NO_TIME,
+                "this detection has no time column: no column of its output is the event time",
+                "select the event time too, for example `SELECT time, ...`",
+            )));
+        }
+        let reads_published = reads_published(plan);
+        let ready = self.finish(index, query, lowered, reads_published)?;
+        self.lowered[index] = Some(ready);
+        Ok(())
+    }
+
+    /// The nodes behind a query's last operator: identity, cooldown, sink.
+    fn finish(&mut self, index: usize, query: &Query, lowered: Lowered, reads_published: bool) -> Result<Ready, Diagnostic> {
+        let schema = Arc::clone(&self.graph.nodes[lowered.node].schema);
+        let exceptions = query
+            .exceptions
+            .iter()
+            .map(|exception| {
+                let condition = crate::sql::plan::condition(&exception.condition, &schema)?;
+                Ok((Arc::clone(&exception.name), condition))
+            })
+            .collect::<Result<Vec<_>, Diagnostic>>()?;
+        let names = exceptions.iter().map(|(name, _)| Arc::clone(name)).collect();
+        let emit = EmitSpec {
+            query: index,
+            id: Arc::clone(&query.id),
+            is_row_level: lowered.is_row_level,
+            exceptions,
+        };
+        let hits = hit_schema(&schema);
+        let edge = Edge::by_identity(lowered.node);
+        let emit = self.graph.add(&format!("emit {}", query.id), Spec::Emit(emit), vec![edge], hits);
+        let mut last = emit;
+        if let Some(period_us) = query.cooldown_us {
+            last = self.cooldown(index, query, &schema, emit, period_us)?;
+        }
+        let spec = SinkSpec {
+            query: index,
+            is_row_level: lowered.is_row_level,
+            exceptions: names,
+            tables: lowered.tables.clone(),
+        };
+        let of_last = Arc::clone(&self.graph.nodes[last].schema);
+        let what = format!("sink {}", query.id);
+        let sink = self.graph.add(&what, Spec::Sink(spec), vec![Edge::local(last)], of_last);
+        Ok(Ready { lowered, schema, emit, sink, reads_published })
+    }
+
+    fn cooldown(
+        &mut self,
+        index: usize,
+        query: &Query,
+        schema: &SchemaRef,
+        emit: NodeId,
+        period_us: i64,
+    ) -> Result<NodeId, Diagnostic> {
+        let keys = query
+            .cooldown_keys
+            .iter()
+            .map(|name| output_column(schema, name).ok_or_else(|| not_an_output(name, schema)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let exprs = keys.iter().map(|key| column(schema, *key)).collect();
+        let mut fields = self.graph.nodes[emit].schema.fields().to_vec();
+        fields.push(Arc::new(arrow::datatypes::Field::new("__suppressed_by", DataType::FixedSizeBinary(16), true)));
+        let spec = CooldownSpec { query: index, period_us, keys };
+        let what = format!("cooldown {} {period_us} µs", query.id);
+        let edge = Edge::by(emit, exprs);
+        Ok(self.graph.add(&what, Spec::Cooldown(spec), vec![edge], Arc::new(Schema::new(fields))))
+    }
+
+    /// The union of what all readable queries publish, for a reader of these columns.
+    fn published_node(&self, graph: &mut Graph, columns: &[String], named: &BTreeSet<usize>) -> Result<Lowered, Refusal> {
+        let schema = published_schema(self.published);
+        let mut edges = vec![];
+        for (index, ready) in self.lowered.iter().enumerate() {
+            let Some(ready) = ready else { continue };
+            if ready.reads_published && !named.contains(&index) {
+                continue;
+            }
+            let query = &self.queries[index];
+            let at_create = self.is_fixed_by_cause(graph, ready, query, columns);
+            let values = query
+                .publish
+                .iter()
+                .zip(&self.published.columns)
+                .map(|(value, (_, data_type))| published_value(value, data_type, &ready.schema))
+                .collect::<Result<Vec<_>, _>>()?;
+            let spec = PublishSpec { columns: values, row_schema: Arc::clone(&ready.schema), at_create };
+            let what = format!("publish {} {}", query.id, if at_create { "at create" } else { "at close" });
+            let node = graph.add(&what, Spec::Publish(spec), vec![Edge::local(ready.emit)], Arc::clone(&schema));
+            edges.push(Edge::local(node));
+        }
+        let node = graph.add(&format!("all {}", self.published.name), Spec::Union, edges, Arc::clone(&schema));
+        Ok(Lowered {
+            node,
+            time: Some(0),
+            window: None,
+            is_row_level: true,
+            is_early: false,
+            fixed: vec![true; schema.fields().len()],
+            tables: vec![],
+        })
+    }
+
+    /// Whether a hit's published values are certain when it is created, as far as a reader can see.
+    fn is_fixed_by_cause(&self, graph: &Graph, ready: &Ready, query: &Query, columns: &[String]) -> bool {
+        if ready.lowered.is_row_level || !is_early(graph, ready.emit) {
+            return true;
+        }
+        let read = query.publish.iter().zip(&self.published.columns).filter(|(_, (name, _))| columns.contains(name));
+        read.into_iter().all(|(value, _)| match value {
+            PublishedValue::Constant(_) => true,
+            PublishedValue::Column { name, .. } | PublishedValue::Mapped { name, .. } => {
+                output_column(&ready.schema, name).is_none_or(|at| ready.lowered.fixed[at])
+            }
+        })
+    }
+}
+
+fn column(schema: &SchemaRef, at: usize) -> Arc<dyn PhysicalExpr> {
+    Arc::new(Column::new(schema.field(at).name(), at))
+}
+
+/// The place of an output column: its exact name, or the only one that differs in case.
+pub(crate) fn output_column(schema: &Schema, name: &str) -> Option<usize> {
+    let fields = schema.fields();
+    fields.iter().position(|field| field.name() == name).or_else(|| {
+        let mut alike = fields.iter().enumerate().filter(|(_, field)| field.name().eq_ignore_ascii_case(name));
+        match (alike.next(), alike.next()) {
+            (Some((at, _)), None) => Some(at),
+            _ => None,
+        }
+    })
+}
+
+fn not_an_output(name: &str, schema: &Schema) -> Diagnostic {
+    let names = schema.fields().iter().map(|field| field.name().as_str());
+    Diagnostic::error(codes::NOT_AN_OUTPUT, format!("`{name}` is not a column of the SELECT"))
+        .maybe_hint(nearest(name, names))
+}
+
+/// A published column as an expression over a query's output.
+fn published_value(
+    value: &PublishedValue,
+    data_type: &DataType,
+    schema: &SchemaRef,
+) -> Result<Arc<dyn PhysicalExpr>, Refusal> {
+    let dfschema = DFSchema::try_from(schema.as_ref().clone())?;
+    let of = |name: &str| output_column(schema, name).map(|at| {
+        Expr::Column(datafusion::common::Column::new_unqualified(schema.field(at).name()))
+    });
+    let cast = |expr: Expr| Expr::TryCast(TryCast::new(Box::new(expr), data_type.clone()));
+    let expr = match value {
+        PublishedValue::Constant(value) => lit(value.clone()),
+        PublishedValue::Column { name, default } => match of(name) {
+            Some(column) => or_else(cast(column), default),
+            None => lit(default.clone()),
+        },
+        PublishedValue::Mapped { name, values, default } => match of(name) {
+            Some(column) => mapped(column, values, default),
+            None => lit(default.clone()),
+        },
+    };
+    physical(&cast(expr), &dfschema)
+}
+
+fn or_else(expr: Expr, default: &ScalarValue) -> Expr {
+    let is_null = Expr::IsNull(Box::new(expr.clone()));
+    Expr::Case(Case::new(None, vec![(Box::new(is_null), Box::new(lit(default.clone())))], Some(Box::new(expr))))
+}
+
+/// The constant that a text stands for, whatever its case.
+fn mapped(column: Expr, values: &[(String, ScalarValue)], default: &ScalarValue) -> Expr {
+    let text = Expr::TryCast(TryCast::new(Box::new(column), DataType::Utf8View));
+    let lower = match crate::sql::functions::FUNCTIONS.scalar.get("lower") {
+        Some(lower) => lower.call(vec![text]),
+        None => text,
+    };
+    let lower = Expr::TryCast(TryCast::new(Box::new(lower), DataType::Utf8View));
+    let whens = values
+        .iter()
+        .map(|(word, value)| {
+            let word = lit(ScalarValue::Utf8View(Some(word.clone())));
+            let equal = Expr::BinaryExpr(BinaryExpr::new(Box::new(lower.clone()), Operator::Eq, Box::new(word)));
+            (Box::new(equal), Box::new(lit(value.clone())))
+        })
+        .collect::<Vec<_>>();
+    if whens.is_empty() {
+        return lit(default.clone());
+    }
+    Expr::Case(Case::new(None, whens, Some(Box::new(lit(default.clone())))))
+}
+
+fn indent(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+}
+
+/// The consumers of every node: who reads it, and as which input.
+pub(crate) fn consumers(graph: &Graph) -> Vec<Vec<(NodeId, usize)>> {
+    let mut consumers = vec![vec![]; graph.nodes.len()];
+    for (node, spec) in graph.nodes.iter().enumerate() {
+        for (input, edge) in spec.inputs.iter().enumerate() {
+            consumers[edge.from].push((node, input));
+        }
+    }
+    consumers
+}
+
+/// Source nodes by lower-case stream name.
+pub(crate) fn sources(graph: &Graph) -> HashMap<String, NodeId> {
+    graph
+        .nodes
+        .iter()
+        .enumerate()
+        .filter_map(|(node, spec)| match &spec.spec {
+            Spec::Source(stream) => Some((stream.name.to_lowercase(), node)),
+            _ => None,
+        })
+        .collect()
+}

@@ -1,0 +1,244 @@
+//! Rows on their way through the graph: the columns SQL sees, and beside them what the engine knows of each row.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, AsArray, BinaryViewArray, BooleanArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder, RecordBatch,
+    TimestampMicrosecondArray, UInt64Array, new_null_array,
+};
+use arrow::compute::{concat, concat_batches, filter, filter_record_batch, take, take_record_batch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::error::ArrowError;
+
+use crate::catalog::TIME_TYPE;
+use crate::identity::Uid;
+
+/// What makes a row itself.
+#[derive(Debug, Clone)]
+pub(crate) enum Identity {
+    /// The bytes its uid will be hashed from; most rows are filtered away before anybody needs the hash.
+    Raw {
+        /// The stream the row came from.
+        stream: Arc<str>,
+        /// Raw bytes, or the sender's own id.
+        bytes: BinaryViewArray,
+    },
+    /// The uid of the row or of its cause.
+    Uid(FixedSizeBinaryArray),
+}
+
+/// A batch of rows.
+#[derive(Debug, Clone)]
+pub(crate) struct Rows {
+    /// The columns that SQL sees.
+    pub(crate) columns: RecordBatch,
+    /// Event time of each row, never null.
+    pub(crate) time: TimestampMicrosecondArray,
+    /// Identity of each row.
+    pub(crate) identity: Identity,
+    /// Arrival time of each row, where known.
+    pub(crate) arrival: TimestampMicrosecondArray,
+    /// Which rows are late; `None` for none.
+    pub(crate) late: Option<BooleanArray>,
+    /// Which rows state something that may still change; `None` for none.
+    pub(crate) provisional: Option<BooleanArray>,
+}
+
+impl Rows {
+    pub(crate) fn len(&self) -> usize {
+        self.time.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.time.is_empty()
+    }
+
+    /// The same rows with other columns.
+    pub(crate) fn with_columns(self, columns: RecordBatch) -> Self {
+        Self { columns, ..self }
+    }
+
+    /// The rows for which `keep` is true.
+    pub(crate) fn filter(&self, keep: &BooleanArray) -> Result<Self, ArrowError> {
+        if keep.true_count() == keep.len() {
+            return Ok(self.clone());
+        }
+        let flags = |flags: &Option<BooleanArray>| {
+            flags.as_ref().map(|flags| filter(flags, keep).map(|kept| kept.as_boolean().clone())).transpose()
+        };
+        Ok(Self {
+            columns: if self.columns.num_columns() == 0 {
+                empty_columns(keep.true_count())
+            } else {
+                filter_record_batch(&self.columns, keep)?
+            },
+            time: filter(&self.time, keep)?.as_primitive().clone(),
+            identity: match &self.identity {
+                Identity::Raw { stream, bytes } => {
+                    Identity::Raw { stream: Arc::clone(stream), bytes: filter(bytes, keep)?.as_binary_view().clone() }
+                }
+                Identity::Uid(uid) => Identity::Uid(filter(uid, keep)?.as_fixed_size_binary().clone()),
+            },
+            arrival: filter(&self.arrival, keep)?.as_primitive().clone(),
+            late: flags(&self.late)?,
+            provisional: flags(&self.provisional)?,
+        })
+    }
+
+    /// The rows at `indices`, in that order.
+    pub(crate) fn take(&self, indices: &UInt64Array) -> Result<Self, ArrowError> {
+        let flags = |flags: &Option<BooleanArray>| {
+            flags.as_ref().map(|flags| take(flags, indices, None).map(|kept| kept.as_boolean().clone())).transpose()
+        };
+        Ok(Self {
+            columns: if self.columns.num_columns() == 0 {
+                empty_columns(indices.len())
+            } else {
+                take_record_batch(&self.columns, indices)?
+            },
+            time: take(&self.time, indices, None)?.as_primitive().clone(),
+            identity: match &self.identity {
+                Identity::Raw { stream, bytes } => Identity::Raw {
+                    stream: Arc::clone(stream),
+                    bytes: take(bytes, indices, None)?.as_binary_view().clone(),
+                },
+                Identity::Uid(uid) => Identity::Uid(take(uid, indices, None)?.as_fixed_size_binary().clone()),
+            },
+            arrival: take(&self.arrival, indices, None)?.as_primitive().clone(),
+            late: flags(&self.late)?,
+            provisional: flags(&self.provisional)?,
+        })
+    }
+
+    /// The same rows with their uids computed.
+    pub(crate) fn identified(self) -> Self {
+        let identity = Identity::Uid(self.uids());
+        Self { identity, ..self }
+    }
+
+    /// The uids of all rows.
+    pub(crate) fn uids(&self) -> FixedSizeBinaryArray {
+        match &self.identity {
+            Identity::Uid(uids) => uids.clone(),
+            Identity::Raw { stream, bytes } => uid_array(bytes.iter().map(|raw| Uid::of_record(stream, raw.unwrap_or(&[])))),
+        }
+    }
+
+    /// The uid of one row.
+    pub(crate) fn uid(&self, row: usize) -> Uid {
+        match &self.identity {
+            Identity::Uid(uids) => uid_at(uids, row),
+            Identity::Raw { stream, bytes } => Uid::of_record(stream, bytes.value(row)),
+        }
+    }
+
+    pub(crate) fn is_late(&self, row: usize) -> bool {
+        self.late.as_ref().is_some_and(|late| late.value(row))
+    }
+
+    pub(crate) fn is_provisional(&self, row: usize) -> bool {
+        self.provisional.as_ref().is_some_and(|provisional| provisional.value(row))
+    }
+
+    /// One batch for a frame or a snapshot: the columns, then the engine's own, with computed uids.
+    pub(crate) fn to_batch(&self) -> Result<RecordBatch, ArrowError> {
+        let flags = |flags: &Option<BooleanArray>| -> ArrayRef {
+            Arc::new(flags.clone().unwrap_or_else(|| BooleanArray::from(vec![false; self.len()])))
+        };
+        let fields = self.columns.schema().fields().iter().cloned().chain(meta_fields()).collect::<Vec<_>>();
+        let mut columns = self.columns.columns().to_vec();
+        columns.extend([
+            Arc::new(self.time.clone()) as ArrayRef,
+            Arc::new(self.uids()),
+            Arc::new(self.arrival.clone()),
+            flags(&self.late),
+            flags(&self.provisional),
+        ]);
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+    }
+
+    /// The rows of a batch that [`Rows::to_batch`] made.
+    pub(crate) fn from_batch(batch: &RecordBatch) -> Result<Self, ArrowError> {
+        let visible = batch
+            .num_columns()
+            .checked_sub(META_COLUMNS)
+            .ok_or_else(|| ArrowError::SchemaError("a frame without the engine's own columns".to_owned()))?;
+        let flags = |index: usize| {
+            let flags = batch.column(index).as_boolean().clone();
+            (flags.true_count() > 0).then_some(flags)
+        };
+        Ok(Self {
+            columns: project_leading(batch, visible)?,
+            time: batch.column(visible).as_primitive::<TimestampMicrosecondType>().clone(),
+            identity: Identity::Uid(batch.column(visible + 1).as_fixed_size_binary().clone()),
+            arrival: batch.column(visible + 2).as_primitive::<TimestampMicrosecondType>().clone(),
+            late: flags(visible + 3),
+            provisional: flags(visible + 4),
+        })
+    }
+
+    /// Several batches of one schema as one. Uids are computed where they differ in kind.
+    pub(crate) fn concat(schema: &SchemaRef, parts: &[Self]) -> Result<Self, ArrowError> {
+        let batches = parts.iter().map(Self::to_batch).collect::<Result<Vec<_>, _>>()?;
+        let fields = schema.fields().iter().cloned().chain(meta_fields()).collect::<Vec<_>>();
+        Self::from_batch(&concat_batches(&Arc::new(Schema::new(fields)), &batches)?)
+    }
+}
+
+const META_COLUMNS: usize = 5;
+
+fn meta_fields() -> [Arc<Field>; META_COLUMNS] {
+    [
+        Arc::new(Field::new("__time", TIME_TYPE, false)),
+        Arc::new(Field::new("__uid", DataType::FixedSizeBinary(16), false)),
+        Arc::new(Field::new("__arrival", TIME_TYPE, true)),
+        Arc::new(Field::new("__late", DataType::Boolean, false)),
+        Arc::new(Field::new("__provisional", DataType::Boolean, false)),
+    ]
+}
+
+fn project_leading(batch: &RecordBatch, columns: usize) -> Result<RecordBatch, ArrowError> {
+    if columns == 0 {
+        return Ok(empty_columns(batch.num_rows()));
+    }
+    batch.project(&(0..columns).collect::<Vec<_>>())
+}
+
+/// A batch of rows without a single column.
+pub(crate) fn empty_columns(rows: usize) -> RecordBatch {
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options)
+        .expect("a batch without columns has any number of rows")
+}
+
+/// A batch with this schema and these columns, which may be none.
+pub(crate) fn batch_of(schema: SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, ArrowError> {
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(schema, columns, &options)
+}
+
+/// Uids as an Arrow array.
+pub(crate) fn uid_array(uids: impl Iterator<Item = Uid>) -> FixedSizeBinaryArray {
+    let mut builder = FixedSizeBinaryBuilder::with_capacity(uids.size_hint().0, 16);
+    for uid in uids {
+        builder.append_value(uid.0).expect("a uid has sixteen bytes");
+    }
+    builder.finish()
+}
+
+/// One uid of an array.
+pub(crate) fn uid_at(uids: &FixedSizeBinaryArray, row: usize) -> Uid {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(uids.value(row));
+    Uid(bytes)
+}
+
+/// Arrival times nobody knows.
+pub(crate) fn no_arrival(rows: usize) -> TimestampMicrosecondArray {
+    new_null_array(&TIME_TYPE, rows).as_primitive().clone()
+}
+
+/// Several arrays of one type as one.
+pub(crate) fn concat_arrays(arrays: &[ArrayRef]) -> Result<ArrayRef, ArrowError> {
+    concat(&arrays.iter().map(AsRef::as_ref).collect::<Vec<_>>())
+}

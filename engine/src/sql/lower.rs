@@ -1,0 +1,392 @@
+//! From an optimised plan to operators of the graph. What cannot run on a stream is refused here, with a way out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, DataFusionError};
+use datafusion::logical_expr::{
+    Aggregate, Expr, Extension, Filter, LogicalPlan, Projection, SubqueryAlias, TableScan, Union,
+};
+use datafusion::physical_expr::execution_props::ExecutionProps;
+use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
+
+use super::aggregate;
+use super::lookup;
+use super::monotone;
+use super::plan::{RelationSource, Source};
+use super::window_table::WindowTable;
+use crate::batch::ColumnSet;
+use crate::catalog::system;
+use crate::error::codes;
+use crate::graph::{Edge, Graph, NodeId, Spec};
+use crate::sql::window_table::WindowKind;
+
+/// A sub-plan in the graph, and what is known of its output.
+#[derive(Debug, Clone)]
+pub(crate) struct Lowered {
+    pub(crate) node: NodeId,
+    /// The column that is the event time.
+    pub(crate) time: Option<usize>,
+    /// The window that the rows are assigned to, and the columns that hold its ends.
+    pub(crate) window: Option<WindowColumns>,
+    /// Whether each row is an event, not a statement about a group.
+    pub(crate) is_row_level: bool,
+    /// Whether rows may come provisionally.
+    pub(crate) is_early: bool,
+    /// Which columns depend on the cause alone.
+    pub(crate) fixed: Vec<bool>,
+    /// Look-up tables read so far.
+    pub(crate) tables: Vec<Arc<str>>,
+}
+
+/// The columns that hold the ends of a row's window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WindowColumns {
+    pub(crate) kind: WindowKind,
+    pub(crate) starts: Vec<usize>,
+    pub(crate) ends: Vec<usize>,
+}
+
+/// Why a plan does not run on a stream.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
+}
+
+impl Refusal {
+    pub(crate) fn new(code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hint: Some(hint.into()) }
+    }
+}
+
+impl From<DataFusionError> for Refusal {
+    fn from(error: DataFusionError) -> Self {
+        let message = error.strip_backtrace();
+        Self { code: codes::PLAN, message: message.lines().next().unwrap_or_default().to_owned(), hint: None }
+    }
+}
+
+/// What lowering needs to know beside the plan.
+pub(crate) struct Lowering<'a> {
+    pub(crate) graph: &'a mut Graph,
+    /// What is decoded of each stream, by lower-case name.
+    pub(crate) columns: &'a BTreeMap<String, ColumnSet>,
+    /// The node that stands for the derived stream, given the columns that are read of it.
+    pub(crate) published: &'a mut dyn FnMut(&mut Graph, &[String]) -> Result<Lowered, Refusal>,
+    /// A monotone condition on the output of the aggregate that is lowered next.
+    early: Option<Expr>,
+}
+
+impl<'a> Lowering<'a> {
+    pub(crate) fn new(
+        graph: &'a mut Graph,
+        columns: &'a BTreeMap<String, ColumnSet>,
+        published: &'a mut dyn FnMut(&mut Graph, &[String]) -> Result<Lowered, Refusal>,
+    ) -> Self {
+        Self { graph, columns, published, early: None }
+    }
+
+    /// Lowers a plan and everything below it.
+    pub(crate) fn lower(&mut self, plan: &LogicalPlan) -> Result<Lowered, Refusal> {
+        match plan {
+            LogicalPlan::SubqueryAlias(SubqueryAlias { input, .. }) => self.lower(input),
+            LogicalPlan::TableScan(scan) => self.scan(scan),
+            LogicalPlan::Projection(projection) => self.projection(projection),
+            LogicalPlan::Filter(filter) => self.filter(filter),
+            LogicalPlan::Union(union) => self.union(union),
+            LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
+            LogicalPlan::Join(join) => lookup::lower(self, join),
+            LogicalPlan::Extension(Extension { node }) => match node.as_any().downcast_ref::<WindowTable>() {
+                Some(window) => self.window_table(window),
+                None => Err(unsupported(node.name())),
+            },
+            LogicalPlan::Distinct(_) => Err(Refusal::new(
+                codes::UNBOUNDED,
+                "DISTINCT over a stream remembers every row for ever",
+                "count per window instead: FROM TUMBLE(...) GROUP BY ..., window_start, window_end",
+            )),
+            LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => Err(Refusal::new(
+                codes::NOT_ON_A_STREAM,
+                "a stream has no end, so it has no order and no first rows",
+                "remove ORDER BY and LIMIT",
+            )),
+            LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => Err(no_stream()),
+            LogicalPlan::Window(_) => Err(unsupported("OVER")),
+            LogicalPlan::Unnest(_) => Err(unsupported("UNNEST")),
+            LogicalPlan::Subquery(_) => Err(unsupported("this subquery")),
+            other => Err(unsupported(other.display().to_string().split(':').next().unwrap_or("this clause"))),
+        }
+    }
+
+    fn scan(&mut self, scan: &TableScan) -> Result<Lowered, Refusal> {
+        let source = scan.source.as_ref() as &dyn std::any::Any;
+        let Some(source) = source.downcast_ref::<RelationSource>() else {
+            return Err(unsupported(scan.table_name.table()));
+        };
+        let wanted: Vec<String> =
+            scan.projected_schema.fields().iter().map(|field| field.name().clone()).collect();
+        let below = match &source.source {
+            Source::Stream(stream) => {
+                let set = self.columns.get(&stream.name.to_lowercase()).cloned().unwrap_or_default();
+                let schema = source_schema(&set);
+                let time = schema.fields().iter().position(|field| *field.name() == stream.event_time);
+                let is_time = time.is_some_and(|time| schema.field(time).data_type() == &crate::catalog::TIME_TYPE);
+                let clock = schema.fields().iter().position(|field| field.name() == system::TIME);
+                let width = schema.fields().len();
+                let what = format!("source {}", stream.name);
+                let node = self.graph.add(&what, Spec::Source(Arc::clone(stream)), vec![], schema);
+                Lowered {
+                    node,
+                    time: time.filter(|_| is_time && wanted.contains(&stream.event_time)).or(clock),
+                    window: None,
+                    is_row_level: true,
+                    is_early: false,
+                    fixed: vec![true; width],
+                    tables: vec![],
+                }
+            }
+            Source::Published => (self.published)(self.graph, &wanted)?,
+            Source::Table(_) => return Err(no_stream()),
+        };
+        self.select_named(below, &wanted)
+    }
+
+    /// The columns of `wanted`, in its order.
+    fn select_named(&mut self, below: Lowered, wanted: &[String]) -> Result<Lowered, Refusal> {
+        let schema = Arc::clone(&self.graph.nodes[below.node].schema);
+        let indices = wanted
+            .iter()
+            .map(|name| {
+                schema.fields().iter().position(|field| field.name() == name).ok_or_else(|| Refusal {
+                    code: codes::PLAN,
+                    message: format!("column `{name}` is not decoded"),
+                    hint: None,
+                })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let selected: SchemaRef = Arc::new(schema.project(&indices).map_err(DataFusionError::from)?);
+        let what = format!("select {}", wanted.join(", "));
+        let moved = |column: usize| indices.iter().position(|index| *index == column);
+        let node = self.graph.add(&what, Spec::Select(indices.clone()), vec![Edge::local(below.node)], selected);
+        Ok(Lowered {
+            node,
+            time: below.time.and_then(moved),
+            fixed: indices.iter().map(|index| below.fixed[*index]).collect(),
+            ..below
+        })
+    }
+
+    fn projection(&mut self, projection: &Projection) -> Result<Lowered, Refusal> {
+        let below = self.lower(&projection.input)?;
+        let input = projection.input.schema();
+        let exprs = self.physical_all(&projection.expr, input)?;
+        let schema = relaxed(&projection.schema);
+        let source_of = |expr: &Expr| column_index(expr, input);
+        let follow = |columns: &[usize]| {
+            let places = projection.expr.iter().enumerate();
+            places.filter(|(_, expr)| source_of(expr).is_some_and(|index| columns.contains(&index)))
+                .map(|(place, _)| place)
+                .collect::<Vec<_>>()
+        };
+        let what = format!("project {}", names(&projection.expr));
+        let node = self.graph.add(&what, Spec::Project(exprs), vec![Edge::local(below.node)], schema);
+        let window = below.window.as_ref().map(|window| WindowColumns {
+            kind: window.kind,
+            starts: follow(&window.starts),
+            ends: follow(&window.ends),
+        });
+        let fixed = projection.expr.iter().map(|expr| is_fixed(expr, input, &below.fixed)).collect();
+        let time = below.time.and_then(|time| follow(&[time]).first().copied());
+        Ok(Lowered { node, time, window, fixed, ..below })
+    }
+
+    fn filter(&mut self, filter: &Filter) -> Result<Lowered, Refusal> {
+        let below = self.lower_under(&filter.input, &filter.predicate)?;
+        let predicate = self.physical(&filter.predicate, filter.input.schema())?;
+        let schema = Arc::clone(&self.graph.nodes[below.node].schema);
+        let what = format!("filter {}", filter.predicate);
+        let node = self.graph.add(&what, Spec::Filter(predicate), vec![Edge::local(below.node)], schema);
+        Ok(Lowered { node, ..below })
+    }
+
+    /// Lowers what stands under a condition. Directly over an aggregate the condition may let its window state itself
+    /// early; a condition that may turn false again must not see provisional rows.
+    fn lower_under(&mut self, plan: &LogicalPlan, condition: &Expr) -> Result<Lowered, Refusal> {
+        if let Some((aggregate, condition)) = over_aggregate(plan, condition.clone())? {
+            self.early = monotone::is_monotone(&condition, aggregate).then_some(condition);
+            let lowered = self.lower(plan);
+            self.early = None;
+            return lowered;
+        }
+        let below = self.lower(plan)?;
+        if below.is_early && !is_fixed(condition, plan.schema(), &below.fixed) {
+            self.settle(below.node);
+        }
+        Ok(below)
+    }
+
+    /// Makes the window behind `node` state itself at its close only.
+    fn settle(&mut self, mut node: NodeId) {
+        loop {
+            if let Spec::Window(spec) = &mut self.graph.nodes[node].spec {
+                spec.early = None;
+                return;
+            }
+            match self.graph.nodes[node].inputs.first() {
+                Some(edge) => node = edge.from,
+                None => return,
+            }
+        }
+    }
+
+    fn union(&mut self, union: &Union) -> Result<Lowered, Refusal> {
+        let inputs = union.inputs.iter().map(|input| self.lower(input)).collect::<Result<Vec<_>, _>>()?;
+        let Some(first) = inputs.first().cloned() else { return Err(no_stream()) };
+        let schema = relaxed(&union.schema);
+        let same = |agree: bool| agree.then_some(());
+        let time = first.time.filter(|time| inputs.iter().all(|input| input.time == Some(*time)));
+        let window = same(inputs.iter().all(|input| input.window == first.window)).and(first.window.clone());
+        if inputs.iter().any(|input| input.is_row_level != first.is_row_level) {
+            return Err(Refusal::new(
+                codes::UNSUPPORTED,
+                "a UNION of events with results of windows does not run yet",
+                "write two detections, or count both sides per window",
+            ));
+        }
+        let fixed = (0..schema.fields().len()).map(|column| inputs.iter().all(|input| input.fixed[column])).collect();
+        let edges = inputs.iter().map(|input| Edge::local(input.node)).collect();
+        let mut tables: Vec<Arc<str>> = inputs.iter().flat_map(|input| input.tables.clone()).collect();
+        tables.sort();
+        tables.dedup();
+        let node = self.graph.add("union", Spec::Union, edges, schema);
+        let is_early = inputs.iter().any(|input| input.is_early);
+        Ok(Lowered { node, time, window, is_row_level: first.is_row_level, is_early, fixed, tables })
+    }
+
+    fn window_table(&mut self, window: &WindowTable) -> Result<Lowered, Refusal> {
+        let below = self.lower(&window.input)?;
+        let time = column_index(&window.time, window.input.schema());
+        if time.is_none() || time != below.time {
+            let column = window.time.to_string();
+            return Err(Refusal::new(
+                codes::WRONG_WINDOW_TIME,
+                format!("`{column}` is not the event time, so no watermark can close this window"),
+                "give the column that the stream declares as event_time (of type TIMESTAMP), unchanged",
+            ));
+        }
+        let width = window.input.schema().fields().len();
+        let schema = relaxed(datafusion::logical_expr::UserDefinedLogicalNodeCore::schema(window));
+        let what = format!("assign {}", window.kind);
+        let spec = Spec::AssignWindow(window.kind);
+        let node = self.graph.add(&what, spec, vec![Edge::local(below.node)], schema);
+        let mut fixed = below.fixed.clone();
+        fixed.extend([true, true]);
+        let columns = WindowColumns { kind: window.kind, starts: vec![width], ends: vec![width + 1] };
+        Ok(Lowered { node, window: Some(columns), fixed, ..below })
+    }
+
+    fn aggregate(&mut self, aggregate: &Aggregate) -> Result<Lowered, Refusal> {
+        let early = self.early.take();
+        let below = self.lower(&aggregate.input)?;
+        aggregate::lower(self, aggregate, below, early.as_ref())
+    }
+
+    /// A physical expression over the columns of `input`.
+    pub(crate) fn physical(&self, expr: &Expr, input: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, Refusal> {
+        physical(expr, input)
+    }
+
+    pub(crate) fn physical_all<'e>(
+        &self,
+        exprs: impl IntoIterator<Item = &'e Expr>,
+        input: &DFSchema,
+    ) -> Result<Vec<Arc<dyn PhysicalExpr>>, Refusal> {
+        exprs.into_iter().map(|expr| physical(expr, input)).collect()
+    }
+}
+
+/// A physical expression over the columns of `input`.
+pub(crate) fn physical(expr: &Expr, input: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, Refusal> {
+    Ok(create_physical_expr(expr, input, &ExecutionProps::new(), &Default::default())?)
+}
+
+/// The columns a source node has: what is decoded, then event time and raw bytes.
+pub(crate) fn source_schema(set: &ColumnSet) -> SchemaRef {
+    let own = [
+        Arc::new(Field::new(system::TIME, crate::catalog::TIME_TYPE, true)),
+        Arc::new(Field::new(system::RAW, DataType::BinaryView, true)),
+    ];
+    Arc::new(Schema::new(set.columns.iter().cloned().chain(own).collect::<Vec<_>>()))
+}
+
+/// The plan's schema in Arrow with every column nullable, since total expressions may make NULL of anything.
+pub(crate) fn relaxed(schema: &DFSchema) -> SchemaRef {
+    let nullable = |field: &Arc<Field>| Arc::new(field.as_ref().clone().with_nullable(true));
+    Arc::new(Schema::new(schema.fields().iter().map(nullable).collect::<Vec<_>>()))
+}
+
+/// The aggregate that stands under aliases and plain projections of `plan`, and a condition over `plan` as one over the
+/// aggregate's output.
+fn over_aggregate(plan: &LogicalPlan, condition: Expr) -> Result<Option<(&Aggregate, Expr)>, Refusal> {
+    let moved = |condition: Expr, by: &dyn Fn(usize) -> Expr| {
+        condition.transform(|expr| {
+            Ok(match &expr {
+                Expr::Column(column) => match plan.schema().maybe_index_of_column(column) {
+                    Some(index) => Transformed::yes(by(index)),
+                    None => Transformed::no(expr),
+                },
+                _ => Transformed::no(expr),
+            })
+        })
+    };
+    match plan {
+        LogicalPlan::Aggregate(aggregate) => Ok(Some((aggregate, condition))),
+        LogicalPlan::SubqueryAlias(alias) => {
+            let columns = alias.input.schema().columns();
+            let condition = moved(condition, &|index| Expr::Column(columns[index].clone()))?.data;
+            over_aggregate(&alias.input, condition)
+        }
+        LogicalPlan::Projection(projection) => {
+            let condition = moved(condition, &|index| projection.expr[index].clone().unalias())?.data;
+            over_aggregate(&projection.input, condition)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The input column that an expression passes on unchanged.
+pub(crate) fn column_index(expr: &Expr, input: &DFSchema) -> Option<usize> {
+    match expr {
+        Expr::Column(column) => input.maybe_index_of_column(column),
+        Expr::Alias(alias) => column_index(&alias.expr, input),
+        _ => None,
+    }
+}
+
+fn is_fixed(expr: &Expr, input: &DFSchema, fixed: &[bool]) -> bool {
+    expr.column_refs().into_iter().all(|column| input.maybe_index_of_column(column).is_some_and(|index| fixed[index]))
+}
+
+pub(crate) fn names(exprs: &[Expr]) -> String {
+    exprs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+pub(crate) fn no_stream() -> Refusal {
+    Refusal::new(
+        codes::NO_TIME,
+        "this reads no stream, so it has no event time",
+        "select from a stream or a view of one; tables can only be joined to it",
+    )
+}
+
+pub(crate) fn unsupported(what: &str) -> Refusal {
+    Refusal {
+        code: codes::UNSUPPORTED,
+        message: format!("{what} does not run on a stream yet"),
+        hint: Some("README.md lists what runs today".to_owned()),
+    }
+}
