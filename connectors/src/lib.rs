@@ -2,7 +2,7 @@
 //!
 //! Reading order for what comes in: [`position`] (where records lie), [`decode`] (bytes to Arrow), [`source`] (what a source
 //! gives), [`file`] and [`kafka`] (two sources), [`dead_letter`] (what was refused). For what stays: [`location`] (where), [`state`] (manifests and snapshots), [`archive`]
-//! (Delta tables), [`table`] (look-up tables).
+//! (Delta tables), [`table`] (look-up tables), [`store`] (runs, cases and audit). For what goes out: [`responders`].
 
 pub mod archive;
 pub mod dead_letter;
@@ -11,6 +11,8 @@ pub mod file;
 pub mod kafka;
 pub mod location;
 pub mod position;
+pub mod responders;
 pub mod source;
 pub mod state;
+pub mod store;
 pub mod table;
