@@ -14,6 +14,7 @@ mod init;
 mod print;
 mod project;
 mod render;
+mod respond;
 mod schema;
 mod stdout;
 mod telemetry;

@@ -22,8 +22,6 @@ use self::breaker::Breaker;
 
 /// Largest answer that is read.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
-/// Exchanges with one responder at once.
-const PER_RESPONDER_MAX: usize = 8;
 /// Redirects that are followed within one host.
 const REDIRECTS_MAX: usize = 3;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,6 +34,7 @@ pub type Secrets = Arc<dyn Fn(&str, &str) -> Option<String> + Send + Sync>;
 pub struct HttpSender {
     client: Client,
     secrets: Secrets,
+    at_once_max: usize,
     lines: Arc<Mutex<HashMap<String, Line>>>,
 }
 
@@ -52,10 +51,10 @@ struct Line {
 pub struct SetupError(#[source] reqwest::Error);
 
 impl HttpSender {
-    /// A sender. TLS is rustls; certificates of the system's and Mozilla's roots are trusted.
+    /// A sender with a limit of exchanges with one responder at once. TLS is rustls with Mozilla's roots.
     ///
     /// Errors: TLS cannot be set up.
-    pub fn new(secrets: Secrets) -> Result<Self, SetupError> {
+    pub fn new(secrets: Secrets, at_once_max: usize) -> Result<Self, SetupError> {
         let client = Client::builder()
             .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
@@ -66,7 +65,7 @@ impl HttpSender {
             }))
             .build()
             .map_err(SetupError)?;
-        Ok(Self { client, secrets, lines: Arc::default() })
+        Ok(Self { client, secrets, at_once_max: at_once_max.max(1), lines: Arc::default() })
     }
 
     /// Sends a request and reads the answer.
@@ -83,7 +82,7 @@ impl HttpSender {
         }
         let result = match tokio::time::timeout(limit, line.slots.acquire()).await {
             Err(_) | Ok(Err(_)) => {
-                let message = format!("{} has {PER_RESPONDER_MAX} requests waiting already", request.responder);
+                let message = format!("{} answers none of {} requests that wait", request.responder, self.at_once_max);
                 return Err(HttpFailure { message, retriable: true, may_have_left: false });
             }
             Ok(Ok(_slot)) => self.exchange(request, limit.saturating_sub(started.elapsed())).await,
@@ -97,7 +96,7 @@ impl HttpSender {
     }
 
     fn line(&self, responder: &str) -> Line {
-        let new = || Line { slots: Arc::new(Semaphore::new(PER_RESPONDER_MAX)), breaker: Arc::default() };
+        let new = || Line { slots: Arc::new(Semaphore::new(self.at_once_max)), breaker: Arc::default() };
         lock(&self.lines).entry(responder.to_owned()).or_insert_with(new).clone()
     }
 

@@ -111,7 +111,7 @@ impl Journal for SqliteJournal {
         query.equals("case_id", filter.case.clone());
         query.equals("status", filter.status.map(RunStatus::as_str));
         if filter.unfinished {
-            query.holds("ended IS NULL");
+            query.holds("status IN ('running', 'waiting')");
         }
         query.at_least("updated", filter.since.map(|since| since.timestamp_micros()));
         self.documents(&query, "seq")
@@ -122,7 +122,7 @@ impl Journal for SqliteJournal {
         query.equals("id", filter.id.clone());
         query.equals("status", filter.status.map(|status| status.as_str()));
         if filter.unclosed {
-            query.holds("closed IS NULL");
+            query.holds("status <> 'closed'");
         }
         query.parameter("id IN (SELECT case_id FROM case_alerts WHERE alert = ?)", filter.alert.clone());
         query.at_least("updated", filter.since.map(|since| since.timestamp_micros()));

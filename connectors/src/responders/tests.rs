@@ -20,7 +20,7 @@ async fn serve(router: Router) -> SocketAddr {
 }
 
 fn sender() -> HttpSender {
-    HttpSender::new(Arc::new(|responder, name| (name != "MISSING").then(|| format!("{responder}-{name}-secret"))))
+    HttpSender::new(Arc::new(|responder, name| (name != "MISSING").then(|| format!("{responder}-{name}-secret"))), 8)
         .unwrap()
 }
 

@@ -13,7 +13,7 @@ CREATE TABLE runs (
 CREATE INDEX runs_by_alert ON runs (alert);
 CREATE INDEX runs_by_case ON runs (case_id);
 CREATE INDEX runs_by_update ON runs (updated);
-CREATE INDEX runs_unfinished ON runs (id) WHERE ended IS NULL;
+CREATE INDEX runs_unfinished ON runs (seq) WHERE status IN ('running', 'waiting');
 
 CREATE TABLE steps (
   run_id TEXT NOT NULL REFERENCES runs (id),
@@ -44,7 +44,7 @@ CREATE TABLE cases (
   body TEXT
 );
 CREATE INDEX cases_by_update ON cases (updated);
-CREATE INDEX cases_unclosed ON cases (updated) WHERE closed IS NULL;
+CREATE INDEX cases_unclosed ON cases (updated) WHERE status <> 'closed';
 
 CREATE TABLE case_alerts (
   case_id TEXT NOT NULL REFERENCES cases (id),

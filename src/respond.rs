@@ -1,0 +1,212 @@
+//! Alerts become cases, cases start playbook runs, and runs are driven to their end.
+//!
+//! The rules are all in the playbooks' room; here are the tasks, the clock and the waiting. One task drives one run, so a
+//! responder that hangs holds the runs that wait for it and no other. What a run wants to do is in the journal before it
+//! happens; after a restart every unfinished run goes on.
+//!
+//! Reading order: [`alerts`] (an alert comes in), [`drive`] (a run goes on), [`cases`] (a person decides), [`rows`] (what
+//! the archive keeps), [`desk`] (the same for the command line, without tasks).
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Context as _;
+use chrono::{TimeDelta, Utc};
+use serde_json::{Map, Value};
+use tokio::sync::{Notify, broadcast, watch};
+use tokio::task::JoinSet;
+use weir_connectors::responders::HttpSender;
+use weir_playbooks::case::Grouping;
+use weir_playbooks::facts::{Moment, Severity};
+use weir_playbooks::guard::{Guard, Rules};
+use weir_playbooks::journal::{Approval, Journal, JournalError, RunFilter, Write};
+use weir_playbooks::playbook::{Playbook, Responders};
+use weir_playbooks::run::{Mode, Run};
+
+mod alerts;
+mod cases;
+pub(crate) mod desk;
+mod drive;
+mod facts;
+mod rows;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use alerts::Taken;
+pub(crate) use facts::alert_facts;
+pub(crate) use rows::Rows;
+
+/// Finds the row of a table whose column has a value.
+pub(crate) type Lookup = Arc<dyn Fn(&str, &str, &str) -> Result<Option<Map<String, Value>>, String> + Send + Sync>;
+
+/// How often a conflict with another process is resolved by reading again, before it is an error.
+const CONFLICTS_MAX: usize = 8;
+/// Questions that a slow listener may have unread.
+const QUESTIONS_MAX: usize = 256;
+
+/// What response needs to know.
+pub(crate) struct Setup {
+    /// Playbooks by id.
+    pub(crate) playbooks: BTreeMap<String, Playbook>,
+    /// Responders by id, with their base URLs.
+    pub(crate) responders: Responders,
+    /// Whether requests leave.
+    pub(crate) mode: Mode,
+    /// Never-touch lists and limits.
+    pub(crate) rules: Rules,
+    /// Which alerts belong together.
+    pub(crate) grouping: Grouping,
+    /// Alerts below this open no case unless a playbook applies.
+    pub(crate) case_severity_min: Severity,
+    /// Look-ups of `enrich` steps.
+    pub(crate) lookup: Lookup,
+}
+
+/// Response as a running service; clones are handles of one.
+#[derive(Clone)]
+pub(crate) struct Respond {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    setup: Setup,
+    sender: HttpSender,
+    journal: Mutex<Box<dyn Journal>>,
+    guard: Mutex<Guard>,
+    tasks: Mutex<JoinSet<()>>,
+    /// Runs that a task of this process drives.
+    driven: watch::Sender<usize>,
+    /// Wakes runs that wait for an answer.
+    answered: Notify,
+    questions: broadcast::Sender<Approval>,
+    /// Changes whenever something was journaled.
+    journaled: watch::Sender<u64>,
+    stopping: watch::Sender<bool>,
+}
+
+impl Respond {
+    /// Starts the service and goes on with every run that a former process left unfinished.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub(crate) async fn start(setup: Setup, journal: Box<dyn Journal>, sender: HttpSender) -> anyhow::Result<Self> {
+        let inner = Arc::new(Inner {
+            guard: Mutex::new(Guard::new(setup.rules.clone())),
+            setup,
+            sender,
+            journal: Mutex::new(journal),
+            tasks: Mutex::new(JoinSet::new()),
+            driven: watch::Sender::new(0),
+            answered: Notify::new(),
+            questions: broadcast::Sender::new(QUESTIONS_MAX),
+            journaled: watch::Sender::new(0),
+            stopping: watch::Sender::new(false),
+        });
+        let respond = Self { inner };
+        respond.count_the_last_hour().await.context("cannot read what happened in the last hour")?;
+        respond.resume().await.context("cannot go on with unfinished runs")?;
+        Ok(respond)
+    }
+
+    /// Limits hold over a restart: what left within the hour counts.
+    async fn count_the_last_hour(&self) -> Result<(), JournalError> {
+        let since = Some(now() - TimeDelta::hours(1));
+        let runs = self.inner.journal(move |journal| journal.runs(&RunFilter { since, ..RunFilter::default() })).await?;
+        let mut guard = lock(&self.inner.guard);
+        let mut sent: Vec<_> = runs.iter().flat_map(|run| run.commands().map(move |(command, at)| (at, run, command))).collect();
+        sent.sort_by_key(|(at, ..)| *at);
+        for (at, run, command) in sent {
+            guard.count(&run.playbook, command, at);
+        }
+        Ok(())
+    }
+
+    async fn resume(&self) -> Result<(), JournalError> {
+        let filter = RunFilter { unfinished: true, ..RunFilter::default() };
+        let runs = self.inner.journal(move |journal| journal.runs(&filter)).await?;
+        if !runs.is_empty() {
+            tracing::info!(runs = runs.len(), "going on with unfinished runs");
+        }
+        for mut run in runs {
+            if let Some(playbook) = self.inner.setup.playbooks.get(&run.playbook) {
+                run.resume(playbook, now());
+            }
+            self.spawn(run);
+        }
+        Ok(())
+    }
+
+    fn spawn(&self, run: Run) {
+        let inner = Arc::clone(&self.inner);
+        inner.driven.send_modify(|driven| *driven += 1);
+        let mut tasks = lock(&self.inner.tasks);
+        // Tasks that have ended are let go of, so that the set does not grow with every run.
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(async move {
+            let done = Driven(&inner);
+            drive::drive(&inner, run).await;
+            drop(done);
+        });
+    }
+
+    /// Questions of runs, as they are asked. A listener that falls behind misses the oldest; all are in the journal.
+    pub(crate) fn questions(&self) -> broadcast::Receiver<Approval> {
+        self.inner.questions.subscribe()
+    }
+
+    /// Waits until no run is driven: all have ended. A run that waits for a person counts as driven.
+    pub(crate) async fn idle(&self) {
+        let mut driven = self.inner.driven.subscribe();
+        // The sender lives as long as this handle, so the wait cannot fail.
+        let _: Result<_, watch::error::RecvError> = driven.wait_for(|driven| *driven == 0).await.map(|count| *count);
+    }
+
+    /// Stops at the next point where nothing is in flight; unfinished runs go on with the next start.
+    pub(crate) async fn stop(&self) {
+        self.inner.stopping.send_replace(true);
+        self.idle().await;
+    }
+
+    /// Changes whenever something was journaled, and then [`rows`](Self::rows) has news.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.inner.journaled.subscribe()
+    }
+}
+
+/// Counts a task as ended even if it panics.
+struct Driven<'a>(&'a Arc<Inner>);
+
+impl Drop for Driven<'_> {
+    fn drop(&mut self) {
+        self.0.driven.send_modify(|driven| *driven -= 1);
+    }
+}
+
+impl Inner {
+    /// Uses the journal on a thread that may block.
+    async fn journal<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&mut dyn Journal) -> Result<T, JournalError> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        let inner = Arc::clone(self);
+        let task = tokio::task::spawn_blocking(move || work(lock(&inner.journal).as_mut()));
+        task.await.unwrap_or_else(|error| Err(JournalError::Storage(Box::new(error))))
+    }
+
+    /// Writes, and tells those who watch.
+    async fn write(self: &Arc<Self>, writes: Vec<Write>) -> Result<(), JournalError> {
+        self.journal(move |journal| journal.write(&writes)).await?;
+        self.journaled.send_modify(|count| *count += 1);
+        Ok(())
+    }
+}
+
+/// The time of day; response is about people, and people have clocks on their walls.
+fn now() -> Moment {
+    Utc::now()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is behind these locks is changed in single steps; a panic elsewhere leaves it whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
