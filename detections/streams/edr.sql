@@ -1,5 +1,6 @@
 -- Microsoft Defender for Endpoint through the streaming API: the tables of advanced hunting, one row per message,
--- wrapped in `properties`. `category` is "AdvancedHunting-" and the table's name.
+-- wrapped in `properties`. `category` is "AdvancedHunting-" and the table's name. The event's time lies in the wrapper,
+-- so the views take `_time`, under which every stream has its event time; `time` is when the service received the event.
 
 CREATE STREAM edr (
   time TIMESTAMP,
@@ -30,7 +31,7 @@ CREATE STREAM edr (
 -- OCSF 1007 Process Activity: Launch (1).
 CREATE VIEW edr_process_activity AS
 SELECT
-  properties.Timestamp AS time,
+  _time AS time,
   1007 AS class_uid, 1 AS category_uid, 1 AS activity_id, 100701 AS type_uid, 1 AS severity_id,
   named_struct('product', named_struct('name', 'Defender for Endpoint', 'vendor_name', 'Microsoft')) AS metadata,
   named_struct('hostname', lower(properties.DeviceName)) AS device,
@@ -64,7 +65,7 @@ WHERE category = 'AdvancedHunting-DeviceProcessEvents' AND properties.ActionType
 -- OCSF 1001 File System Activity: Create (1), Update (3), Delete (4), Rename (5).
 CREATE VIEW edr_file_activity AS
 SELECT
-  properties.Timestamp AS time,
+  _time AS time,
   1001 AS class_uid, 1 AS category_uid,
   CASE properties.ActionType WHEN 'FileCreated' THEN 1 WHEN 'FileDeleted' THEN 4 WHEN 'FileRenamed' THEN 5 ELSE 3 END AS activity_id,
   CASE properties.ActionType WHEN 'FileCreated' THEN 100101 WHEN 'FileDeleted' THEN 100104
@@ -88,7 +89,7 @@ WHERE category = 'AdvancedHunting-DeviceFileEvents';
 -- OCSF 201002 Registry Value Activity (Windows extension): Set (2).
 CREATE VIEW edr_registry_value_activity AS
 SELECT
-  properties.Timestamp AS time,
+  _time AS time,
   201002 AS class_uid, 1 AS category_uid, 2 AS activity_id, 20100202 AS type_uid, 1 AS severity_id,
   named_struct('product', named_struct('name', 'Defender for Endpoint', 'vendor_name', 'Microsoft')) AS metadata,
   named_struct('hostname', lower(properties.DeviceName)) AS device,
@@ -108,7 +109,7 @@ WHERE category = 'AdvancedHunting-DeviceRegistryEvents' AND properties.ActionTyp
 -- OCSF 4001 Network Activity: Open (1), with the process that opened it.
 CREATE VIEW edr_network_activity AS
 SELECT
-  properties.Timestamp AS time,
+  _time AS time,
   4001 AS class_uid, 4 AS category_uid, 1 AS activity_id, 400101 AS type_uid, 1 AS severity_id,
   named_struct('product', named_struct('name', 'Defender for Endpoint', 'vendor_name', 'Microsoft')) AS metadata,
   named_struct('hostname', lower(properties.DeviceName)) AS device,
@@ -131,7 +132,7 @@ WHERE category = 'AdvancedHunting-DeviceNetworkEvents'
 -- OCSF 3002 Authentication: Logon (1) at a device.
 CREATE VIEW edr_authentication AS
 SELECT
-  properties.Timestamp AS time,
+  _time AS time,
   3002 AS class_uid, 3 AS category_uid, 1 AS activity_id, 300201 AS type_uid, 1 AS severity_id,
   named_struct('product', named_struct('name', 'Defender for Endpoint', 'vendor_name', 'Microsoft')) AS metadata,
   CASE WHEN properties.ActionType = 'LogonSuccess' THEN 1 ELSE 2 END AS status_id,
@@ -155,7 +156,7 @@ WHERE category = 'AdvancedHunting-DeviceLogonEvents' AND properties.ActionType I
 -- OCSF 2004 Detection Finding: the product's own alerts.
 CREATE VIEW edr_detection_finding AS
 SELECT
-  properties.Timestamp AS time,
+  _time AS time,
   2004 AS class_uid, 2 AS category_uid, 1 AS activity_id, 200401 AS type_uid,
   CASE lower(properties.Severity) WHEN 'high' THEN 4 WHEN 'medium' THEN 3 WHEN 'low' THEN 2 ELSE 1 END AS severity_id,
   named_struct('product', named_struct('name', 'Defender for Endpoint', 'vendor_name', 'Microsoft')) AS metadata,
