@@ -73,6 +73,8 @@ pub struct View {
     pub name: String,
     /// The text of its `SELECT`.
     pub sql: String,
+    /// The file that creates it.
+    pub file: String,
     /// Line and column of the file at which that text begins.
     pub start: crate::error::Place,
 }

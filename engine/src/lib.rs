@@ -39,4 +39,4 @@ pub use snapshot::WorkerSnapshot;
 pub use sql::{parse_catalog, parse_duration_us, plan_batch};
 pub use table::TableVersion;
 pub use time::EventTime;
-pub use worker::{Worker, WorkerOutput};
+pub use worker::{Worker, WorkerOutput, record_uids};

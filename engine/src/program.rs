@@ -12,7 +12,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 
 use crate::batch::ColumnSet;
-use crate::catalog::{Catalog, Stream, system};
+use crate::catalog::{Catalog, Relation, Stream, system};
 use crate::error::{Diagnostic, Span, codes, nearest};
 use crate::graph::{CooldownSpec, Edge, EmitSpec, Graph, NodeId, PublishSpec, SinkSpec, Spec};
 use crate::operator::hit_schema;
@@ -76,8 +76,7 @@ impl Program {
                 }
             })
             .collect();
-        let of_views = planner.plan_views();
-        faults.extend(of_views.into_iter().map(|(name, diagnostic)| Fault { text: FaultyText::View(name), diagnostic }));
+        faults.extend(planner.plan_views().into_iter().map(|(name, diagnostic)| of_view(catalog, name, diagnostic)));
 
         let streams = decoded_columns(plans.iter().flatten());
         let columns = streams.iter().map(|(name, (_, columns))| (name.clone(), columns.clone())).collect();
@@ -207,6 +206,15 @@ fn is_early(graph: &Graph, node: NodeId) -> bool {
 
 fn of_query(index: usize, diagnostic: Diagnostic) -> Fault {
     Fault { text: FaultyText::Query(index), diagnostic }
+}
+
+/// What is wrong with a view, in its file.
+fn of_view(catalog: &Catalog, name: String, diagnostic: Diagnostic) -> Fault {
+    let diagnostic = match catalog.get(&name) {
+        Some(Relation::View(view)) => diagnostic.in_file(view.file.clone()),
+        _ => diagnostic,
+    };
+    Fault { text: FaultyText::View(name), diagnostic }
 }
 
 fn plan(planner: &Planner<'_>, query: &Query) -> Result<LogicalPlan, Vec<Diagnostic>> {

@@ -185,6 +185,18 @@ impl Worker {
         }
     }
 
+    /// Announces a partition that went by another number when its clock was saved.
+    pub fn resume_partition(&mut self, stream: &str, partition: PartitionId, saved: (&WorkerSnapshot, PartitionId)) {
+        self.add_partition(stream, partition);
+        let key = stream.to_lowercase();
+        let (part, number) = saved;
+        let clock = part.clocks(&key).find(|(saved, _)| **saved == number).map(|(_, clock)| clock);
+        let source = self.sources.get_mut(&key).and_then(|source| source.partitions.get_mut(&partition));
+        if let (Some(saved), Some(clock)) = (clock, source) {
+            saved.apply(clock);
+        }
+    }
+
     /// Takes a batch of one partition.
     ///
     /// # Errors
@@ -688,6 +700,16 @@ fn rows_of(batch: &SourceBatch, stream: &Stream, schema: &arrow::datatypes::Sche
     };
     let columns = batch_of(Arc::clone(schema), columns, rows.num_rows())?;
     Ok(Rows { columns, time, identity, arrival, late: None, provisional: None })
+}
+
+/// The uids of decoded records of a stream (see [`Uid::of_record`](crate::Uid::of_record)), for those who keep all rows.
+///
+/// # Errors
+/// A batch without raw bytes.
+pub fn record_uids(batch: &SourceBatch) -> Result<arrow::array::FixedSizeBinaryArray, EngineError> {
+    let bytes = identity_bytes(batch)?;
+    let uid = |raw: Option<&[u8]>| crate::Uid::of_record(&batch.stream, raw.unwrap_or_default());
+    Ok(crate::rows::uid_array(bytes.iter().map(uid)))
 }
 
 /// What a row's uid is hashed from: the sender's own id where there is one, else the raw bytes.

@@ -62,6 +62,10 @@ impl<'a> Homes<'a> {
         diagnostics: &mut Vec<Diagnostic>,
     ) {
         let key = relation.name().to_lowercase();
+        let relation = match relation {
+            Relation::View(view) => Relation::View(Arc::new(View { file: file.to_owned(), ..view.as_ref().clone() })),
+            other => other,
+        };
         match catalog.add(relation) {
             Ok(()) => drop(self.0.insert(key, (file, span))),
             Err(existing) => {
@@ -185,7 +189,7 @@ fn parse_view(
     let start = place_of(first.span.start);
     let range = byte_offset(text, start)..byte_offset(text, place_of(last.span.end));
     let sql = text.get(range).unwrap_or_default().to_owned();
-    Ok(View { name, sql, start })
+    Ok(View { name, sql, file: String::new(), start })
 }
 
 /// The byte at which a place of a text begins; the end of the text for a place beyond it.
