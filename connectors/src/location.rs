@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::ObjectStore;
+use object_store::PutMode;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use object_store::{ObjectStoreExt, PutMode};
 use url::Url;
 
 /// A folder on some object store.
@@ -198,6 +198,8 @@ fn folder_url(folder: &str, base: &FilePath) -> Result<Url, String> {
 
 #[cfg(test)]
 mod tests {
+    use object_store::ObjectStoreExt;
+
     use super::*;
 
     fn url(text: &str) -> String {

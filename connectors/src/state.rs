@@ -58,7 +58,7 @@ pub enum StateError {
         /// The location of the state.
         place: String,
         /// What the store says.
-        source: object_store::Error,
+        source: Box<object_store::Error>,
     },
     /// A file is not what it should be. Whose fault: outside. What next: stop and look.
     #[error(
@@ -213,7 +213,7 @@ impl StateStore {
         let manifest = Manifest { writer: self.writer.clone(), ..manifest.clone() };
         let bytes = Bytes::from(manifest.encode().map_err(|reason| self.damaged(&path, reason))?);
         match self.put(&path, bytes.clone(), PutMode::Create).await {
-            Err(StateError::Store { source: object_store::Error::AlreadyExists { .. }, .. }) => {
+            Err(StateError::Store { source, .. }) if matches!(*source, object_store::Error::AlreadyExists { .. }) => {
                 // An answer of the store can get lost and the retry then finds our own object, so its bytes decide;
                 // they name their writer.
                 if self.get(&path).await?.is_some_and(|existing| existing == bytes) {
@@ -353,7 +353,7 @@ impl StateStore {
     }
 
     fn store_error(&self, action: &'static str, path: &Path, source: object_store::Error) -> StateError {
-        StateError::Store { action, path: path.to_string(), place: self.place.clone(), source }
+        StateError::Store { action, path: path.to_string(), place: self.place.clone(), source: Box::new(source) }
     }
 
     fn damaged(&self, path: &Path, reason: String) -> StateError {

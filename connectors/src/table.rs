@@ -99,11 +99,7 @@ impl fmt::Display for BadRow {
 }
 
 fn more_text(more: usize) -> String {
-    if more == 0 {
-        String::new()
-    } else {
-        format!("\n  and {more} more")
-    }
+    if more == 0 { String::new() } else { format!("\n  and {more} more") }
 }
 
 impl TableError {
@@ -114,17 +110,10 @@ impl TableError {
             Self::Rows { path, rows, .. } => rows
                 .iter()
                 .map(|row| {
-                    let column = row
-                        .column
-                        .as_ref()
-                        .map(|name| format!("column {name}: "))
-                        .unwrap_or_default();
+                    let column = row.column.as_ref().map(|name| format!("column {name}: ")).unwrap_or_default();
                     Diagnostic::error(BAD_TABLE, format!("{column}{}", row.reason))
                         .in_file(path.display().to_string())
-                        .at(Span::at(Place {
-                            line: row.line,
-                            column: 1,
-                        }))
+                        .at(Span::at(Place { line: row.line, column: 1 }))
                         .maybe_hint(row.hint.clone())
                 })
                 .collect(),
@@ -138,9 +127,7 @@ impl TableError {
 /// # Errors
 /// The file cannot be read, or a row does not fit.
 pub fn load(table: &Table, base: &Path) -> Result<TableVersion, TableError> {
-    TableFile::new(Arc::new(table.clone()), base)
-        .read()
-        .map(|(version, _)| version)
+    TableFile::new(Arc::new(table.clone()), base).read().map(|(version, _)| version)
 }
 
 /// The file of a table, looked at again and again.
@@ -165,12 +152,7 @@ impl TableFile {
     pub fn new(table: Arc<Table>, base: &Path) -> Self {
         let location = table.location.strip_prefix("file:").unwrap_or(&table.location);
         let path = base.join(location);
-        Self {
-            table,
-            path,
-            seen: None,
-            version: None,
-        }
+        Self { table, path, seen: None, version: None }
     }
 
     /// The table whose file this is.
@@ -204,40 +186,22 @@ impl TableFile {
 
     fn stamp(&self) -> Result<Stamp, TableError> {
         let metadata = std::fs::metadata(&self.path).map_err(|source| self.unreadable(source))?;
-        Ok(Stamp {
-            modified: metadata.modified().ok(),
-            bytes: metadata.len(),
-        })
+        Ok(Stamp { modified: metadata.modified().ok(), bytes: metadata.len() })
     }
 
     fn read(&self) -> Result<(TableVersion, Uid), TableError> {
         let bytes = self.stamp()?.bytes;
         if bytes > TABLE_BYTES_MAX {
-            return Err(TableError::TooLarge {
-                table: self.table.name.clone(),
-                path: self.path.clone(),
-                bytes,
-            });
+            return Err(TableError::TooLarge { table: self.table.name.clone(), path: self.path.clone(), bytes });
         }
         let content = std::fs::read(&self.path).map_err(|source| self.unreadable(source))?;
         let version = Uid::of_cause([b"table".as_slice(), self.table.name.as_bytes(), &content]);
         let rows = rows_of(&self.table, &content).map_err(|refusal| self.refused(refusal))?;
-        Ok((
-            TableVersion {
-                name: Arc::from(self.table.name.as_str()),
-                version,
-                rows,
-            },
-            version,
-        ))
+        Ok((TableVersion { name: Arc::from(self.table.name.as_str()), version, rows }, version))
     }
 
     fn unreadable(&self, source: std::io::Error) -> TableError {
-        TableError::Read {
-            table: self.table.name.clone(),
-            path: self.path.clone(),
-            source,
-        }
+        TableError::Read { table: self.table.name.clone(), path: self.path.clone(), source }
     }
 
     fn refused(&self, refusal: Refusal) -> TableError {
@@ -247,12 +211,7 @@ impl TableFile {
                 rows.sort_by_key(|row| row.line);
                 let more = rows.len().saturating_sub(TOLD_MAX);
                 rows.truncate(TOLD_MAX);
-                TableError::Rows {
-                    table,
-                    path: self.path.clone(),
-                    rows,
-                    more,
-                }
+                TableError::Rows { table, path: self.path.clone(), rows, more }
             }
             Refusal::Arrow(source) => TableError::Arrow { table, source },
         }
@@ -277,12 +236,7 @@ fn rows_of(table: &Table, content: &[u8]) -> Result<RecordBatch, Refusal> {
 
 /// Cells of one column, as text, in its declared type.
 fn typed(field: &FieldRef, cells: Vec<Option<String>>, lines: &[u32], bad: &mut Vec<BadRow>) -> Option<ArrayRef> {
-    let told = |line: u32, reason: String| BadRow {
-        line,
-        column: Some(field.name().clone()),
-        reason,
-        hint: None,
-    };
+    let told = |line: u32, reason: String| BadRow { line, column: Some(field.name().clone()), reason, hint: None };
     if !field.is_nullable() {
         let empty = cells.iter().zip(lines).filter(|(cell, _)| cell.is_none());
         bad.extend(empty.map(|(_, line)| told(*line, "it is empty and is declared NOT NULL".to_owned())));
@@ -294,19 +248,13 @@ fn typed(field: &FieldRef, cells: Vec<Option<String>>, lines: &[u32], bad: &mut 
     let typed = match cast_with_options(&text, field.data_type(), &CastOptions::default()) {
         Ok(typed) => typed,
         Err(error) => {
-            bad.push(told(
-                1,
-                format!("a table cannot have the type {}: {error}", field.data_type()),
-            ));
+            bad.push(told(1, format!("a table cannot have the type {}: {error}", field.data_type())));
             return None;
         }
     };
-    for row in 0..text.len() {
+    for (row, line) in lines.iter().enumerate() {
         if typed.is_null(row) && !text.is_null(row) {
-            bad.push(told(
-                lines[row],
-                format!("{:?} is not {}", text.value(row), type_text(field.data_type())),
-            ));
+            bad.push(told(*line, format!("{:?} is not {}", text.value(row), type_text(field.data_type()))));
         }
     }
     Some(typed)
@@ -328,10 +276,5 @@ fn type_text(data_type: &DataType) -> String {
 fn missing_column<'a>(name: &str, line: u32, present: impl IntoIterator<Item = &'a str>) -> BadRow {
     let present: Vec<_> = present.into_iter().collect();
     let hint = nearest(name, present.iter().copied()).unwrap_or_else(|| format!("the file has {}", present.join(", ")));
-    BadRow {
-        line,
-        column: Some(name.to_owned()),
-        reason: "the file has no such column".to_owned(),
-        hint: Some(hint),
-    }
+    BadRow { line, column: Some(name.to_owned()), reason: "the file has no such column".to_owned(), hint: Some(hint) }
 }

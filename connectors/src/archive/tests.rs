@@ -333,7 +333,7 @@ async fn alerts_have_columns_for_what_is_asked_and_the_whole_record() {
     });
     let archive = Archive::new(Location::memory(), "weir");
     let mut table = archive.writer(spec.clone()).await.unwrap();
-    table.append(9, &[alert_rows(&spec, &[record.clone()], 9).unwrap()]).await.unwrap();
+    table.append(9, &[alert_rows(&spec, std::slice::from_ref(&record), 9).unwrap()]).await.unwrap();
     let context = SessionContext::new();
     context.register_table("alerts", archive.provider(&spec).await.unwrap()).unwrap();
     let sql = "SELECT time, uid, detection, severity, \"user\", count, suppressed_by, late, data, epoch FROM alerts WHERE time > TIMESTAMP '2023-01-01'";

@@ -6,15 +6,9 @@ use weir_engine::Table;
 use super::{BadRow, Refusal, missing_column, typed};
 
 pub(super) fn columns(table: &Table, content: &[u8]) -> Result<(Vec<ArrayRef>, usize), Refusal> {
-    let mut reader = csv::ReaderBuilder::new()
-        .comment(Some(b'#'))
-        .flexible(true)
-        .trim(csv::Trim::All)
-        .from_reader(content);
-    let header = reader
-        .headers()
-        .map_err(|error| Refusal::Rows(vec![unreadable(&error)]))?
-        .clone();
+    let mut reader =
+        csv::ReaderBuilder::new().comment(Some(b'#')).flexible(true).trim(csv::Trim::All).from_reader(content);
+    let header = reader.headers().map_err(|error| Refusal::Rows(vec![unreadable(&error)]))?.clone();
     let header_line = line_of(content, header.position());
     let mut bad = Vec::new();
     let mut wanted = Vec::with_capacity(table.columns.len());
@@ -42,12 +36,7 @@ pub(super) fn columns(table: &Table, content: &[u8]) -> Result<(Vec<ArrayRef>, u
         let line = line_of(content, record.position());
         if record.len() != header.len() {
             let reason = format!("the row has {} cells, the header has {}", record.len(), header.len());
-            bad.push(BadRow {
-                line,
-                column: None,
-                reason,
-                hint: Some("quote cells that hold commas".to_owned()),
-            });
+            bad.push(BadRow { line, column: None, reason, hint: Some("quote cells that hold commas".to_owned()) });
             continue;
         }
         for (column, at) in cells.iter_mut().zip(&wanted) {
@@ -55,17 +44,9 @@ pub(super) fn columns(table: &Table, content: &[u8]) -> Result<(Vec<ArrayRef>, u
         }
         lines.push(line);
     }
-    let columns: Vec<_> = table
-        .columns
-        .iter()
-        .zip(cells)
-        .filter_map(|(field, cells)| typed(field, cells, &lines, &mut bad))
-        .collect();
-    if bad.is_empty() {
-        Ok((columns, lines.len()))
-    } else {
-        Err(Refusal::Rows(bad))
-    }
+    let columns: Vec<_> =
+        table.columns.iter().zip(cells).filter_map(|(field, cells)| typed(field, cells, &lines, &mut bad)).collect();
+    if bad.is_empty() { Ok((columns, lines.len())) } else { Err(Refusal::Rows(bad)) }
 }
 
 /// The line on which a record begins. The reader's own position is that of the comments and empty lines before it.
@@ -90,10 +71,5 @@ fn unreadable(error: &csv::Error) -> BadRow {
         csv::ErrorKind::Utf8 { .. } => "the row is not UTF-8".to_owned(),
         _ => error.to_string(),
     };
-    BadRow {
-        line,
-        column: None,
-        reason,
-        hint: None,
-    }
+    BadRow { line, column: None, reason, hint: None }
 }

@@ -23,39 +23,25 @@ pub(super) fn columns(table: &Table, content: &[u8]) -> Result<(Vec<ArrayRef>, u
                 rows.push(row);
                 lines.push(line);
             }
-            Ok(_) => bad.push(BadRow {
-                line,
-                column: None,
-                reason: "the line is not an object".to_owned(),
-                hint: None,
-            }),
-            Err(error) => bad.push(BadRow {
-                line,
-                column: None,
-                reason: error.to_string(),
-                hint: None,
-            }),
+            Ok(_) => {
+                bad.push(BadRow { line, column: None, reason: "the line is not an object".to_owned(), hint: None })
+            }
+            Err(error) => bad.push(BadRow { line, column: None, reason: error.to_string(), hint: None }),
         }
     }
     let columns: Vec<_> = table
         .columns
         .iter()
         .filter_map(|field| {
-            let values: Vec<Value> = rows
-                .iter_mut()
-                .map(|row| row.remove(field.name()).unwrap_or(Value::Null))
-                .collect();
+            let values: Vec<Value> =
+                rows.iter_mut().map(|row| row.remove(field.name()).unwrap_or(Value::Null)).collect();
             if field.data_type().is_nested() {
                 return nested(field, &values, &lines, &mut bad);
             }
             typed(field, values.into_iter().map(cell).collect(), &lines, &mut bad)
         })
         .collect();
-    if bad.is_empty() {
-        Ok((columns, lines.len()))
-    } else {
-        Err(Refusal::Rows(bad))
-    }
+    if bad.is_empty() { Ok((columns, lines.len())) } else { Err(Refusal::Rows(bad)) }
 }
 
 /// A scalar as text; objects and lists stay JSON.
@@ -70,13 +56,9 @@ fn cell(value: Value) -> Option<String> {
 fn nested(field: &FieldRef, values: &[Value], lines: &[u32], bad: &mut Vec<BadRow>) -> Option<ArrayRef> {
     let schema = Arc::new(Schema::new(vec![Arc::clone(field)]));
     let decode = |values: &[Value]| {
-        let rows: Vec<_> = values
-            .iter()
-            .map(|value| serde_json::json!({ field.name(): value }))
-            .collect();
-        let mut decoder = arrow::json::ReaderBuilder::new(Arc::clone(&schema))
-            .with_batch_size(rows.len().max(1))
-            .build_decoder()?;
+        let rows: Vec<_> = values.iter().map(|value| serde_json::json!({ field.name(): value })).collect();
+        let mut decoder =
+            arrow::json::ReaderBuilder::new(Arc::clone(&schema)).with_batch_size(rows.len().max(1)).build_decoder()?;
         decoder.serialize(&rows)?;
         decoder.flush()
     };
@@ -87,12 +69,7 @@ fn nested(field: &FieldRef, values: &[Value], lines: &[u32], bad: &mut Vec<BadRo
             // The decoder does not say which row it minded, so that each is asked alone.
             let told = values.iter().zip(lines).filter_map(|(value, line)| {
                 let reason = decode(std::slice::from_ref(value)).err()?.to_string();
-                Some(BadRow {
-                    line: *line,
-                    column: Some(field.name().clone()),
-                    reason,
-                    hint: None,
-                })
+                Some(BadRow { line: *line, column: Some(field.name().clone()), reason, hint: None })
             });
             bad.extend(told);
             None

@@ -10,13 +10,7 @@ fn table(format: TableFormat, location: &str) -> Table {
         Field::new("listed", DataType::Boolean, true),
         Field::new("since", DataType::Timestamp(TimeUnit::Microsecond, None), true),
     ]);
-    Table {
-        name: "indicators".into(),
-        columns,
-        location: location.into(),
-        format,
-        refresh_us: 1_000_000,
-    }
+    Table { name: "indicators".into(), columns, location: location.into(), format, refresh_us: 1_000_000 }
 }
 
 fn loaded(format: TableFormat, content: &str) -> Result<TableVersion, TableError> {
@@ -26,9 +20,7 @@ fn loaded(format: TableFormat, content: &str) -> Result<TableVersion, TableError
 }
 
 fn shown(version: &TableVersion) -> String {
-    pretty_format_batches(std::slice::from_ref(&version.rows))
-        .unwrap()
-        .to_string()
+    pretty_format_batches(std::slice::from_ref(&version.rows)).unwrap().to_string()
 }
 
 fn refused(format: TableFormat, content: &str) -> Vec<String> {
@@ -78,10 +70,8 @@ fn every_bad_row_is_told_with_line_column_and_reason() {
             "5: the row has 2 cells, the header has 4; quote cells that hold commas",
         ]
     );
-    let told = refused(
-        TableFormat::Ndjson,
-        "{\"domain\":\"a\"}\n[1]\n{\"domain\":\n{\"domain\":\"b\",\"confidence\":1.5}\n",
-    );
+    let told =
+        refused(TableFormat::Ndjson, "{\"domain\":\"a\"}\n[1]\n{\"domain\":\n{\"domain\":\"b\",\"confidence\":1.5}\n");
     assert_eq!(told.len(), 3, "{told:?}");
     assert_eq!(told[0], "2: the line is not an object");
     assert!(told[1].starts_with("3: EOF"), "{told:?}");
@@ -108,13 +98,7 @@ fn bytes_that_are_not_text_are_told_with_their_line() {
 
 #[test]
 fn a_header_alone_is_an_empty_table() {
-    assert_eq!(
-        loaded(TableFormat::Csv, "domain,confidence,listed,since\n")
-            .unwrap()
-            .rows
-            .num_rows(),
-        0
-    );
+    assert_eq!(loaded(TableFormat::Csv, "domain,confidence,listed,since\n").unwrap().rows.num_rows(), 0);
     assert_eq!(loaded(TableFormat::Ndjson, "").unwrap().rows.num_rows(), 0);
 }
 
@@ -153,16 +137,9 @@ fn a_table_is_new_only_when_its_content_is() {
 fn nested_columns_are_read_from_ndjson() {
     let list = DataType::List(Arc::new(Field::new_list_field(DataType::Utf8View, true)));
     let mut table = table(TableFormat::Ndjson, "t");
-    table.columns = Fields::from(vec![
-        Field::new("name", DataType::Utf8View, true),
-        Field::new("tags", list, true),
-    ]);
+    table.columns = Fields::from(vec![Field::new("name", DataType::Utf8View, true), Field::new("tags", list, true)]);
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(
-        folder.path().join("t"),
-        "{\"name\":\"a\",\"tags\":[\"x\",\"y\"]}\n{\"name\":\"b\"}\n",
-    )
-    .unwrap();
+    std::fs::write(folder.path().join("t"), "{\"name\":\"a\",\"tags\":[\"x\",\"y\"]}\n{\"name\":\"b\"}\n").unwrap();
     let rows = load(&table, folder.path()).unwrap();
     assert!(shown(&rows).contains("| a    | [x, y] |"), "{}", shown(&rows));
     std::fs::write(folder.path().join("t"), "{\"tags\":[\"x\"]}\n{\"tags\":7}\n").unwrap();
