@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use chrono::NaiveDate;
 use globset::{Glob, GlobMatcher};
-use weir_engine::{Diagnostic, Span};
+use weir_engine::{Diagnostic, Place, Span};
 
 use crate::codes;
 use crate::document::{Codes, Fields, Node, Report, Value, parse_yaml};
@@ -70,6 +70,21 @@ impl Exception {
     #[must_use]
     pub(crate) fn condition(&self) -> weir_engine::Exception {
         weir_engine::Exception { name: Arc::clone(&self.name), condition: self.condition.clone() }
+    }
+
+    /// The place in the file of one in the condition: exact where the condition stands on one line, else its beginning.
+    pub(crate) fn place_in_condition(&self, span: Option<Span>) -> Option<Span> {
+        let written = self.condition_span;
+        let width = written.end.column.saturating_sub(written.start.column);
+        let length = self.condition.chars().count() as u32;
+        let quote = match width.checked_sub(length) {
+            Some(0) => 0,
+            Some(2) => 1,
+            _ => return Some(written),
+        };
+        let shifted =
+            |place: Place| Place { line: written.start.line, column: written.start.column + quote + place.column - 1 };
+        span.map_or(Some(written), |span| Some(Span { start: shifted(span.start), end: shifted(span.end) }))
     }
 
     /// The error that `weir check` shows once its last day is over.

@@ -6,6 +6,7 @@
 
 pub mod alert;
 pub mod codes;
+pub mod compile;
 pub mod detection;
 mod document;
 pub mod entity;
@@ -19,6 +20,7 @@ pub mod rule_test;
 pub mod schema;
 
 pub use alert::ocsf;
+pub use compile::{Compiled, Texts, compile, link};
 pub use detection::{Confidence, Detection, Param, Severity, Status};
 pub use entity::EntityKind;
 pub use exceptions::Exception;

@@ -20,6 +20,7 @@
 
 pub(crate) mod compare;
 pub(crate) mod given;
+mod run;
 
 use serde_json::Value as Json;
 use weir_engine::error::nearest;
@@ -30,6 +31,7 @@ use crate::codes;
 use crate::document::{Codes, Entry, Fields, Node, Report, Value, parse_yaml};
 
 pub use self::compare::{Difference, Problem};
+pub use self::run::{CaseResult, Decoded, Outside, check, run, subject};
 
 /// The keys of a test file.
 pub(crate) const FILE_KEYS: [&str; 3] = ["detection", "with", "cases"];

@@ -31,5 +31,5 @@ mod types;
 pub(crate) mod window_table;
 
 pub use ddl::parse_catalog;
-pub use plan::plan_batch;
+pub use plan::{check_condition, plan_batch};
 pub use types::{BadDuration, parse_duration_us};

@@ -190,7 +190,7 @@ impl Bench<'_> {
     }
 
     fn engine(&self, workers: usize, tables: &[TableVersion], partitions: u32) -> Result<Engine, EngineError> {
-        let mut engine = Engine::new(Arc::clone(&self.program), workers, tables.to_vec())?;
+        let mut engine = Engine::new(Arc::clone(&self.program), workers, tables)?;
         for (stream, _) in self.program.streams() {
             (0..partitions).for_each(|partition| engine.add_partition(&stream.name, PartitionId(partition)));
         }

@@ -298,6 +298,14 @@ pub(crate) fn condition(text: &str, output: &SchemaRef) -> Result<Arc<dyn Physic
     plan().map_err(|error| Diagnostic::error(codes::PLAN, super::failure::message_of(&error)))
 }
 
+/// Whether a text is a condition over these columns, such as that of an exception over a query's output.
+///
+/// # Errors
+/// The first thing that is wrong with it; its place counts from the beginning of the text.
+pub fn check_condition(text: &str, output: &SchemaRef) -> Result<(), Diagnostic> {
+    condition(text, output).map(drop)
+}
+
 /// The batch side of a bound plan: window tables become ordinary projections.
 pub(crate) fn to_batch(plan: LogicalPlan) -> PlanResult<LogicalPlan> {
     let plan = plan.transform_up_with_subqueries(|node| match &node {
