@@ -16,7 +16,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use url::Url;
-use weir_engine::{Diagnostic, EventTime};
+use weir_connectors::kafka::{KafkaSettings, Start};
+use weir_engine::Diagnostic;
+use weir_playbooks::guard::Rules;
+use weir_playbooks::run::Mode;
 
 pub(crate) use read::Environment;
 pub(crate) use secret::Secret;
@@ -83,25 +86,10 @@ pub(crate) struct Config {
 /// The Kafka cluster that is read from and written to.
 #[derive(Debug, Clone)]
 pub(crate) struct KafkaConfig {
-    /// Brokers to begin with, separated by commas.
-    pub(crate) bootstrap_servers: String,
-    /// Consumer group, and prefix of transactional ids.
-    pub(crate) group: String,
+    /// Servers, group and client settings, checked; `None` where the diagnostics say what is wrong with them.
+    pub(crate) settings: Option<KafkaSettings>,
     /// Where to begin in a partition that has no cursor.
     pub(crate) start: Start,
-    /// Settings of librdkafka, checked.
-    pub(crate) client: BTreeMap<String, Secret>,
-}
-
-/// Where reading begins in a partition that has no cursor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Start {
-    /// At the oldest record that the broker has.
-    Earliest,
-    /// At what comes next.
-    Latest,
-    /// At the first record whose Kafka timestamp is not before this.
-    At(EventTime),
 }
 
 /// The Parquet tables.
@@ -144,23 +132,8 @@ pub(crate) struct EngineConfig {
 pub(crate) struct PlaybooksConfig {
     /// Whether actions leave the house.
     pub(crate) mode: Mode,
-    /// Targets that no action may touch.
-    pub(crate) never_touch: Vec<String>,
-    /// Actions per hour over all playbooks.
-    pub(crate) actions_per_hour_max: u32,
-    /// Runs at the same time.
-    pub(crate) runs_max: usize,
-    /// How long an approval is waited for where the playbook does not say.
-    pub(crate) approval_timeout: Duration,
-}
-
-/// Whether actions leave the house.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mode {
-    /// Actions are shown, not done.
-    DryRun,
-    /// Actions are done.
-    Live,
+    /// What is never touched, and how much may happen in an hour.
+    pub(crate) guard: Rules,
 }
 
 /// How one responder is reached.
@@ -193,9 +166,7 @@ impl Config {
         let diagnostics = diagnostics.into_iter().map(|diagnostic| diagnostic.in_file(FILE)).collect();
         (config, diagnostics)
     }
-}
 
-impl Config {
     /// What a responder's file gets for a setting that it names: the key of its section, else the environment.
     pub(crate) fn responder_setting(&self, responder: &str, name: &str) -> Option<String> {
         let configured = self.responders.get(responder).and_then(|section| section.settings.get(name));

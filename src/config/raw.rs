@@ -164,15 +164,38 @@ pub(super) struct RawHttp {
 pub(super) struct RawPlaybooks {
     /// `dry-run` shows what would be done, `live` does it. Default: `dry-run`.
     pub(super) mode: Option<RawMode>,
-    /// Targets that no action may touch: host names, user names, domains, addresses and networks. A name may end or
-    /// begin with `*`.
-    pub(super) never_touch: Vec<At<String>>,
-    /// Actions per hour over all playbooks; more are refused and counted. Default: 60.
-    pub(super) actions_per_hour_max: Option<At<u64>>,
-    /// Runs at the same time; more wait. Default: 16.
-    pub(super) runs_max: Option<At<u64>>,
-    /// How long an approval is waited for, in seconds, where the playbook does not say. Default: 14400.
-    pub(super) approval_timeout_seconds: Option<At<u64>>,
+    pub(super) never_touch: RawNeverTouch,
+    pub(super) limits: RawLimits,
+}
+
+/// Targets that no action may touch. They are checked before anything leaves.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawNeverTouch {
+    /// Hosts by name; `dc-*` stands for all that begin so.
+    pub(super) hosts: Vec<At<String>>,
+    /// Accounts by name or mail address; `svc-*` stands for all that begin so.
+    pub(super) users: Vec<At<String>>,
+    /// Addresses and networks, such as `10.0.0.0/8`; whatever overlaps is refused.
+    pub(super) networks: Vec<At<String>>,
+    /// Domains, with all below and above them.
+    pub(super) domains: Vec<At<String>>,
+}
+
+/// How much may happen. What goes beyond is refused and counted.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawLimits {
+    /// Commands in an hour, over all playbooks. Default: 200.
+    pub(super) per_hour: Option<At<u64>>,
+    /// Commands of one playbook in an hour. Default: 60.
+    pub(super) per_playbook_per_hour: Option<At<u64>>,
+    /// Commands on one kind of target in an hour, by kind. Default: 20 for `device` and `account`, 100 for others.
+    pub(super) per_kind_per_hour: BTreeMap<String, At<u64>>,
+    /// Shortest prefix of an IPv4 network that may be acted on: 8 to 32. Default: 24.
+    pub(super) ipv4_prefix_min: Option<At<u64>>,
+    /// Shortest prefix of an IPv6 network that may be acted on: 16 to 128. Default: 48.
+    pub(super) ipv6_prefix_min: Option<At<u64>>,
 }
 
 /// Whether actions leave the house.

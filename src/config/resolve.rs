@@ -9,13 +9,18 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use url::Url;
+use weir_connectors::kafka::{KafkaSettings, SettingProblem, Start};
+use weir_engine::error::nearest;
 use weir_engine::{Diagnostic, EventTime};
+use weir_playbooks::guard::{Network, NotANetwork, Rules};
+use weir_playbooks::openc2::TargetKind;
+use weir_playbooks::run::Mode;
 
 use super::raw::{At, RawConfig, RawEngine, RawKafka, RawMode, RawPlaybooks, RawResponder};
 use super::read::span_of;
 use super::{
-    ArchiveConfig, Config, EngineConfig, HuntConfig, KafkaConfig, Mode, Need, PlaybooksConfig, ResponderConfig, Secret,
-    Start, StateConfig, codes,
+    ArchiveConfig, Config, EngineConfig, HuntConfig, KafkaConfig, Need, PlaybooksConfig, ResponderConfig, Secret,
+    StateConfig, codes,
 };
 
 const MIB: u64 = 1 << 20;
@@ -109,36 +114,35 @@ impl Resolver<'_> {
     }
 
     fn kafka(&mut self, raw: &RawKafka) -> KafkaConfig {
-        let bootstrap_servers = raw.bootstrap_servers.as_ref().map_or_else(String::new, |servers| {
-            self.check_servers(servers);
-            servers.value().clone()
-        });
-        let group = raw.group.as_ref().map_or_else(|| "weir".to_owned(), |group| group.value().clone());
-        if let Some(written) = raw.group.as_ref()
-            && group.trim().is_empty()
-        {
-            self.bad_value("a consumer group needs a name", "for example `weir`", written);
-        }
-        let start = raw.start.as_ref().map_or(Start::Earliest, |start| self.start(start));
+        let servers = raw.bootstrap_servers.as_ref().map_or("", |servers| servers.value().as_str());
+        let group = raw.group.as_ref().map_or("weir", |group| group.value().as_str());
         let mut client = BTreeMap::new();
         for (key, value) in &raw.client {
             if let Some(secret) = self.secret(&value.value().text(), value.span()) {
-                client.insert(key.clone(), secret);
+                client.insert(key.clone(), secret.expose().to_owned());
             }
         }
-        KafkaConfig { bootstrap_servers, group, start, client }
+        let settings = match KafkaSettings::check(servers, group, &client) {
+            Ok(settings) => Some(settings),
+            Err(problems) => {
+                problems.into_iter().for_each(|problem| self.kafka_problem(raw, problem));
+                None
+            }
+        };
+        let start = raw.start.as_ref().map_or(Start::Earliest, |start| self.start(start));
+        KafkaConfig { settings, start }
     }
 
-    fn check_servers(&mut self, servers: &At<String>) {
-        for server in servers.value().split(',').map(str::trim) {
-            // A broker may be written with a protocol, as in SASL_SSL://host:9093.
-            let address = server.rsplit_once("://").map_or(server, |(_, address)| address);
-            let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
-            if port.and_then(|port| port.parse::<u16>().ok()).is_none_or(|port| port == 0) {
-                let message = format!("`{server}` is not the address of a broker");
-                self.bad_value(message, "write `host:port`, several separated by commas", servers);
-            }
-        }
+    /// The place of a problem is that of its key; a key that is missing has none.
+    fn kafka_problem(&mut self, raw: &RawKafka, problem: SettingProblem) {
+        let span = match problem.key.as_str() {
+            "bootstrap_servers" => raw.bootstrap_servers.as_ref().map(At::span),
+            "group" => raw.group.as_ref().map(At::span),
+            key => raw.client.get(key).map(At::span),
+        };
+        let message = format!("`{}`: {}", problem.key, problem.message);
+        let diagnostic = Diagnostic::error(codes::KAFKA_SETTING, message).at(span_of(self.text, span));
+        self.diagnostics.push(diagnostic.maybe_hint(problem.hint));
     }
 
     fn start(&mut self, start: &At<String>) -> Start {
@@ -148,7 +152,7 @@ impl Resolver<'_> {
             _ => {}
         }
         match DateTime::parse_from_rfc3339(start.value()) {
-            Ok(time) => Start::At(EventTime(time.timestamp_micros())),
+            Ok(time) => Start::Time(EventTime(time.timestamp_micros())),
             Err(_) => {
                 let message = format!("`{}` is not a place to begin", start.value());
                 self.bad_value(message, "`earliest`, `latest`, or a time such as `2026-01-31T00:00:00Z`", start);
@@ -179,23 +183,69 @@ impl Resolver<'_> {
     }
 
     fn playbooks(&mut self, raw: &RawPlaybooks) -> PlaybooksConfig {
-        let actions = self.number(raw.actions_per_hour_max.as_ref(), 60, 0..=1_000_000);
-        let runs = self.number(raw.runs_max.as_ref(), 16, 1..=10_000);
-        let approval = self.number(raw.approval_timeout_seconds.as_ref(), 14_400, 1..=2_592_000);
-        for target in raw.never_touch.iter().filter(|target| target.value().trim().trim_matches('*').is_empty()) {
-            let hint = "name a host, user, domain, address or network; `mode = \"dry-run\"` stops everything";
-            self.bad_value(format!("`{}` names nothing", target.value()), hint, target);
+        let texts = |list: &[At<String>]| list.iter().map(|text| text.value().trim().to_owned()).collect();
+        let (never, limits, default) = (&raw.never_touch, &raw.limits, Rules::default());
+        for text in never.hosts.iter().chain(&never.users).chain(&never.domains) {
+            if text.value().trim().trim_matches('*').is_empty() {
+                let hint = "name one, or several as in `dc-*`; `mode = \"dry-run\"` stops everything";
+                self.bad_value(format!("`{}` names nothing", text.value()), hint, text);
+            }
         }
-        PlaybooksConfig {
-            mode: match raw.mode {
-                Some(RawMode::Live) => Mode::Live,
-                Some(RawMode::DryRun) | None => Mode::DryRun,
-            },
-            never_touch: raw.never_touch.iter().map(|target| target.value().trim().to_owned()).collect(),
-            actions_per_hour_max: u32::try_from(actions).unwrap_or(u32::MAX),
-            runs_max: usize::try_from(runs).unwrap_or(1),
-            approval_timeout: Duration::from_secs(approval),
+        let guard = Rules {
+            hosts: texts(&never.hosts),
+            users: texts(&never.users),
+            networks: never.networks.iter().filter_map(|network| self.network(network)).collect(),
+            domains: texts(&never.domains),
+            per_hour: self.count(limits.per_hour.as_ref(), default.per_hour),
+            per_playbook_per_hour: self.count(limits.per_playbook_per_hour.as_ref(), default.per_playbook_per_hour),
+            per_kind_per_hour: self.kinds(&limits.per_kind_per_hour, default.per_kind_per_hour),
+            per_other_kind_per_hour: default.per_other_kind_per_hour,
+            ipv4_prefix_min: self.prefix(limits.ipv4_prefix_min.as_ref(), default.ipv4_prefix_min, 8..=32),
+            ipv6_prefix_min: self.prefix(limits.ipv6_prefix_min.as_ref(), default.ipv6_prefix_min, 16..=128),
+        };
+        let mode = match raw.mode {
+            Some(RawMode::Live) => Mode::Live,
+            Some(RawMode::DryRun) | None => Mode::DryRun,
+        };
+        PlaybooksConfig { mode, guard }
+    }
+
+    fn network(&mut self, written: &At<String>) -> Option<Network> {
+        match written.value().trim().parse() {
+            Ok(network) => Some(network),
+            Err(NotANetwork(text)) => {
+                let hint = "an address such as `10.1.2.3`, or a network such as `10.0.0.0/8`";
+                self.bad_value(format!("`{text}` is no address or network"), hint, written);
+                None
+            }
         }
+    }
+
+    fn count(&mut self, value: Option<&At<u64>>, default: usize) -> usize {
+        usize::try_from(self.number(value, default as u64, 0..=1_000_000)).unwrap_or(default)
+    }
+
+    fn prefix(&mut self, value: Option<&At<u64>>, default: u8, range: RangeInclusive<u64>) -> u8 {
+        u8::try_from(self.number(value, default.into(), range)).unwrap_or(default)
+    }
+
+    fn kinds(
+        &mut self,
+        raw: &BTreeMap<String, At<u64>>,
+        mut limits: BTreeMap<TargetKind, usize>,
+    ) -> BTreeMap<TargetKind, usize> {
+        for (word, count) in raw {
+            match TargetKind::of_word(word) {
+                Some(kind) => drop(limits.insert(kind, self.count(Some(count), 0))),
+                None => {
+                    let words = TargetKind::ALL.iter().map(|kind| kind.as_str());
+                    let hint = nearest(word, words).unwrap_or_else(|| "such as `device` or `account`".to_owned());
+                    let message = format!("`{word}` is not a kind of target");
+                    self.refuse(codes::BAD_VALUE, message, &hint, Some(count.span()));
+                }
+            }
+        }
+        limits
     }
 
     fn responder(&mut self, raw: &RawResponder) -> ResponderConfig {

@@ -52,13 +52,19 @@ fn every_syntax_error_is_reported() {
 }
 
 #[test]
-fn environment_is_read_in_any_text_and_dollars_can_be_escaped() {
-    let text = "[kafka]\nbootstrap_servers = \"${HOST}:${PORT}\"\ngroup = \"$${x}\"\n";
+fn dollars_can_be_escaped() {
+    let (_, diagnostics) = read("[alerts]\ntopic = \"$${x}\"\n");
+    assert!(diagnostics[0].contains("`${x}` is not a topic name"), "{diagnostics:?}");
+}
+
+#[test]
+fn environment_is_read_in_any_text() {
+    let text = "[kafka]\nbootstrap_servers = \"${HOST}:${PORT}\"\n[alerts]\ntopic = \"a.${PORT}\"\n";
     let (config, diagnostics) = read_with(text, &[("HOST", "broker"), ("PORT", "9092")], Need::Everything);
     assert_eq!(diagnostics, Vec::<String>::new());
-    let kafka = config.kafka.expect("the section is there");
-    assert_eq!(kafka.bootstrap_servers, "broker:9092");
-    assert_eq!(kafka.group, "${x}");
+    let settings = config.kafka.and_then(|kafka| kafka.settings).expect("the section is right");
+    assert_eq!(settings.bootstrap_servers(), "broker:9092");
+    assert_eq!(config.alerts_topic, "a.9092");
 }
 
 #[test]
@@ -79,13 +85,47 @@ fn missing_variable_is_an_error_only_where_it_is_needed() {
 fn secrets_come_from_files_and_are_never_shown() {
     let dir = tempfile::tempdir().expect("a folder");
     std::fs::write(dir.path().join("token"), "s3cret\n").expect("a file");
-    let text = "[kafka.client]\n\"sasl.password\" = \"file:token\"\n\"linger.ms\" = 5\n";
+    let text = "[responders.edr]\ntoken = \"file:token\"\nother = \"file:none\"\n";
     let (config, diagnostics) = Config::read(text, dir.path(), &|_| None, Need::Everything);
-    assert_eq!(diagnostics, []);
-    let kafka = config.kafka.expect("the section is there");
-    assert_eq!(kafka.client["sasl.password"].expose(), "s3cret");
-    assert_eq!(kafka.client["linger.ms"].expose(), "5");
-    assert!(!format!("{kafka:?}").contains("s3cret"));
+    assert_eq!(diagnostics.len(), 1, "{diagnostics:?}");
+    assert!(diagnostics[0].to_string().contains("C005 cannot read the secret file"), "{diagnostics:?}");
+    assert_eq!(config.responder_setting("edr", "token").as_deref(), Some("s3cret"));
+    assert!(!format!("{config:?}").contains("s3cret"));
+}
+
+#[test]
+fn kafka_settings_are_checked_at_their_place() {
+    let (config, diagnostics) = read(
+        "[kafka]\nbootstrap_servers = \"127.0.0.1:9092\"\n[kafka.client]\n\"enable.auto.commit\" = true\n\
+         \"linger.ms\" = 5\n\"lingr.ms\" = 5\n",
+    );
+    assert!(config.kafka.is_some_and(|kafka| kafka.settings.is_none()));
+    assert_eq!(diagnostics.len(), 2, "{diagnostics:?}");
+    assert!(diagnostics[0].starts_with("weir.toml:4:24: C006 `enable.auto.commit`"), "{diagnostics:?}");
+    assert!(diagnostics[1].starts_with("weir.toml:6:14: C006 `lingr.ms`"), "{diagnostics:?}");
+}
+
+#[test]
+fn guard_of_playbooks_is_read() {
+    let (config, diagnostics) = read(
+        "[playbooks]\nmode = \"live\"\n[playbooks.never_touch]\nhosts = [\"dc-*\", \"*\"]\n\
+         networks = [\"10.0.0.0/8\", \"ten\"]\n[playbooks.limits]\nper_hour = 5\n\
+         per_kind_per_hour = { device = 1, devise = 2 }\n",
+    );
+    assert_eq!(config.playbooks.mode, Mode::Live);
+    let guard = config.playbooks.guard;
+    assert_eq!((guard.per_hour, guard.networks.len()), (5, 1));
+    assert_eq!(guard.per_kind_per_hour[&weir_playbooks::openc2::TargetKind::Device], 1);
+    assert_eq!(
+        diagnostics,
+        [
+            "weir.toml:4:19: C003 `*` names nothing; name one, or several as in `dc-*`; `mode = \"dry-run\"` stops \
+             everything",
+            "weir.toml:5:27: C003 `ten` is no address or network; an address such as `10.1.2.3`, or a network such as \
+             `10.0.0.0/8`",
+            "weir.toml:8:44: C003 `devise` is not a kind of target; did you mean `device`?",
+        ]
+    );
 }
 
 #[test]
