@@ -1,0 +1,186 @@
+//! `weir case` and `weir approve`: what people do about cases and the questions of playbooks, at the journal.
+
+use std::io::Write as _;
+
+use anyhow::anyhow;
+use chrono::{SecondsFormat, Utc};
+use weir_playbooks::case::{Case, CaseStatus, Verdict};
+use weir_playbooks::facts::Moment;
+use weir_playbooks::journal::{ApprovalFilter, CaseFilter, Journal};
+
+use crate::cli::{ApproveArgs, CaseCommand, CaseCloseArgs, CaseListArgs, Globals};
+use crate::config::{self, Need};
+use crate::exit::{Blame, CommandError, CommandResult, Outcome};
+use crate::print::{Format, Rows, one_line};
+use crate::project::Project;
+use crate::respond::desk::{self, CaseView};
+use crate::stdout::{self, Stdout};
+use crate::{check, compile, service};
+
+/// Answers `weir case`.
+pub(crate) fn run(globals: &Globals, command: &CaseCommand) -> CommandResult {
+    let project = project(globals)?;
+    let mut journal = service::journal(&project.config)?;
+    let now = Utc::now();
+    match command {
+        CaseCommand::List(args) => list(&mut journal, args, Format::or_default(globals.format)),
+        CaseCommand::Show(args) => {
+            let view = desk::show_case(&mut journal, &args.id).usage()?;
+            show(&view, Format::or_default(globals.format))
+        }
+        CaseCommand::Assign(args) => {
+            let case = desk::assign_case(&mut journal, &args.id, &args.to, &by(args.by.as_deref())?, now).usage()?;
+            said(&format!("{} is {}'s", case.id, args.to))
+        }
+        CaseCommand::Reopen(args) => {
+            let case = desk::reopen_case(&mut journal, &args.id, &args.why, &by(args.by.as_deref())?, now).usage()?;
+            said(&format!("{} is open again", case.id))
+        }
+        CaseCommand::Close(args) => close(&project, args),
+        CaseCommand::Audit => {
+            let entries = desk::verify_audit(&mut journal).outside()?;
+            said(&format!("the audit trail is whole: {entries} entries"))
+        }
+    }
+}
+
+/// Answers `weir approve`.
+pub(crate) fn approve(globals: &Globals, args: &ApproveArgs) -> CommandResult {
+    let project = project(globals)?;
+    let mut journal = service::journal(&project.config)?;
+    let Some(run) = args.run.as_deref().filter(|run| *run != "list") else {
+        return questions(&mut journal, Format::or_default(globals.format));
+    };
+    let by = by(args.by.as_deref())?;
+    let question = desk::decide(&mut journal, run, args.step.as_deref(), !args.deny, &by, Utc::now()).usage()?;
+    said(&format!("{by} said {} to: {}", if args.deny { "no" } else { "yes" }, question.question))
+}
+
+/// The folder of the journal; a project that has mistakes elsewhere still has cases.
+fn project(globals: &Globals) -> Result<Project, CommandError> {
+    let (project, mut diagnostics) = Project::load(&globals.dir, Need::Texts);
+    diagnostics.retain(|diagnostic| diagnostic.code.starts_with('C'));
+    check::stop_on_errors(&project, diagnostics)?;
+    Ok(project)
+}
+
+/// Who is at the keyboard, for the audit trail.
+fn by(named: Option<&str>) -> Result<String, CommandError> {
+    let name = named.map(str::to_owned).or_else(|| config::variable("USER")).filter(|name| !name.trim().is_empty());
+    name.ok_or_else(|| CommandError::usage(anyhow!("say who you are with --by NAME; the audit trail keeps it")))
+}
+
+fn said(text: &str) -> CommandResult {
+    stdout::print(text)?;
+    Ok(Outcome::Done)
+}
+
+fn list(journal: &mut dyn Journal, args: &CaseListArgs, format: Format) -> CommandResult {
+    let status = args.status.as_deref().map(status).transpose()?;
+    let filter = CaseFilter { status, unclosed: !args.all && status.is_none(), ..CaseFilter::default() };
+    let cases = journal.cases(&filter).outside()?;
+    let mut rows = Rows::new(&["id", "status", "severity", "assignee", "alerts", "updated", "title"]);
+    for case in cases {
+        rows.push(vec![
+            case.id.into(),
+            case.status.as_str().into(),
+            case.severity.as_str().into(),
+            case.assignee.into(),
+            case.alerts.len().into(),
+            time(case.updated).into(),
+            case.title.into(),
+        ]);
+    }
+    rows.print(format)?;
+    Ok(Outcome::Done)
+}
+
+fn status(word: &str) -> Result<CaseStatus, CommandError> {
+    let words = CaseStatus::ALL.iter().map(|status| status.as_str()).collect::<Vec<_>>();
+    CaseStatus::of_word(word)
+        .ok_or_else(|| CommandError::usage(anyhow!("`{word}` is no status; they are {}", words.join(", "))))
+}
+
+fn questions(journal: &mut dyn Journal, format: Format) -> CommandResult {
+    let open = journal.approvals(&ApprovalFilter { run: None, open: true }).outside()?;
+    let mut rows = Rows::new(&["run", "step", "playbook", "case", "asked", "expires", "question"]);
+    for question in open {
+        rows.push(vec![
+            question.run.into(),
+            question.step.into(),
+            question.playbook.into(),
+            question.case.into(),
+            time(question.asked).into(),
+            time(question.expires).into(),
+            question.question.into(),
+        ]);
+    }
+    rows.print(format)?;
+    Ok(Outcome::Done)
+}
+
+fn time(moment: Moment) -> String {
+    moment.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+fn show(view: &CaseView, format: Format) -> CommandResult {
+    if format != Format::Table {
+        return said(&serde_json::to_string(view).usage()?);
+    }
+    let mut out = Stdout::lock();
+    write_case(&mut out, &view.case)?;
+    for run in &view.runs {
+        writeln!(out, "run       {}  {} ({}): {}", run.id, run.playbook, run.mode.as_str(), run.status)?;
+    }
+    for question in &view.questions {
+        writeln!(out, "asks      {}  (weir approve {})", question.question, question.run)?;
+    }
+    writeln!(out, "\naudit trail")?;
+    for note in view.audit.iter().map(|entry| &entry.note) {
+        let text = one_line(&note.text);
+        writeln!(out, "  {}  {:12}  {:18}  {text}", time(note.at), one_line(&note.actor), note.what)?;
+    }
+    out.finish()?;
+    Ok(Outcome::Done)
+}
+
+fn write_case(out: &mut Stdout, case: &Case) -> std::io::Result<()> {
+    writeln!(out, "{}  {}", case.id, one_line(&case.title))?;
+    let assignee = case.assignee.as_deref().unwrap_or("nobody");
+    writeln!(out, "status    {}, {}, assigned to {assignee}", case.status, case.severity.as_str())?;
+    if let Some(verdict) = case.verdict {
+        writeln!(out, "verdict   {verdict}")?;
+    }
+    for (kind, values) in &case.entities {
+        let values = values.iter().map(|value| one_line(value)).collect::<Vec<_>>().join(", ");
+        writeln!(out, "{kind:8}  {values}")?;
+    }
+    for alert in &case.alerts {
+        let title = one_line(&alert.title);
+        writeln!(out, "alert     {}  {}  {title} ({})", time(alert.time), alert.uid, alert.detection)?;
+    }
+    Ok(())
+}
+
+/// Closing starts the `on_close` steps of the case's playbooks, so response is started for it and waited for.
+fn close(project: &Project, args: &CaseCloseArgs) -> CommandResult {
+    let words = Verdict::ALL.iter().map(|verdict| verdict.as_str()).collect::<Vec<_>>();
+    let verdict = Verdict::of_word(&args.verdict)
+        .ok_or_else(|| CommandError::usage(anyhow!("`{}` is no verdict; they are {}", args.verdict, words.join(", "))))?;
+    let by = by(args.by.as_deref())?;
+    let rules = compile::rules(project, &project.detections);
+    let (response, _) = compile::response(project, &rules);
+    let names = rules.catalog.tables().map(|table| table.name.as_str());
+    let (tables, _) = compile::tables(names, &rules, &project.dir);
+    let runtime = tokio::runtime::Runtime::new().outside()?;
+    let runs = runtime.block_on(async {
+        let respond = service::start(&project.config, response, service::lookup_in(tables)).await?;
+        let runs = respond.close_case(&args.id, verdict, args.comment.as_deref(), &by).await.usage()?;
+        let ended = service::finished(&respond, &project.config, &runs).await?;
+        respond.stop().await;
+        Ok::<_, CommandError>((runs.len(), ended))
+    })?;
+    let (started, ended) = runs;
+    let about = if started == 0 { String::new() } else { format!("; {ended} of {started} closing runs have ended") };
+    said(&format!("{} is closed as {verdict}{about}", args.id))
+}
