@@ -1,30 +1,43 @@
 //! `weir check`: everything that can be known without data, all errors of all files at once.
 
 use std::io::Write;
-use std::path::Path;
 
-use chrono::Utc;
 use weir_engine::{Diagnostic, Level};
 
 use crate::cli::{CheckArgs, Globals};
-use crate::compile::{self, Texts};
+use crate::compile;
 use crate::config::{self, Need};
 use crate::exit::{CommandError, CommandResult, Outcome};
 use crate::print::Format;
 use crate::project::Project;
-use crate::render;
+use crate::render::{self, Texts};
 use crate::stdout::{self, Stdout};
 
 /// Checks the project and prints what is wrong.
 pub(crate) fn run(globals: &Globals, _args: &CheckArgs) -> CommandResult {
     let (project, mut diagnostics) = Project::load(&globals.dir, Need::Texts);
-    let (texts, found) = compile::read(&project, Utc::now().date_naive());
+    let rules = compile::rules(&project, &project.detections);
+    diagnostics.extend(rules.diagnostics.iter().cloned());
+    let (tests, found) = compile::tests(&project, &rules);
     diagnostics.extend(found);
-    diagnostics.extend(tables(&project.dir, &texts));
+    let (response, found) = compile::response(&project, &rules);
+    diagnostics.extend(found);
+    // A row of a table that does not fit is found here and not at the start of the pipeline.
+    let (_, found) = compile::tables(rules.catalog.tables().map(|table| table.name.as_str()), &rules, &project.dir);
+    diagnostics.extend(found);
     render::sort(&mut diagnostics);
     // For programs there are formats; a person who pipes this to a pager wants to read it all the same.
     match globals.format {
-        None | Some(Format::Table) => print_reports(&project, &texts, &diagnostics)?,
+        None | Some(Format::Table) => {
+            let counts = [
+                (project.file_count(), "file"),
+                (rules.catalog.streams().count(), "stream"),
+                (rules.detections.len(), "detection"),
+                (tests.iter().map(|test| test.cases.len()).sum(), "test case"),
+                (response.playbooks.len(), "playbook"),
+            ];
+            print_reports(&project.texts(), &diagnostics, &counts)?;
+        }
         Some(Format::Json | Format::Csv) => print_lines(&diagnostics)?,
     }
     Ok(if has_errors(&diagnostics) { Outcome::FoundFailures } else { Outcome::Done })
@@ -37,49 +50,34 @@ pub(crate) fn has_errors(diagnostics: &[Diagnostic]) -> bool {
 
 /// What a command does that cannot work with a broken project: it shows what is wrong, all of it, and stops. Warnings
 /// are left to `weir check`.
-pub(crate) fn stop_on_errors(project: &Project, mut diagnostics: Vec<Diagnostic>) -> Result<(), CommandError> {
+pub(crate) fn stop_on_errors(project: &Project, diagnostics: Vec<Diagnostic>) -> Result<(), CommandError> {
+    stop_on_errors_in(&project.texts(), diagnostics)
+}
+
+/// The same for texts that are not all in the project.
+pub(crate) fn stop_on_errors_in(texts: &Texts<'_>, mut diagnostics: Vec<Diagnostic>) -> Result<(), CommandError> {
     if !has_errors(&diagnostics) {
         return Ok(());
     }
     diagnostics.retain(|diagnostic| diagnostic.level == Level::Error);
     render::sort(&mut diagnostics);
-    let (texts, color) = (project.texts(), stdout::stderr_has_color());
+    let color = stdout::stderr_has_color();
     for diagnostic in &diagnostics {
-        eprintln!("{}", render::report(diagnostic, &texts, color));
+        eprintln!("{}", render::report(diagnostic, texts, color));
     }
     let not_a_project = diagnostics.iter().any(|diagnostic| diagnostic.code == config::codes::NOT_A_PROJECT);
     let what = if not_a_project { "there is no project here" } else { "the project has errors" };
     Err(CommandError::usage(anyhow::anyhow!("{what} ({})", render::counted(diagnostics.len(), "error"))))
 }
 
-/// Look-up tables are read too: a row that does not fit is found here and not at the start of the pipeline.
-fn tables(dir: &Path, texts: &Texts) -> Vec<Diagnostic> {
-    let failed = texts.catalog.tables().filter_map(|table| weir_connectors::table::load(table, dir).err());
-    failed
-        .flat_map(|error| error.diagnostics())
-        .map(|mut diagnostic| {
-            diagnostic.file = diagnostic.file.map(|file| crate::project::relative(dir, Path::new(&file)));
-            diagnostic
-        })
-        .collect()
-}
-
-fn print_reports(project: &Project, texts: &Texts, diagnostics: &[Diagnostic]) -> std::io::Result<()> {
+fn print_reports(texts: &Texts<'_>, diagnostics: &[Diagnostic], counts: &[(usize, &str)]) -> std::io::Result<()> {
     let mut out = Stdout::lock();
-    let sources = project.texts();
     let color = stdout::has_color();
     for diagnostic in diagnostics {
-        writeln!(out, "{}", render::report(diagnostic, &sources, color))?;
+        writeln!(out, "{}", render::report(diagnostic, texts, color))?;
     }
-    writeln!(
-        out,
-        "checked {}: {}, {}, {}; {}",
-        render::counted(project.file_count(), "file"),
-        render::counted(texts.catalog.streams().count(), "stream"),
-        render::counted(texts.detections.len(), "detection"),
-        render::counted(texts.playbooks.len(), "playbook"),
-        render::summary(diagnostics),
-    )?;
+    let counts = counts.iter().map(|&(count, noun)| render::counted(count, noun)).collect::<Vec<_>>().join(", ");
+    writeln!(out, "checked {counts}: {}", render::summary(diagnostics))?;
     out.finish()
 }
 

@@ -1,17 +1,19 @@
 //! The command line: what can be asked for, and who answers. Parsing ends here; commands get typed values.
 
 mod args;
+mod response_args;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::exit::{Blame, CommandError, CommandResult, Outcome};
-use crate::{check, hunt, init, schema, stdout, telemetry};
+use crate::exit::{Blame, CommandError, CommandResult};
+use crate::{case, check, dead_letters, explain, hunt, init, playbook, replay, schema, stdout, telemetry, test};
 use args::{Cli, Command};
 
-pub(crate) use args::{CheckArgs, Globals, HuntArgs, InitArgs, SchemaArgs};
+pub(crate) use response_args::{ApproveArgs, CaseCloseArgs, CaseCommand, CaseListArgs, PlaybookCommand, PlaybookRunArgs};
+pub(crate) use args::{CheckArgs, DeadLettersCommand, DeadLettersListArgs, ExplainArgs, Globals, HuntArgs, InitArgs, ReplayArgs, SchemaArgs, TestArgs};
 
 /// Runs the command line of this process and says with which code to exit.
 pub(crate) fn main() -> ExitCode {
@@ -31,20 +33,20 @@ pub(crate) fn main() -> ExitCode {
 
 fn run(cli: Cli) -> CommandResult {
     telemetry::start(level(&cli.globals, &cli.command), cli.globals.log_format).usage()?;
-    match cli.command {
-        Command::Init(args) => init::run(&args),
-        Command::Check(args) => check::run(&cli.globals, &args),
-        Command::Hunt(args) => hunt::run(&cli.globals, &args),
-        Command::Schema(args) => schema::run(&args),
+    match &cli.command {
+        Command::Init(args) => init::run(args),
+        Command::Check(args) => check::run(&cli.globals, args),
+        Command::Schema(args) => schema::run(args),
+        Command::Test(args) => test::run(&cli.globals, args),
+        Command::Replay(args) => replay::run(&cli.globals, args),
+        Command::Hunt(args) => hunt::run(&cli.globals, args),
+        Command::Explain(args) => explain::run(&cli.globals, args),
+        Command::DeadLetters(command) => dead_letters::run(&cli.globals, command),
+        Command::Case(command) => case::run(&cli.globals, command),
+        Command::Approve(args) => case::approve(&cli.globals, args),
+        Command::Playbook(command) => playbook::run(&cli.globals, command),
         Command::Demo(_)
         | Command::Run(_)
-        | Command::Test(_)
-        | Command::Replay(_)
-        | Command::Explain(_)
-        | Command::Case(_)
-        | Command::Approve(_)
-        | Command::Playbook(_)
-        | Command::DeadLetters(_)
         | Command::Intel(_)
         | Command::Sigma(_) => Err(not_built(&cli.command)),
     }

@@ -1,96 +1,98 @@
-//! From a project's texts to what they mean: catalog, detections, exceptions, tests, playbooks and responders, with
+//! From a project's texts to what they mean: one program of all detections, rule tests, playbooks and responders, with
 //! every mistake of every file.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use chrono::NaiveDate;
+use chrono::Utc;
+use weir_detections::compile::{self, Compiled, Texts};
 use weir_detections::rule_test::{self, RuleTest};
-use weir_detections::{Detection, Exception, exceptions};
 use weir_engine::error::nearest;
-use weir_engine::{Catalog, Diagnostic, Place, Span, sql};
+use weir_engine::{Diagnostic, Place, Span, TableVersion};
 use weir_playbooks::playbook::{Playbook, Responders};
 use weir_playbooks::problem::{Problem, codes};
 use weir_playbooks::responder::Responder;
 
 use crate::config::{self, Config};
-use crate::project::{Project, SourceFile};
+use crate::project::{self, Project, SourceFile};
 
-/// What the texts of a project mean.
+/// What is done about alerts.
 #[derive(Debug, Default)]
-pub(crate) struct Texts {
-    /// Streams, views and tables.
-    pub(crate) catalog: Catalog,
-    /// Detections whose header could be read, with their runbooks.
-    pub(crate) detections: Vec<Detection>,
-    /// Exceptions that hold today.
-    pub(crate) exceptions: Vec<Exception>,
-    /// Rule tests.
-    pub(crate) tests: Vec<RuleTest>,
+pub(crate) struct Response {
     /// Playbooks by id.
     pub(crate) playbooks: BTreeMap<String, Playbook>,
     /// Responders by id. Their base URLs are resolved where the settings for it are there.
     pub(crate) responders: Responders,
 }
 
-/// Reads everything that can be read without the engine's planner.
-pub(crate) fn read(project: &Project, today: NaiveDate) -> (Texts, Vec<Diagnostic>) {
-    let mut diagnostics = Vec::new();
-    let streams = project.streams.iter().map(|file| (file.path.clone(), file.text.clone())).collect::<Vec<_>>();
-    let (catalog, found) = sql::parse_catalog(&streams);
-    diagnostics.extend(found);
-    let responders = responders(project, &mut diagnostics);
-    let tables = catalog.tables().map(|table| table.name.as_str()).collect::<Vec<_>>();
-    let playbooks = playbooks(&project.playbooks, &responders, &tables, &mut diagnostics);
+/// Compiles the project's streams, tables and exceptions, and these detection files, into one program. What is wrong
+/// is in [`Compiled::diagnostics`].
+pub(crate) fn rules(project: &Project, detections: &[SourceFile]) -> Compiled {
     let texts = Texts {
-        detections: detections(&project.detections, &project.runbooks, &mut diagnostics),
-        exceptions: exceptions(&project.exceptions, today, &mut diagnostics),
-        tests: all(&project.tests, |file| rule_test::parse(&file.path, &file.text), &mut diagnostics),
-        responders,
-        playbooks,
-        catalog,
+        streams: pairs(&project.streams),
+        detections: pairs(detections),
+        runbooks: pairs(&project.runbooks),
+        exceptions: pairs(&project.exceptions),
     };
-    check_named_playbooks(&texts, project, &mut diagnostics);
-    (texts, diagnostics)
+    compile::compile(&texts, Some(Utc::now().date_naive()))
 }
 
-/// Reads detection files, each with the runbook that lies beside it.
-pub(crate) fn detections(
-    files: &[SourceFile],
-    runbooks: &[SourceFile],
-    diagnostics: &mut Vec<Diagnostic>,
-) -> Vec<Detection> {
-    let mut detections = all(files, |file| weir_detections::parse(&file.path, &file.text), diagnostics);
-    let beside = |path: &str| path.strip_suffix(".sql").map(|stem| format!("{stem}.md"));
-    for detection in detections.iter_mut().filter(|detection| detection.runbook.is_none()) {
-        let path = beside(&detection.file);
-        let runbook = runbooks.iter().find(|runbook| Some(&runbook.path) == path.as_ref());
-        detection.runbook = runbook.map(|runbook| runbook.text.clone());
-    }
-    detections
+fn pairs(files: &[SourceFile]) -> Vec<(String, String)> {
+    files.iter().map(|file| (file.path.clone(), file.text.clone())).collect()
 }
 
-/// What each file holds; the mistakes of those that cannot be read go to the diagnostics.
-fn all<T>(
-    files: &[SourceFile],
-    parse: impl Fn(&SourceFile) -> Result<T, Vec<Diagnostic>>,
-    diagnostics: &mut Vec<Diagnostic>,
-) -> Vec<T> {
-    files.iter().filter_map(|file| parse(file).map_err(|found| diagnostics.extend(found)).ok()).collect()
-}
-
-fn exceptions(files: &[SourceFile], today: NaiveDate, diagnostics: &mut Vec<Diagnostic>) -> Vec<Exception> {
-    let mut current = Vec::new();
-    for file in files {
-        let (exceptions, found) = exceptions::parse(&file.path, &file.text);
-        diagnostics.extend(found);
-        for exception in exceptions {
-            match exception.expired(today) {
-                Some(expired) => diagnostics.push(expired),
-                None => current.push(exception),
+/// Reads the project's rule tests; those that can be run are returned beside the mistakes of the others.
+pub(crate) fn tests(project: &Project, rules: &Compiled) -> (Vec<RuleTest>, Vec<Diagnostic>) {
+    let (mut tests, mut diagnostics) = (Vec::new(), Vec::new());
+    for file in &project.tests {
+        match rule_test::parse(&file.path, &file.text) {
+            Ok(test) => {
+                let found = rule_test::check(&test, rules);
+                if found.is_empty() {
+                    tests.push(test);
+                }
+                diagnostics.extend(found);
             }
+            Err(found) => diagnostics.extend(found),
         }
     }
-    current
+    (tests, diagnostics)
+}
+
+/// Loads the look-up tables of these names.
+pub(crate) fn tables<'a>(
+    names: impl IntoIterator<Item = &'a str>,
+    rules: &Compiled,
+    dir: &Path,
+) -> (Vec<TableVersion>, Vec<Diagnostic>) {
+    let (mut tables, mut diagnostics) = (Vec::new(), Vec::new());
+    for name in names {
+        let Some(table) = rules.catalog.tables().find(|table| table.name == name) else { continue };
+        match weir_connectors::table::load(table, dir) {
+            Ok(version) => tables.push(version),
+            Err(error) => diagnostics.extend(error.diagnostics().into_iter().map(|mut diagnostic| {
+                let file = diagnostic.file.as_ref();
+                diagnostic.file = file.map(|file| project::relative(dir, Path::new(file)));
+                diagnostic
+            })),
+        }
+    }
+    (tables, diagnostics)
+}
+
+/// Reads the project's playbooks and responders, and checks what detections, playbooks and responders say about each
+/// other.
+pub(crate) fn response(project: &Project, rules: &Compiled) -> (Response, Vec<Diagnostic>) {
+    let mut diagnostics = Vec::new();
+    let responders = responders(project, &mut diagnostics);
+    let tables = rules.catalog.tables().map(|table| table.name.as_str()).collect::<Vec<_>>();
+    let playbooks = playbooks(&project.playbooks, &responders, &tables, &mut diagnostics);
+    // Where a playbook could not be read, its mistakes are told already, and its id may be the one that is missed.
+    if playbooks.len() == project.playbooks.len() {
+        diagnostics.extend(missed_playbooks(rules, &playbooks));
+    }
+    (Response { playbooks, responders }, diagnostics)
 }
 
 fn responders(project: &Project, diagnostics: &mut Vec<Diagnostic>) -> Responders {
@@ -113,19 +115,18 @@ fn responders(project: &Project, diagnostics: &mut Vec<Diagnostic>) -> Responder
     responders
 }
 
-/// Fills the settings of `weir.toml` and the environment into the base URL. One that is missing is a warning: it may
-/// well be set where the pipeline runs.
+/// Fills the settings of `weir.toml` and the environment into the base URL. Whether one is set where the pipeline runs
+/// cannot be known here; only what is wrong with those that are set is told.
 fn resolve(responder: &mut Responder, config: &Config, file: &str) -> Option<Diagnostic> {
-    let missing = std::cell::Cell::new(false);
+    let is_missing = Cell::new(false);
     let id = responder.id.clone();
     let setting = |name: &str| {
         let value = config.responder_setting(&id, name);
-        missing.set(missing.get() || value.is_none());
+        is_missing.set(is_missing.get() || value.is_none());
         value
     };
     let problem = responder.resolve(&setting).err()?;
-    let diagnostic = diagnostic(problem, file);
-    Some(if missing.get() { Diagnostic { level: weir_engine::Level::Warning, ..diagnostic } } else { diagnostic })
+    (!is_missing.get()).then(|| diagnostic(problem, file))
 }
 
 fn playbooks(
@@ -154,21 +155,18 @@ fn playbooks(
     playbooks
 }
 
-/// A detection that names a playbook must find it.
-fn check_named_playbooks(texts: &Texts, project: &Project, diagnostics: &mut Vec<Diagnostic>) {
-    // Where a playbook could not be read, its mistakes are told already, and its id may be the one that is missed.
-    if texts.playbooks.len() < project.playbooks.len() {
-        return;
-    }
-    for detection in &texts.detections {
-        let Some(name) = detection.playbook.as_deref().filter(|name| !texts.playbooks.contains_key(*name)) else {
-            continue;
-        };
-        let hint = nearest(name, texts.playbooks.keys().map(String::as_str))
+/// Detections that name a playbook which does not exist.
+fn missed_playbooks(rules: &Compiled, playbooks: &BTreeMap<String, Playbook>) -> Vec<Diagnostic> {
+    let missed = |name: &str| {
+        let hint = nearest(name, playbooks.keys().map(String::as_str))
             .unwrap_or_else(|| "playbooks are the files in `playbooks/`".to_owned());
-        let error = Diagnostic::error(config::codes::UNKNOWN_PLAYBOOK, format!("there is no playbook `{name}`"));
-        diagnostics.push(error.at(detection.place("playbook")).hint(hint).in_file(detection.file.clone()));
-    }
+        Diagnostic::error(config::codes::UNKNOWN_PLAYBOOK, format!("there is no playbook `{name}`")).hint(hint)
+    };
+    let named = rules.detections.iter().filter_map(|detection| Some((detection, detection.playbook.as_deref()?)));
+    named
+        .filter(|(_, name)| !playbooks.contains_key(*name))
+        .map(|(detection, name)| missed(name).at(detection.place("playbook")).in_file(&detection.file))
+        .collect()
 }
 
 fn first_line(code: &'static str, message: String, file: &str) -> Diagnostic {
@@ -176,7 +174,7 @@ fn first_line(code: &'static str, message: String, file: &str) -> Diagnostic {
 }
 
 /// The words of the playbooks' room in those of all others.
-pub(crate) fn diagnostic(problem: Problem, file: &str) -> Diagnostic {
+fn diagnostic(problem: Problem, file: &str) -> Diagnostic {
     let place = Place { line: problem.line, column: problem.column };
     Diagnostic::error(problem.code, problem.message).at(Span::at(place)).maybe_hint(problem.hint).in_file(file)
 }

@@ -4,20 +4,27 @@
 //! module per command: [`check`], [`test`], [`replay`], [`init`], [`schema`]. [`exit`] says how a command ends,
 //! [`stdout`] is the only place that writes results.
 
+mod case;
 mod check;
 mod cli;
 mod compile;
 mod config;
+mod dead_letters;
 mod exit;
+mod explain;
 mod hunt;
 mod init;
+mod playbook;
 mod print;
 mod project;
 mod render;
+mod replay;
 mod respond;
 mod schema;
+mod service;
 mod stdout;
 mod telemetry;
+mod test;
 
 use std::process::ExitCode;
 

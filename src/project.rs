@@ -173,7 +173,7 @@ impl Reader<'_> {
 }
 
 /// A file's text, without the mark that some editors put before the first character.
-fn read_text(path: &Path) -> std::io::Result<String> {
+pub(crate) fn read_text(path: &Path) -> std::io::Result<String> {
     let text = std::fs::read_to_string(path)?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }

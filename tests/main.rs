@@ -2,5 +2,6 @@
 
 mod support;
 
+mod cli; // the command line as scripts use it
 mod docker; // the container's project
 mod rooms; // which room may use which, and what no file may contain

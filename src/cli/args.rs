@@ -3,9 +3,13 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use chrono::{DateTime, Utc};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use super::response_args::{ApproveArgs, CaseCommand, PlaybookCommand};
+use crate::init::Content;
 use crate::print::Format;
+use crate::replay::Input;
 use crate::schema::SchemaName;
 use crate::telemetry::LogFormat;
 
@@ -59,28 +63,24 @@ pub(super) enum Command {
     /// Check every text of the project and show all errors at once
     Check(CheckArgs),
     /// Run rule tests
-    #[command(hide = true)]
-    Test(Unbuilt),
+    Test(TestArgs),
     /// Run detections over recorded events
-    #[command(hide = true)]
-    Replay(Unbuilt),
+    Replay(ReplayArgs),
     /// Query the archive with one SELECT
     Hunt(HuntArgs),
-    /// Show how a detection runs
-    #[command(hide = true)]
-    Explain(Unbuilt),
+    /// Show how a detection runs: plan, operators, state, and what it reads
+    Explain(ExplainArgs),
     /// Work with cases
-    #[command(hide = true)]
-    Case(Unbuilt),
-    /// Answer a playbook that asks
-    #[command(hide = true)]
-    Approve(Unbuilt),
+    #[command(subcommand)]
+    Case(CaseCommand),
+    /// Answer a playbook that asks, or list what is asked
+    Approve(ApproveArgs),
     /// Work with playbooks
-    #[command(hide = true)]
-    Playbook(Unbuilt),
+    #[command(subcommand)]
+    Playbook(PlaybookCommand),
     /// Look at rejected records
-    #[command(hide = true)]
-    DeadLetters(Unbuilt),
+    #[command(subcommand)]
+    DeadLetters(DeadLettersCommand),
     /// Work with threat intelligence
     #[command(hide = true)]
     Intel(Unbuilt),
@@ -116,7 +116,7 @@ impl Command {
 
 /// Takes whatever follows a command that a later version brings, so that it can be refused by name.
 #[derive(Debug, Args)]
-pub(super) struct Unbuilt {
+pub(crate) struct Unbuilt {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
     rest: Vec<OsString>,
 }
@@ -128,6 +128,9 @@ pub(crate) struct InitArgs {
     /// The folder to write; it must be empty or not exist
     #[arg(value_name = "DIR")]
     pub(crate) target: PathBuf,
+    /// How much of the shipped content goes into it
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) content: Content,
     /// Write into a folder that holds other files; files of ours that exist already are left as they are
     #[arg(long)]
     pub(crate) force: bool,
@@ -160,6 +163,108 @@ pub(crate) struct HuntArgs {
     /// How long it may take, for example 30s or 5 minutes [default: as configured]
     #[arg(long, value_name = "TIME")]
     pub(crate) timeout: Option<String>,
+}
+
+/// `weir test`
+#[derive(Debug, Args)]
+#[command(after_help = "Exit code 1 if a test fails.\n\n\
+                        Examples:\n  weir test\n  weir test identity.password_guessing\n  \
+                        weir test 'detections/windows/*' --junit results.xml")]
+pub(crate) struct TestArgs {
+    /// Only tests whose detection, path or case matches: a part of the name, or a pattern with `*`
+    pub(crate) pattern: Option<String>,
+    /// Also write the results as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
+}
+
+/// `weir replay`
+#[derive(Debug, Args)]
+#[command(after_help = "Files are NDJSON, plain or packed with gzip or zstd. Several files of one stream are its \
+                        partitions; all inputs are read in step with their event times. The last line on standard \
+                        error is the account of every record that was read:\n  \
+                        replayed: events=.. alerts=.. late=.. rejected=.. seconds=.. events_per_second=..\n\
+                        alerts counts alert ids whose last record does not withdraw them; events counts every line \
+                        that is not blank, rejected ones included. With -v the whole ledger is shown.\n\n\
+                        Examples:\n  weir replay --input app_signin=samples/app_signin.ndjson\n  \
+                        weir replay --input sysmon=a.ndjson.gz --input sysmon=b.ndjson.gz \\\n    \
+                        --detections 'detections/windows/**/*.sql' --alerts alerts.ndjson")]
+pub(crate) struct ReplayArgs {
+    /// Events of a stream; may be given several times (`-` reads standard input)
+    #[arg(long = "input", value_name = "STREAM=FILE", required_unless_present_any = ["archive", "sigma"])]
+    pub(crate) inputs: Vec<Input>,
+    /// Only these detection files, inside the project or not; may be given several times [default: all of the project]
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) detections: Vec<String>,
+    /// Where alerts are written, one JSON record per line [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) alerts: Option<PathBuf>,
+    /// Where rejected records are written, with reason and position, one JSON object per line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) dead_letters: Option<PathBuf>,
+    /// Shards [default: engine.parallelism of weir.toml, or the number of processors]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) parallelism: Option<u16>,
+    /// Replay the archive instead of files
+    #[arg(long, hide = true)]
+    pub(crate) archive: bool,
+    /// Where in the archive to begin
+    #[arg(long, hide = true, value_name = "T")]
+    pub(crate) from: Option<String>,
+    /// Where in the archive to end
+    #[arg(long, hide = true, value_name = "T")]
+    pub(crate) to: Option<String>,
+    /// Compare with the detections of another revision
+    #[arg(long, hide = true, value_name = "REV")]
+    pub(crate) diff: Option<String>,
+    /// Replay Sigma rules
+    #[arg(long, hide = true, value_name = "PATH")]
+    pub(crate) sigma: Option<PathBuf>,
+}
+
+/// `weir dead-letters`
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadLettersCommand {
+    /// List rejected records of the archive, the newest first
+    List(DeadLettersListArgs),
+    /// Send rejected records through the pipeline again
+    #[command(hide = true)]
+    Replay(Unbuilt),
+}
+
+/// `weir dead-letters list`
+#[derive(Debug, Args)]
+#[command(after_help = "Example: weir dead-letters list --reason truncated_json --limit 20 --raw")]
+pub(crate) struct DeadLettersListArgs {
+    /// Only records that were meant for this stream
+    #[arg(long, value_name = "NAME")]
+    pub(crate) stream: Option<String>,
+    /// Only this reason, such as truncated_json, bad_time or too_large
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+    /// Only records of this topic or file
+    #[arg(long)]
+    pub(crate) topic: Option<String>,
+    /// Only records from this time on, in RFC 3339
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<DateTime<Utc>>,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) limit: u32,
+    /// Also the bytes of the record, as text where they are text
+    #[arg(long)]
+    pub(crate) raw: bool,
+}
+
+/// `weir explain`
+#[derive(Debug, Args)]
+#[command(after_help = "Example: weir explain identity.password_guessing")]
+pub(crate) struct ExplainArgs {
+    /// The detection's id, or its file
+    #[arg(value_name = "DETECTION")]
+    pub(crate) detection: String,
+    #[arg(hide = true)]
+    pub(crate) uid: Option<String>,
 }
 
 /// `weir schema`

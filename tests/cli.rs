@@ -1,0 +1,217 @@
+//! The command line as scripts use it: exit codes, what goes where, and what a new project does.
+
+use serde_json::Value;
+
+use crate::support::project::{Finished, Project, weir};
+use crate::support::rows::{Alert, Summary, last_by_uid, ndjson};
+
+const STREAM: &str = "CREATE STREAM door (at TIMESTAMP, who STRING, room STRING, ok BOOLEAN)\n\
+                      WITH (format = 'json', event_time = 'at', lateness = '10 seconds');\n";
+
+fn detection(id: &str, sql: &str) -> String {
+    format!("--! id = \"{id}\"\n--! title = \"A test\"\n--! severity = \"low\"\n{sql}\n")
+}
+
+fn door() -> Project {
+    let refused = detection("door.refused", "SELECT at, who, room FROM door WHERE NOT ok");
+    Project::new(&[("streams/door.sql", STREAM), ("detections/refused.sql", &refused)])
+}
+
+fn run(args: &[&str]) -> Finished {
+    Finished::from(weir().args(args).output().expect("weir can be started"))
+}
+
+#[test]
+fn a_new_project_checks_tests_and_alerts() {
+    let folder = Project::new(&[]);
+    folder.weir(&["init", "x"]).expect_code(0);
+    folder.weir(&["check", "-C", "x"]).expect_code(0);
+    let tested = folder.weir(&["test", "-C", "x", "--junit", "results.xml"]).expect_code(0);
+    assert!(tested.stdout.ends_with(" passed, 0 failed\n"), "{}", tested.stdout);
+    assert!(folder.read("results.xml").contains("failures=\"0\""));
+    let input = "app_signin=x/samples/app_signin.ndjson";
+    let replayed = folder.weir(&["replay", "-C", "x", "--input", input, "--alerts", "alerts.ndjson"]).expect_code(0);
+    assert_eq!(replayed.stdout, "", "alerts went to the file");
+    let alerts = last_by_uid(ndjson(&folder.read("alerts.ndjson")).iter().map(Alert::read));
+    let summary = Summary::read(&replayed.stderr);
+    assert_eq!((summary.alerts(), summary.rejected(), summary.late()), (alerts.len(), 0, 0));
+    assert!(alerts.values().any(|alert| alert.detection == "identity.password_guessing"));
+    assert!(alerts.values().any(|alert| alert.detection == "identity.signin_from_bad_address"));
+}
+
+#[test]
+fn init_leaves_a_folder_with_files_alone_unless_it_is_forced() {
+    let folder = Project::new(&[("x/README.md", "mine")]);
+    folder.weir(&["init", "x"]).expect_code(2).expect_stderr("holds files already");
+    folder.weir(&["init", "x", "--force"]).expect_code(0);
+    assert_eq!(folder.read("x/README.md"), "mine");
+    assert!(folder.join("x/weir.toml").exists());
+}
+
+#[test]
+fn check_reports_every_mistake_of_every_file_at_once() {
+    let column = detection("a.column", "SELECT at, whom FROM door");
+    let project = Project::new(&[
+        ("weir.toml", "[kafka]\nbootstrap_server = \"a:1\"\n"),
+        ("streams/door.sql", STREAM),
+        ("detections/column.sql", &column),
+        ("detections/stream.sql", &detection("a.stream", "SELECT at FROM dor")),
+        ("detections/time.sql", &detection("a.time", "SELECT who FROM door")),
+        ("detections/header.sql", "--! id = \"a.header\"\n--! titel = \"x\"\n--! severity = \"low\"\nSELECT at FROM door\n"),
+        ("detections/lost.test.yaml", "cases:\n  - { name: x, given: {}, expect: [] }\n"),
+        ("playbooks/p.yaml", "id: p\nname: P\nsteps:\n  - notify: \"${alert.titel}\"\n"),
+        ("exceptions/e.yaml", "- { name: e, detection: a.*, where: 'true', owner: me, reason: r, expires: 2020-01-01 }\n"),
+    ]);
+    let checked = project.weir(&["check"]).expect_code(1);
+    for expected in [
+        "weir.toml:2:1: error C002: unknown key `bootstrap_server`",
+        "detections/column.sql:4:12: error D004: ",
+        "    4 | SELECT at, whom FROM door\n      |            ^^^^\n",
+        "detections/stream.sql:4:16: error D003: ",
+        "detections/time.sql:4:1: error D010: ",
+        "detections/header.sql:2:5: error D102: ",
+        "detections/lost.test.yaml: error T007: ",
+        "playbooks/p.yaml:4:",
+        "exceptions/e.yaml:1:",
+        "error X006: ",
+    ] {
+        assert!(checked.stdout.contains(expected), "{expected:?} is not in\n{}", checked.stdout);
+    }
+    assert!(checked.stdout.lines().last().is_some_and(|line| line.contains("errors, ")), "{}", checked.stdout);
+}
+
+#[test]
+fn check_in_json_is_one_diagnostic_per_line() {
+    let project = door();
+    project.write("detections/column.sql", detection("a.column", "SELECT at, whom FROM door"));
+    let checked = project.weir(&["check", "--format", "json"]).expect_code(1);
+    let rows = ndjson(&checked.stdout);
+    assert_eq!(rows.len(), 1, "{}", checked.stdout);
+    assert_eq!(rows[0]["file"], "detections/column.sql");
+    assert_eq!(rows[0]["code"], "D004");
+    assert_eq!(rows[0]["span"]["start"]["line"], 4);
+    assert!(rows[0]["hint"].as_str().is_some_and(|hint| hint.contains("`who`")), "{}", rows[0]);
+}
+
+#[test]
+fn a_folder_without_a_project_is_named_as_such() {
+    let folder = Project::new(&[]);
+    folder.weir(&["check"]).expect_code(1);
+    folder.weir(&["test"]).expect_code(2).expect_stderr("weir init DIR");
+    folder.weir(&["replay", "--input", "a=b"]).expect_code(2).expect_stderr("holds no Weir project");
+}
+
+#[test]
+fn wrong_usage_is_exit_code_two_and_help_is_zero() {
+    run(&["--help"]).expect_code(0);
+    run(&["replay", "--help"]).expect_code(0);
+    run(&["nonsense"]).expect_code(2);
+    run(&["replay"]).expect_code(2);
+    run(&["check", "--format", "xml"]).expect_code(2);
+    let project = door();
+    let door_file = project.write("a.ndjson", "");
+    let file = door_file.display().to_string();
+    project.weir(&["replay", "--input", "nostream.ndjson"]).expect_code(2).expect_stderr("STREAM=FILE");
+    project.weir(&["replay", "--input", &format!("dor={file}")]).expect_code(2).expect_stderr("did you mean `door`?");
+    project.weir(&["replay", "--input", "door=missing.ndjson"]).expect_code(2).expect_stderr("missing.ndjson");
+    project.weir(&["replay", "--input", &format!("door={file}"), "--detections", "x/*.sql"]).expect_code(2);
+    project.weir(&["test", "nothing-of-that-name"]).expect_code(2).expect_stderr("no test matches");
+    project.weir(&["explain", "door.refusd"]).expect_code(2).expect_stderr("did you mean `door.refused`?");
+}
+
+#[test]
+fn what_is_not_built_says_so_and_is_not_listed() {
+    let help = run(&["--help"]).expect_code(0).stdout;
+    for command in ["intel", "sigma"] {
+        run(&[command, "list"]).expect_code(2).expect_stderr("is not part of version");
+        assert!(!help.contains(&format!("  {command}")), "{help}");
+    }
+    let project = door();
+    for flag in [&["--archive", "--from", "a", "--to", "b"][..], &["--sigma", "rules"]] {
+        let args = [&["replay"], flag].concat();
+        project.weir(&args).expect_code(2).expect_stderr("is not part of version");
+    }
+}
+
+#[test]
+fn a_failing_test_is_exit_code_one_and_shows_the_difference() {
+    let project = door();
+    project.write(
+        "detections/refused.test.yaml",
+        "cases:\n  - name: bo is refused\n    given:\n      door: [ { at: '2026-01-01T00:00:00Z', who: al, ok: false } ]\n    \
+         expect: [ { data: { who: bo } } ]\n  - name: nobody is refused\n    given:\n      \
+         door: [ { at: '2026-01-01T00:00:00Z', who: al, ok: true } ]\n    expect: []\n",
+    );
+    let tested = project.weir(&["test", "--junit", "r.xml"]).expect_code(1);
+    assert!(tested.stdout.contains("FAIL  bo is refused (line 2)"), "{}", tested.stdout);
+    assert!(tested.stdout.contains("\"bo\"") && tested.stdout.contains("\"al\""), "{}", tested.stdout);
+    assert!(tested.stdout.ends_with("1 passed, 1 failed\n"), "{}", tested.stdout);
+    assert!(project.read("r.xml").contains("failures=\"1\""));
+    project.weir(&["test", "nobody is"]).expect_code(0);
+    project.weir(&["test", "door.refused"]).expect_code(1);
+}
+
+#[test]
+fn rejected_records_are_told_with_their_line_and_can_be_kept() {
+    let project = door();
+    project.write(
+        "a.ndjson",
+        "{\"at\":\"2026-01-01T00:00:00Z\",\"who\":\"al\",\"ok\":false}\n\n{\"at\":\n{\"who\":\"bo\",\"ok\":false}\n",
+    );
+    let replayed =
+        project.weir(&["replay", "--input", "door=a.ndjson", "--dead-letters", "dead.ndjson"]).expect_code(0);
+    assert!(replayed.stderr.contains("a.ndjson:3: ") && replayed.stderr.contains("a.ndjson:4: "), "{}", replayed.stderr);
+    let summary = Summary::read(&replayed.stderr);
+    assert_eq!((summary.events(), summary.rejected(), summary.alerts()), (3, 2, 1));
+    let dead = ndjson(&project.read("dead.ndjson"));
+    let reasons = dead.iter().map(|letter| &letter["reason"]).collect::<Vec<_>>();
+    assert_eq!(reasons, [&Value::from("truncated_json"), &Value::from("missing_time")]);
+    assert_eq!(dead[1]["offset"], 4);
+}
+
+#[test]
+fn a_file_that_breaks_off_gives_what_was_read_and_is_the_outsides_fault() {
+    let project = door();
+    let mut packed = zstd::encode_all(&b"{\"at\":\"2026-01-01T00:00:00Z\",\"who\":\"al\",\"ok\":false}\n"[..], 1)
+        .expect("it can be packed");
+    packed.truncate(packed.len() - 3);
+    project.write("a.ndjson.zst", packed);
+    let replayed = project.weir(&["replay", "--input", "door=a.ndjson.zst"]).expect_code(3);
+    assert!(replayed.stderr.contains("broke off"), "{}", replayed.stderr);
+}
+
+#[test]
+fn a_detection_outside_of_the_project_can_be_replayed() {
+    let project = door();
+    let other = Project::new(&[("mine.sql", &detection("mine.all", "SELECT at, who FROM door"))]);
+    project.write("a.ndjson", "{\"at\":\"2026-01-01T00:00:00Z\",\"who\":\"al\",\"ok\":true}\n");
+    let glob = other.join("*.sql").display().to_string();
+    let replayed = project.weir(&["replay", "--input", "door=a.ndjson", "--detections", &glob]).expect_code(0);
+    let alerts = ndjson(&replayed.stdout);
+    assert_eq!(alerts.len(), 1);
+    assert_eq!(Alert::read(&alerts[0]).detection, "mine.all");
+}
+
+#[test]
+fn every_format_has_a_schema() {
+    for name in ["config", "detection", "header", "test", "exceptions", "playbook", "responder"] {
+        let schema: Value = serde_json::from_str(&run(&["schema", name]).expect_code(0).stdout).expect("JSON");
+        assert!(schema.get("$schema").is_some(), "{name}");
+    }
+    run(&["schema", "nonsense"]).expect_code(2);
+}
+
+#[test]
+fn explain_shows_plan_operators_and_what_is_read() {
+    let explained = door().weir(&["explain", "door.refused"]).expect_code(0).stdout;
+    for part in ["plan", "operators", "reads", "door: "] {
+        assert!(explained.contains(part), "{part:?} is not in\n{explained}");
+    }
+}
+
+#[test]
+fn output_that_nobody_reads_on_is_no_error() {
+    let script = format!("{} schema playbook | head -1; exit ${{PIPESTATUS[0]}}", env!("CARGO_BIN_EXE_weir"));
+    let output = std::process::Command::new("bash").args(["-c", &script]).output().expect("bash can be run");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
