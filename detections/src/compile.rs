@@ -8,7 +8,7 @@ use chrono::NaiveDate;
 use globset::Glob;
 use weir_engine::error::{codes as engine_codes, nearest};
 use weir_engine::sql::{check_condition, parse_catalog};
-use weir_engine::{Catalog, Diagnostic, Fault, FaultyText, Level, Program, Published, Query, Relation};
+use weir_engine::{Catalog, Diagnostic, Fault, FaultyText, Level, Program, Published, Query};
 
 use crate::exceptions::{self, Exception};
 use crate::published::ALERTS;
@@ -32,7 +32,6 @@ pub struct Texts {
 pub struct Compiled {
     /// Its streams, views and tables.
     pub catalog: Arc<Catalog>,
-    streams: Vec<(String, String)>,
     /// Its detections; [`Hit::query`](weir_engine::Hit::query) is an index into them. One whose SQL is wrong is here
     /// and never hits.
     pub detections: Vec<Arc<Detection>>,
@@ -52,24 +51,18 @@ pub fn compile(texts: &Texts, today: Option<NaiveDate>) -> Compiled {
     let (catalog, mut diagnostics) = parse_catalog(&texts.streams);
     let detections = read_detections(texts, &mut diagnostics);
     let exceptions = read_exceptions(texts, today, &mut diagnostics);
-    let mut compiled = link(catalog, &texts.streams, detections, exceptions);
+    let mut compiled = link(catalog, detections, exceptions);
     compiled.diagnostics.append(&mut diagnostics);
     sort(&mut compiled.diagnostics);
     compiled
 }
 
 /// Compiles what was read already. The diagnostics are those that no file shows alone: ids and names given twice,
-/// exceptions about nothing, SQL that does not fit the catalog, entities that are no columns. `streams` are the files
-/// that the catalog was read from, so that the mistakes of a view are told about its file.
+/// exceptions about nothing, SQL that does not fit the catalog, entities that are no columns.
 ///
 /// Of two detections of one id, or two exceptions of one name, the first is kept.
 #[must_use]
-pub fn link(
-    catalog: Catalog,
-    streams: &[(String, String)],
-    detections: Vec<Detection>,
-    exceptions: Vec<Exception>,
-) -> Compiled {
+pub fn link(catalog: Catalog, detections: Vec<Detection>, exceptions: Vec<Exception>) -> Compiled {
     let mut diagnostics = Vec::new();
     let detections = distinct_detections(detections, &mut diagnostics);
     let mut exceptions = distinct_exceptions(exceptions, &detections, &mut diagnostics);
@@ -84,22 +77,14 @@ pub fn link(
         (program, faults) = Program::compile(&catalog, &published, queries(&exceptions));
     }
     diagnostics.extend(broken.into_iter().map(|(_, diagnostic)| diagnostic));
-    diagnostics.extend(in_files(faults, &detections, streams));
+    diagnostics.extend(in_files(faults, &detections));
     for (at, detection) in detections.iter().enumerate() {
         if let Some(schema) = program.output_schema(at) {
             diagnostics.extend(entities_without_a_column(detection, schema));
         }
     }
     sort(&mut diagnostics);
-    Compiled {
-        catalog: Arc::new(catalog),
-        streams: streams.to_vec(),
-        detections,
-        exceptions,
-        program: Arc::new(program),
-        published,
-        diagnostics,
-    }
+    Compiled { catalog: Arc::new(catalog), detections, exceptions, program: Arc::new(program), published, diagnostics }
 }
 
 fn sort(diagnostics: &mut Vec<Diagnostic>) {
@@ -128,30 +113,19 @@ impl Compiled {
         let detections: Vec<_> = picks.iter().map(|at| Arc::clone(&self.detections[*at])).collect();
         let queries: Vec<Query> = detections.iter().map(|detection| detection.query(&[])).collect();
         let (program, found) = Program::compile(&self.catalog, &self.published, queries);
-        let mut errors = in_files(found, &detections, &self.streams);
+        let mut errors = in_files(found, &detections);
         errors.retain(|diagnostic| diagnostic.level == Level::Error);
         if errors.is_empty() { Ok((Arc::new(program), detections)) } else { Err(errors) }
     }
 }
 
-/// What the engine says about a text is said about the file that it stands in.
-fn in_files(faults: Vec<Fault>, detections: &[Arc<Detection>], streams: &[(String, String)]) -> Vec<Diagnostic> {
+/// What the engine says about a query is said about the file of its detection. Views know their file.
+fn in_files(faults: Vec<Fault>, detections: &[Arc<Detection>]) -> Vec<Diagnostic> {
     let in_file = |Fault { text, diagnostic }: Fault| match text {
-        _ if diagnostic.file.is_some() => diagnostic,
         FaultyText::Query(query) => diagnostic.in_file(detections[query].file.clone()),
-        FaultyText::View(name) => match file_of_view(&name, streams) {
-            Some(file) => diagnostic.in_file(file),
-            None => diagnostic,
-        },
+        FaultyText::View(_) => diagnostic,
     };
     faults.into_iter().map(in_file).collect()
-}
-
-fn file_of_view<'a>(name: &str, streams: &'a [(String, String)]) -> Option<&'a str> {
-    let holds = |file: &&(String, String)| {
-        matches!(parse_catalog(std::slice::from_ref(*file)).0.get(name), Some(Relation::View(_)))
-    };
-    streams.iter().find(holds).map(|(file, _)| file.as_str())
 }
 
 /// The exceptions whose condition does not fit a detection that they cover, by name, and what is wrong with each.

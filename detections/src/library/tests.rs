@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::files;
-use crate::{Confidence, Detection, Status, rule_test};
+use crate::{Confidence, Detection, Status, Texts, rule_test};
 
 /// Shipped detections by path without `.sql`.
 fn detections() -> BTreeMap<String, Detection> {
@@ -100,4 +100,22 @@ fn every_example_of_an_exception_is_about_a_shipped_detection() {
         let covered = detections.values().any(|detection| exception.covers(&detection.id));
         assert!(covered, "`{}` is about nothing", exception.name);
     }
+}
+
+#[test]
+fn the_shipped_content_compiles_as_one_project() {
+    let files = files();
+    let pick = |root: &str, ending: &str| {
+        let wanted = files.iter().filter(|file| file.path.starts_with(root) && file.path.ends_with(ending));
+        wanted.map(|file| (file.path.clone(), file.text.to_owned())).collect()
+    };
+    let texts = Texts {
+        streams: pick("streams/", ".sql"),
+        detections: pick("detections/", ".sql"),
+        runbooks: pick("detections/", ".md"),
+        exceptions: Vec::new(),
+    };
+    let compiled = crate::compile(&texts, None);
+    let found: Vec<_> = compiled.diagnostics.iter().map(ToString::to_string).collect();
+    assert_eq!(found, Vec::<String>::new());
 }

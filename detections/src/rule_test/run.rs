@@ -194,6 +194,7 @@ impl Bench<'_> {
         for (stream, _) in self.program.streams() {
             (0..partitions).for_each(|partition| engine.add_partition(&stream.name, PartitionId(partition)));
         }
+        engine.start();
         Ok(engine)
     }
 
