@@ -29,6 +29,7 @@ pub(crate) mod desk;
 mod drive;
 mod facts;
 mod rows;
+pub(crate) mod simulated;
 #[cfg(test)]
 mod tests;
 
@@ -111,9 +112,11 @@ impl Respond {
     /// Limits hold over a restart: what left within the hour counts.
     async fn count_the_last_hour(&self) -> Result<(), JournalError> {
         let since = Some(now() - TimeDelta::hours(1));
-        let runs = self.inner.journal(move |journal| journal.runs(&RunFilter { since, ..RunFilter::default() })).await?;
+        let runs =
+            self.inner.journal(move |journal| journal.runs(&RunFilter { since, ..RunFilter::default() })).await?;
         let mut guard = lock(&self.inner.guard);
-        let mut sent: Vec<_> = runs.iter().flat_map(|run| run.commands().map(move |(command, at)| (at, run, command))).collect();
+        let mut sent: Vec<_> =
+            runs.iter().flat_map(|run| run.commands().map(move |(command, at)| (at, run, command))).collect();
         sent.sort_by_key(|(at, ..)| *at);
         for (at, run, command) in sent {
             guard.count(&run.playbook, command, at);
