@@ -115,7 +115,7 @@ pub(crate) async fn hunt(
     let beginning = async {
         let relations = relations::mentioned(archive, catalog, base, text).await?;
         let context = context(limits).map_err(|error| failed(error, limits))?;
-        let logical = plan::plan(&context, catalog, &relations, text, params).await.map_err(HuntError::Text)?;
+        let logical = plan::plan(catalog, &relations, text, params).map_err(HuntError::Text)?;
         let frame = context.execute_logical_plan(logical).await.map_err(|error| failed(error, limits))?;
         let task = Arc::new(frame.task_ctx());
         let plan = frame.create_physical_plan().await.map_err(|error| failed(error, limits))?;
@@ -169,7 +169,6 @@ fn context(limits: Limits) -> Result<SessionContext, DataFusionError> {
         RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(limits.memory_bytes))).build_arc()?;
     let mut config = SessionConfig::new().with_information_schema(false);
     let options = config.options_mut();
-    options.sql_parser.enable_ident_normalization = false;
     // Pushing struct fields below a union of views gives branches of different types, or an ambiguous schema (DataFusion 55).
     options.optimizer.enable_leaf_expression_pushdown = false;
     // Every sort sets memory aside for merging what it wrote to disk; with little memory the default takes all of it.

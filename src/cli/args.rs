@@ -154,7 +154,7 @@ pub(crate) struct HuntArgs {
     /// Read the SELECT from a file
     #[arg(short, long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
-    /// A value for `$name`: a number, true or false, an RFC 3339 time, or text; quotes make text of anything
+    /// A value for `$name`: a number, true or false, or text such as a time; quotes make text of anything
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) param: Vec<String>,
     /// Memory it may use before it works on disk [default: as configured]

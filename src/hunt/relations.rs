@@ -14,7 +14,7 @@ use super::{HuntError, Limits, failed};
 
 /// The relations that a text may name.
 pub(super) struct Relations {
-    providers: BTreeMap<String, (String, Arc<dyn TableProvider>)>,
+    providers: BTreeMap<String, Arc<dyn TableProvider>>,
     /// Bytes of Parquet of all of them.
     pub(super) bytes: u64,
 }
@@ -22,16 +22,11 @@ pub(super) struct Relations {
 impl Relations {
     /// The relation of that name, whatever its case.
     pub(super) fn get(&self, name: &str) -> Option<&Arc<dyn TableProvider>> {
-        self.providers.get(&name.to_lowercase()).map(|(_, provider)| provider)
-    }
-
-    /// All of them, by exact name.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Arc<dyn TableProvider>)> {
-        self.providers.values().map(|(name, provider)| (name.as_str(), provider))
+        self.providers.get(&name.to_lowercase())
     }
 
     fn add(&mut self, name: &str, provider: Arc<dyn TableProvider>) {
-        self.providers.insert(name.to_lowercase(), (name.to_owned(), provider));
+        self.providers.insert(name.to_lowercase(), provider);
     }
 }
 

@@ -1,5 +1,5 @@
 use arrow::array::{ArrayRef, AsArray, BinaryViewArray, Int64Array, StringViewArray, TimestampMicrosecondArray};
-use arrow::datatypes::Int64Type;
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 
 use super::*;
 
@@ -91,6 +91,22 @@ async fn streams_views_over_views_and_tables_stand_behind_from() {
 }
 
 #[tokio::test]
+async fn names_are_found_whatever_their_case_and_windows_work_as_in_detections() {
+    let project = Project::with_logins(9).await;
+    let text = "SELECT username, COUNT(*) AS n, window_start FROM TUMBLE(LOGINS, ts, INTERVAL '5 seconds') \
+                WHERE \"_uid\" IS NULL GROUP BY username, window_start ORDER BY window_start, username";
+    assert_eq!(
+        project.csv(text, &[]).await,
+        "UserName,n,window_start\nann,3,1970-01-01T00:00:00Z\nbob,2,1970-01-01T00:00:00Z\n\
+         ann,2,1970-01-01T00:00:05Z\nbob,2,1970-01-01T00:00:05Z\n"
+    );
+    assert_eq!(
+        project.csv("SELECT * FROM logins WHERE n = 1", &[]).await,
+        "ts,UserName,ok,n\n1970-01-01T00:00:01Z,bob,false,1\n"
+    );
+}
+
+#[tokio::test]
 async fn parameters_are_values_and_never_text_of_the_select() {
     let project = Project::with_logins(9).await;
     let text = "SELECT n FROM failed WHERE user_name = $who AND n > $least AND time >= $since ORDER BY n";
@@ -129,8 +145,10 @@ async fn nothing_but_one_select_is_run() {
 #[tokio::test]
 async fn what_is_wrong_with_a_text_is_said() {
     let project = Project::with_logins(3).await;
-    assert!(project.refused("SELECT nix FROM logins").await.contains("nix"));
-    assert!(project.refused("SELECT 1 FROM nowhere").await.contains("nowhere"));
+    let told = project.refused("SELECT n,\n  usrname FROM logins").await;
+    assert_eq!(told, "2:3: D004 there is no column `usrname`; did you mean `UserName`?");
+    let told = project.refused("SELECT 1 FROM login").await;
+    assert!(told.starts_with("1:15: D003") && told.ends_with("did you mean `logins`?"), "{told}");
 }
 
 #[tokio::test]
@@ -188,6 +206,35 @@ async fn the_bytes_that_were_read_are_known() {
     while hunt.next().await.unwrap().is_some() {}
     assert!(hunt.bytes_read() > 0);
     assert!(hunt.bytes_read() <= hunt.bytes_max, "{} of {}", hunt.bytes_read(), hunt.bytes_max);
+}
+
+#[tokio::test]
+async fn a_hunt_for_one_day_reads_the_files_of_that_day() {
+    let project = Project::new().await;
+    let mut table = project.archive.stream_writer(project.catalog.stream("logins").unwrap()).await.unwrap();
+    for day in 0..8 {
+        let rows = logins(5_000);
+        let shift = |name: &str| {
+            let times = rows.column_by_name(name).unwrap().as_primitive::<TimestampMicrosecondType>();
+            Arc::new(times.unary::<_, TimestampMicrosecondType>(|us| us + day * 86_400_000_000)) as ArrayRef
+        };
+        let mut columns = rows.columns().to_vec();
+        (columns[0], columns[4]) = (shift("ts"), shift("_time"));
+        table.append(1 + day as u64, &[RecordBatch::try_new(rows.schema(), columns).unwrap()]).await.unwrap();
+    }
+    let mut shares = Vec::new();
+    for text in [
+        "SELECT count(user_name) AS n FROM failed WHERE time >= '1970-01-03T00:00:00Z' AND time < '1970-01-04'",
+        "SELECT count(UserName) AS n FROM logins WHERE _time BETWEEN TIMESTAMP '1970-01-03' AND TIMESTAMP '1970-01-03 23:59:59' AND NOT ok",
+        "SELECT count(UserName) AS n FROM logins WHERE _day = DATE '1970-01-03' AND NOT ok",
+    ] {
+        let mut hunt = project.begin(text, &[], LIMITS).await.unwrap();
+        let rows = hunt.next().await.unwrap().unwrap();
+        assert_eq!(rows.column(0).as_primitive::<Int64Type>().value(0), 3_333, "{text}");
+        while hunt.next().await.unwrap().is_some() {}
+        shares.push(hunt.bytes_read() * 100 / hunt.bytes_max);
+    }
+    assert!(shares.iter().all(|share| *share < 25), "percent of all bytes that were read: {shares:?}");
 }
 
 #[test]

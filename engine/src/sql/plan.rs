@@ -232,6 +232,22 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// The columns of a relation whose rows come from elsewhere: those of the catalog, and whatever more is there
+    /// can be named.
+    fn overridden(&self, name: &str, there: &Fields) -> RelationColumns {
+        let mut columns = match self.catalog.get(name) {
+            Some(Relation::Stream(stream)) => RelationColumns { open: false, ..RelationColumns::of_stream(&stream) },
+            Some(Relation::Table(table)) => RelationColumns::of_table(&table),
+            Some(Relation::View(_)) | None => return RelationColumns::of_output(name, there.clone()),
+        };
+        let known = |field: &Field| {
+            columns.columns.find(field.name()).is_some() || columns.hidden.find(field.name()).is_some()
+        };
+        let further: Vec<_> = there.iter().filter(|field| !known(field)).cloned().collect();
+        columns.hidden = columns.hidden.iter().cloned().chain(further).collect();
+        columns
+    }
+
     /// The plan of the relations of a `FROM` alone; used to find the place of a type error.
     pub(crate) fn plan_from(&self, from: &[ast::TableWithJoins], with: Option<&ast::With>) -> PlanResult<LogicalPlan> {
         let text = from.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -331,7 +347,7 @@ pub(crate) fn published_schema(published: &Published) -> SchemaRef {
 impl Relations for Planner<'_> {
     fn columns(&self, name: &str) -> Option<RelationColumns> {
         if let Some(source) = self.overrides.and_then(|overrides| overrides(name)) {
-            return Some(RelationColumns::of_output(name, source.schema().fields().clone()));
+            return Some(self.overridden(name, source.schema().fields()));
         }
         if !self.published.name.is_empty() && name.eq_ignore_ascii_case(&self.published.name) {
             let columns = published_schema(self.published).fields().clone();
