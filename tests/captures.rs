@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use crate::support::project::{Project, weir};
+use crate::support::project::{Finished, Project, weir};
 use crate::support::rows::{Alert, Summary, last_by_uid, lines, ndjson};
 use crate::support::skip::{only_quick, recordings};
 
@@ -22,8 +22,8 @@ fn every_record_of_the_captures_is_accounted_for_and_the_counts_are_golden() {
     }
     let Some(folder) = recordings(name, "captures") else { return };
     let shipped = Project::new(&[]);
-    let status = weir().arg("init").arg(shipped.join("all")).args(["--content", "all"]).status();
-    assert!(status.expect("weir can be started").success(), "the shipped content can be written out");
+    let written = weir().arg("init").arg(shipped.join("all")).args(["--content", "all"]).output();
+    Finished::from(written.expect("weir can be started")).expect_code(0);
 
     let mut golden = String::from("# capture: events, late, rejected; then the alerts of each detection\n");
     for capture in captures(&folder) {

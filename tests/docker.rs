@@ -1,8 +1,10 @@
 //! The container's project: what `docker compose up` runs is checked as any other project.
 
 use std::path::Path;
+use std::process::Command;
 
 use crate::support::project::{Finished, weir};
+use crate::support::rows::{Alert, Summary, last_by_uid, ndjson};
 
 const DOCKER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docker");
 
@@ -10,6 +12,28 @@ const DOCKER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docker");
 fn the_project_of_the_container_has_no_mistake() {
     let checked = weir_in_docker(&["check", "--format", "json"]).expect_code(0);
     assert_eq!(checked.stdout.lines().filter(|line| line.contains("\"level\"")).collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
+fn the_detection_of_the_container_passes_its_tests() {
+    weir_in_docker(&["test"]).expect_code(0);
+}
+
+#[test]
+fn the_sample_producer_sets_off_the_detection() {
+    let sample = Command::new("bash").args(["sample/signins.sh", "130", "0"]).current_dir(DOCKER).output();
+    let sample = sample.expect("bash can be run");
+    assert!(sample.status.success(), "{}", String::from_utf8_lossy(&sample.stderr));
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let events = folder.path().join("signins.ndjson");
+    std::fs::write(&events, sample.stdout).expect("the sample can be written");
+
+    let input = format!("signins={}", events.display());
+    let replayed = weir_in_docker(&["replay", "--input", &input]).expect_code(0);
+    // Two bursts of failures, of one user or of two, and one line that is cut off.
+    assert_eq!(Summary::read(&replayed.stderr).rejected(), 1);
+    let alerts = last_by_uid(ndjson(&replayed.stdout).iter().map(Alert::read));
+    assert!(alerts.values().any(|alert| alert.detection == "identity.password_guessing"), "{alerts:?}");
 }
 
 #[test]

@@ -2,6 +2,9 @@
 
 mod support;
 
-mod cli; // the command line as scripts use it
+mod bad_input; // broken, hostile and absurd records
+mod captures; // recordings of real attacks
+mod content; // the shipped content, as a user gets it
 mod docker; // the container's project
+mod replay; // recorded events, however packed, spread or computed
 mod rooms; // which room may use which, and what no file may contain

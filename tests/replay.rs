@@ -6,7 +6,7 @@ use std::io::Write as _;
 use crate::support::pipeline;
 use crate::support::project::{Finished, Project};
 use crate::support::rows::{Alert, Summary, last_by_uid, ndjson};
-use crate::support::signins::{Entry, Outcome, assert_same, generate, oracle, outcome_of_alerts};
+use crate::support::signins::{Entry, Outcome, assert_same_alerts, generate, oracle, outcome_of_alerts};
 
 const EVENTS: usize = 30_000;
 const FILES: usize = 3;
@@ -21,7 +21,7 @@ fn plain_gzip_and_zstd_files_give_the_same_alerts() {
     project.write("packed.ndjson.zst", zstd::encode_all(plain.as_slice(), 1).expect("events can be packed"));
     for file in [files[0].as_str(), "packed.ndjson.gz", "packed.ndjson.zst"] {
         let alerts = replay(&project, &[file], &[]);
-        assert_same(&outcome_of_alerts(alerts.into_values()), &expected);
+        assert_same_alerts(&outcome_of_alerts(alerts.into_values()), &expected);
     }
 }
 
@@ -31,7 +31,7 @@ fn parallelism_and_the_order_of_files_change_no_alert() {
     let in_order: Vec<&str> = files.iter().map(String::as_str).collect();
     let reversed: Vec<&str> = in_order.iter().rev().copied().collect();
     let one = replay(&project, &in_order, &["--parallelism", "1"]);
-    assert_same(&outcome_of_alerts(one.clone().into_values()), &expected);
+    assert_same_alerts(&outcome_of_alerts(one.clone().into_values()), &expected);
     for (files, parallelism) in [(&in_order, "2"), (&in_order, "4"), (&reversed, "1"), (&reversed, "3")] {
         let other = replay(&project, files, &["--parallelism", parallelism]);
         assert_eq!(other, one, "{parallelism} shards over {files:?}");
