@@ -8,11 +8,12 @@ use weir_playbooks::case::{Case, CaseStatus, Verdict};
 use weir_playbooks::facts::Moment;
 use weir_playbooks::journal::{ApprovalFilter, CaseFilter, Journal};
 
-use crate::cli::{ApproveArgs, CaseCommand, CaseCloseArgs, CaseListArgs, Globals};
+use crate::cli::{ApproveArgs, CaseCloseArgs, CaseCommand, CaseListArgs, Globals};
 use crate::config::{self, Need};
 use crate::exit::{Blame, CommandError, CommandResult, Outcome};
 use crate::print::{Format, Rows, one_line};
 use crate::project::Project;
+use crate::respond::Role;
 use crate::respond::desk::{self, CaseView};
 use crate::stdout::{self, Stdout};
 use crate::{check, compile, service};
@@ -165,8 +166,9 @@ fn write_case(out: &mut Stdout, case: &Case) -> std::io::Result<()> {
 /// Closing starts the `on_close` steps of the case's playbooks, so response is started for it and waited for.
 fn close(project: &Project, args: &CaseCloseArgs) -> CommandResult {
     let words = Verdict::ALL.iter().map(|verdict| verdict.as_str()).collect::<Vec<_>>();
-    let verdict = Verdict::of_word(&args.verdict)
-        .ok_or_else(|| CommandError::usage(anyhow!("`{}` is no verdict; they are {}", args.verdict, words.join(", "))))?;
+    let verdict = Verdict::of_word(&args.verdict).ok_or_else(|| {
+        CommandError::usage(anyhow!("`{}` is no verdict; they are {}", args.verdict, words.join(", ")))
+    })?;
     let by = by(args.by.as_deref())?;
     let rules = compile::rules(project, &project.detections);
     let (response, _) = compile::response(project, &rules);
@@ -174,7 +176,7 @@ fn close(project: &Project, args: &CaseCloseArgs) -> CommandResult {
     let (tables, _) = compile::tables(names, &rules, &project.dir);
     let runtime = tokio::runtime::Runtime::new().outside()?;
     let runs = runtime.block_on(async {
-        let respond = service::start(&project.config, response, service::lookup_in(tables)).await?;
+        let respond = service::start(&project.config, response, service::lookup_in(tables), Role::Command).await?;
         let runs = respond.close_case(&args.id, verdict, args.comment.as_deref(), &by).await.usage()?;
         let ended = service::finished(&respond, &project.config, &runs).await?;
         respond.stop().await;

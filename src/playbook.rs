@@ -11,6 +11,7 @@ use crate::config::Need;
 use crate::exit::{Blame, CommandError, CommandResult, Outcome};
 use crate::print::{Format, Rows};
 use crate::project::Project;
+use crate::respond::Role;
 use crate::{check, compile, service};
 
 /// Runs a playbook.
@@ -42,7 +43,7 @@ fn start(globals: &Globals, args: &PlaybookRunArgs) -> CommandResult {
     check::stop_on_errors(&project, found)?;
     let runtime = tokio::runtime::Runtime::new().outside()?;
     let runs = runtime.block_on(async {
-        let respond = service::start(&project.config, response, service::lookup_in(tables)).await?;
+        let respond = service::start(&project.config, response, service::lookup_in(tables), Role::Command).await?;
         let taken = respond.alert(&record).await.usage()?;
         service::finished(&respond, &project.config, &taken.runs).await?;
         respond.stop().await;

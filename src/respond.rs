@@ -7,8 +7,9 @@
 //! Reading order: [`alerts`] (an alert comes in), [`drive`] (a run goes on), [`cases`] (a person decides), [`rows`] (what
 //! the archive keeps), [`desk`] (the same for the command line, without tasks).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::{TimeDelta, Utc};
@@ -45,8 +46,24 @@ const CONFLICTS_MAX: usize = 8;
 /// Questions that a slow listener may have unread.
 const QUESTIONS_MAX: usize = 256;
 
+/// How often a service looks for runs that another process has left behind.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// A run that changed within this span is somebody's, even without a lease: it may just have been started.
+const FRESH: TimeDelta = TimeDelta::seconds(10);
+
+/// What kind of process this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The pipeline: takes over every run that nobody drives, at its start and later.
+    Service,
+    /// One command: drives what it starts, and leaves to the service what has not ended by then.
+    Command,
+}
+
 /// What response needs to know.
 pub(crate) struct Setup {
+    /// What kind of process this is.
+    pub(crate) role: Role,
     /// Playbooks by id.
     pub(crate) playbooks: BTreeMap<String, Playbook>,
     /// Responders by id, with their base URLs.
@@ -71,12 +88,14 @@ pub(crate) struct Respond {
 
 struct Inner {
     setup: Setup,
+    /// The name of this process in leases. There is one service at a time, so a service knows what its forerunner drove.
+    driver: String,
     sender: HttpSender,
     journal: Mutex<Box<dyn Journal>>,
     guard: Mutex<Guard>,
     tasks: Mutex<JoinSet<()>>,
     /// Runs that a task of this process drives.
-    driven: watch::Sender<usize>,
+    driven: watch::Sender<BTreeSet<String>>,
     /// Wakes runs that wait for an answer.
     answered: Notify,
     questions: broadcast::Sender<Approval>,
@@ -86,18 +105,22 @@ struct Inner {
 }
 
 impl Respond {
-    /// Starts the service and goes on with every run that a former process left unfinished.
+    /// Starts response. A service goes on with every run that a former process left unfinished.
     ///
     /// # Errors
     /// The journal cannot be read.
     pub(crate) async fn start(setup: Setup, journal: Box<dyn Journal>, sender: HttpSender) -> anyhow::Result<Self> {
         let inner = Arc::new(Inner {
+            driver: match setup.role {
+                Role::Service => "service".to_owned(),
+                Role::Command => format!("command-{}", uuid::Uuid::new_v4()),
+            },
             guard: Mutex::new(Guard::new(setup.rules.clone())),
             setup,
             sender,
             journal: Mutex::new(journal),
             tasks: Mutex::new(JoinSet::new()),
-            driven: watch::Sender::new(0),
+            driven: watch::Sender::new(BTreeSet::new()),
             answered: Notify::new(),
             questions: broadcast::Sender::new(QUESTIONS_MAX),
             journaled: watch::Sender::new(0),
@@ -105,7 +128,10 @@ impl Respond {
         });
         let respond = Self { inner };
         respond.count_the_last_hour().await.context("cannot read what happened in the last hour")?;
-        respond.resume().await.context("cannot go on with unfinished runs")?;
+        if respond.inner.setup.role == Role::Service {
+            respond.take_over(TimeDelta::zero()).await.context("cannot go on with unfinished runs")?;
+            respond.keep_sweeping();
+        }
         Ok(respond)
     }
 
@@ -124,29 +150,53 @@ impl Respond {
         Ok(())
     }
 
-    async fn resume(&self) -> Result<(), JournalError> {
+    /// Goes on with the runs that nobody drives and that have not changed for a while.
+    async fn take_over(&self, quiet: TimeDelta) -> Result<(), JournalError> {
         let filter = RunFilter { unfinished: true, ..RunFilter::default() };
         let runs = self.inner.journal(move |journal| journal.runs(&filter)).await?;
-        if !runs.is_empty() {
-            tracing::info!(runs = runs.len(), "going on with unfinished runs");
-        }
+        let at = now();
         for mut run in runs {
+            let is_quiet = at.signed_duration_since(run.updated) >= quiet;
+            let is_own = self.inner.driven.borrow().contains(&run.id);
+            if is_own || !is_quiet || !run.is_free_for(&self.inner.driver, at) {
+                continue;
+            }
+            tracing::info!(run = run.id, playbook = run.playbook, "going on with an unfinished run");
             if let Some(playbook) = self.inner.setup.playbooks.get(&run.playbook) {
-                run.resume(playbook, now());
+                run.resume(playbook, at);
             }
             self.spawn(run);
         }
         Ok(())
     }
 
+    fn keep_sweeping(&self) {
+        let inner = Arc::downgrade(&self.inner);
+        let mut stopping = self.inner.stopping.subscribe();
+        lock(&self.inner.tasks).spawn(async move {
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep(SWEEP_EVERY) => {}
+                    _ = stopping.wait_for(|stopping| *stopping) => return,
+                }
+                let Some(inner) = inner.upgrade() else { return };
+                if let Err(error) = (Self { inner }).take_over(FRESH).await {
+                    tracing::warn!(%error, "cannot look for runs that were left behind");
+                }
+            }
+        });
+    }
+
     fn spawn(&self, run: Run) {
         let inner = Arc::clone(&self.inner);
-        inner.driven.send_modify(|driven| *driven += 1);
+        if !inner.driven.send_if_modified(|driven| driven.insert(run.id.clone())) {
+            return;
+        }
         let mut tasks = lock(&self.inner.tasks);
         // Tasks that have ended are let go of, so that the set does not grow with every run.
         while tasks.try_join_next().is_some() {}
         tasks.spawn(async move {
-            let done = Driven(&inner);
+            let done = Driven(&inner, run.id.clone());
             drive::drive(&inner, run).await;
             drop(done);
         });
@@ -160,8 +210,10 @@ impl Respond {
     /// Waits until no run is driven: all have ended. A run that waits for a person counts as driven.
     pub(crate) async fn idle(&self) {
         let mut driven = self.inner.driven.subscribe();
-        // The sender lives as long as this handle, so the wait cannot fail.
-        let _: Result<_, watch::error::RecvError> = driven.wait_for(|driven| *driven == 0).await.map(|count| *count);
+        if driven.wait_for(BTreeSet::is_empty).await.is_err() {
+            // The sender lives as long as this handle.
+            tracing::debug!("nobody drives runs any more");
+        }
     }
 
     /// Stops at the next point where nothing is in flight; unfinished runs go on with the next start.
@@ -177,11 +229,11 @@ impl Respond {
 }
 
 /// Counts a task as ended even if it panics.
-struct Driven<'a>(&'a Arc<Inner>);
+struct Driven<'a>(&'a Arc<Inner>, String);
 
 impl Drop for Driven<'_> {
     fn drop(&mut self) {
-        self.0.driven.send_modify(|driven| *driven -= 1);
+        self.0.driven.send_modify(|driven| drop(driven.remove(&self.1)));
     }
 }
 

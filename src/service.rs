@@ -16,7 +16,7 @@ use weir_playbooks::journal::{Journal, RunFilter};
 use crate::compile::Response;
 use crate::config::Config;
 use crate::exit::{Blame, CommandError};
-use crate::respond::{Lookup, Respond, Setup};
+use crate::respond::{Lookup, Respond, Role, Setup};
 
 /// Requests to one responder that may be under way at once.
 const REQUESTS_AT_ONCE_MAX: usize = 8;
@@ -28,13 +28,19 @@ pub(crate) fn journal(config: &Config) -> Result<SqliteJournal, CommandError> {
     SqliteJournal::open(&config.state.journal).outside()
 }
 
-/// Starts response; unfinished runs of the journal go on.
-pub(crate) async fn start(config: &Config, response: Response, lookup: Lookup) -> Result<Respond, CommandError> {
+/// Starts response. As a service it goes on with the unfinished runs of the journal.
+pub(crate) async fn start(
+    config: &Config,
+    response: Response,
+    lookup: Lookup,
+    role: Role,
+) -> Result<Respond, CommandError> {
     let journal = journal(config)?;
     let settings = config.clone();
     let secrets = Arc::new(move |responder: &str, name: &str| settings.responder_setting(responder, name));
     let sender = HttpSender::new(secrets, REQUESTS_AT_ONCE_MAX).outside()?;
     let setup = Setup {
+        role,
         playbooks: response.playbooks,
         responders: response.responders,
         mode: config.playbooks.mode,

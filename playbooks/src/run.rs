@@ -149,9 +149,21 @@ pub struct Run {
     pub ended: Option<Moment>,
     /// Counts its writes to the journal.
     pub version: u64,
+    /// Which process drives it; `None` where none does.
+    #[serde(default)]
+    pub lease: Option<Lease>,
     /// What is to go into the audit trail with the next write.
     #[serde(skip)]
     pub(crate) notes: Vec<Note>,
+}
+
+/// The word of a process that it drives a run. Two that drive one run all the same are told by its version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The process.
+    pub driver: String,
+    /// When another may take over without being told.
+    pub until: Moment,
 }
 
 /// What became of one step.
@@ -289,6 +301,7 @@ impl Run {
             updated: now,
             ended: None,
             version: 1,
+            lease: None,
             notes: Vec::new(),
             alert,
         };
@@ -355,6 +368,12 @@ impl Run {
     /// The commands that were carried out, with when they left.
     pub fn commands(&self) -> impl Iterator<Item = (&Command, Moment)> {
         self.steps.iter().filter_map(|record| Some((record.command.as_ref()?, record.sent?)))
+    }
+
+    /// Whether a process may drive the run now.
+    #[must_use]
+    pub fn is_free_for(&self, driver: &str, now: Moment) -> bool {
+        self.lease.as_ref().is_none_or(|lease| lease.driver == driver || lease.until <= now)
     }
 
     /// The idempotency key of a step.

@@ -3,15 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use weir_playbooks::audit::WEIR;
 use weir_playbooks::case::{Case, CaseStatus};
 use weir_playbooks::facts::Moment;
 use weir_playbooks::journal::{Approval, ApprovalFilter, CaseFilter, Decision, JournalError, Write};
 use weir_playbooks::openc2::Action;
-use weir_playbooks::run::{Mode, Next, Outcome, Run, RunStatus, StepStatus, World};
+use weir_playbooks::run::{Lease, Mode, Next, Outcome, Run, RunStatus, StepStatus, World};
 
 use super::{CONFLICTS_MAX, Inner, lock, now};
 
+/// How long another process leaves a run alone after its last write.
+const LEASE: TimeDelta = TimeDelta::minutes(5);
+/// A run that waits renews its lease this often.
+const RENEW_EVERY: TimeDelta = TimeDelta::minutes(2);
 /// How often an answer given in another process is looked for.
 const ANSWER_POLL: Duration = Duration::from_secs(1);
 
@@ -20,11 +25,21 @@ pub(super) async fn drive(inner: &Arc<Inner>, mut run: Run) {
     let id = run.id.clone();
     match steps(inner, &mut run).await {
         Ok(Some(status)) => tracing::info!(run = id, %status, "run ended"),
-        Ok(None) => tracing::debug!(run = id, "run is left for the next start"),
+        Ok(None) => release(inner, run).await,
         Err(JournalError::Conflict(_)) => tracing::debug!(run = id, "another process drives the run"),
         Err(error) => {
             tracing::error!(run = id, %error, "run stands still: the journal cannot be used; it goes on with the next start")
         }
+    }
+}
+
+/// Says that nobody drives the run any more, so that another process need not wait for the lease to end.
+async fn release(inner: &Arc<Inner>, mut run: Run) {
+    run.version += 1;
+    run.lease = None;
+    match inner.write(vec![Write::Run(run.clone())]).await {
+        Ok(()) => tracing::debug!(run = run.id, "run is left for another process"),
+        Err(error) => tracing::debug!(run = run.id, %error, "run could not be released; its lease ends by itself"),
     }
 }
 
@@ -33,6 +48,7 @@ async fn steps(inner: &Arc<Inner>, run: &mut Run) -> Result<Option<RunStatus>, J
         tracing::warn!(run = run.id, playbook = run.playbook, "the playbook of an unfinished run is gone");
         return Ok(None);
     }
+    let mut asked = None;
     loop {
         if *inner.stopping.borrow() {
             return Ok(None);
@@ -45,16 +61,16 @@ async fn steps(inner: &Arc<Inner>, run: &mut Run) -> Result<Option<RunStatus>, J
         let outcome = match next {
             Next::End(status) => return Ok(Some(status)),
             Next::Sleep(until) => {
-                if !sleep(inner, until).await {
+                if !sleep(inner, until.min(now() + RENEW_EVERY)).await {
                     return Ok(None);
                 }
                 continue;
             }
             Next::Http(request) => Outcome::Http(inner.sender.send(&request).await),
             Next::Table { table, column, value } => Outcome::Table((inner.setup.lookup)(&table, &column, &value)),
-            Next::Ask(approval) => match answer(inner, &approval).await? {
+            Next::Ask(approval) => match answer(inner, &approval, asked.replace(approval.step.clone())).await? {
                 Waited::Answered(decision) => Outcome::Decision(decision),
-                Waited::Expired => continue,
+                Waited::InVain => continue,
                 Waited::Stopped => return Ok(None),
             },
         };
@@ -85,6 +101,7 @@ async fn case_of(inner: &Arc<Inner>, run: &Run) -> Result<Option<Case>, JournalE
 /// Writes the run, its notes, its question, and what it means for the case, all together.
 async fn save(inner: &Arc<Inner>, run: &mut Run, mut case: Option<Case>, next: &Next) -> Result<(), JournalError> {
     run.version += 1;
+    run.lease = lease(inner, next);
     let mut writes = vec![Write::Run(run.clone())];
     writes.extend(run.take_notes().into_iter().map(Write::Note));
     if let Next::Ask(approval) = next {
@@ -102,6 +119,16 @@ async fn save(inner: &Arc<Inner>, run: &mut Run, mut case: Option<Case>, next: &
         }
     }
     Err(JournalError::Conflict(run.case.clone().unwrap_or_default()))
+}
+
+fn lease(inner: &Inner, next: &Next) -> Option<Lease> {
+    let exchange = match next {
+        Next::End(_) => return None,
+        Next::Http(request) => TimeDelta::seconds(i64::try_from(request.timeout_ms / 1_000).unwrap_or(i32::MAX.into())),
+        Next::Table { .. } | Next::Ask(_) | Next::Sleep(_) => TimeDelta::zero(),
+    };
+    let until = now().checked_add_signed(LEASE)?.checked_add_signed(exchange)?;
+    Some(Lease { driver: inner.driver.clone(), until })
 }
 
 /// A ticket belongs to the case; a threat that was acted against is contained when the run is over.
@@ -145,17 +172,20 @@ async fn sleep(inner: &Inner, until: Moment) -> bool {
 
 enum Waited {
     Answered(Decision),
-    Expired,
+    /// The question has expired, or the lease is to be renewed.
+    InVain,
     Stopped,
 }
 
-/// Waits for the answer of a person, given here or in another process.
-async fn answer(inner: &Arc<Inner>, approval: &Approval) -> Result<Waited, JournalError> {
+/// Waits for the answer of a person, given here or in another process. Who listens is told of a question once.
+async fn answer(inner: &Arc<Inner>, approval: &Approval, asked: Option<String>) -> Result<Waited, JournalError> {
+    let is_new = asked.as_ref() != Some(&approval.step);
     // Nobody listening is no failure: the question is in the journal.
-    if inner.questions.send(approval.clone()).is_err() {
+    if is_new && inner.questions.send(approval.clone()).is_err() {
         tracing::debug!(run = approval.run, "nobody listens for questions");
     }
     let mut stopping = inner.stopping.subscribe();
+    let end = approval.expires.min(now() + RENEW_EVERY);
     loop {
         let answered = inner.answered.notified();
         let filter = ApprovalFilter { run: Some(approval.run.clone()), open: false };
@@ -164,9 +194,9 @@ async fn answer(inner: &Arc<Inner>, approval: &Approval) -> Result<Waited, Journ
         if let Some(decision) = decision {
             return Ok(Waited::Answered(decision));
         }
-        let left = approval.expires.signed_duration_since(now()).to_std().unwrap_or_default();
+        let left = end.signed_duration_since(now()).to_std().unwrap_or_default();
         if left.is_zero() {
-            return Ok(Waited::Expired);
+            return Ok(Waited::InVain);
         }
         tokio::select! {
             () = answered => {}

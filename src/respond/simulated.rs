@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::lock;
@@ -66,6 +67,7 @@ type Shared = Arc<Mutex<World>>;
 pub(crate) struct Simulated {
     address: SocketAddr,
     world: Shared,
+    requested: watch::Sender<u64>,
     server: JoinHandle<()>,
 }
 
@@ -84,13 +86,14 @@ impl Simulated {
         let world = Shared::default();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.context("cannot listen on loopback")?;
         let address = listener.local_addr().context("cannot learn the port")?;
-        let router = router(Arc::clone(&world));
+        let requested = watch::Sender::new(0);
+        let router = router(Arc::clone(&world), requested.clone());
         let server = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).await {
                 tracing::warn!(%error, "the simulated systems ended");
             }
         });
-        Ok(Self { address, world, server })
+        Ok(Self { address, world, requested, server })
     }
 
     /// What the shipped responder files call their settings: addresses and secrets of the simulated systems.
@@ -111,6 +114,16 @@ impl Simulated {
         lock(&self.world).clone()
     }
 
+    /// Waits until a request whose path contains a text has come.
+    pub(crate) async fn requested(&self, path: &str) {
+        let mut requested = self.requested.subscribe();
+        while !self.world().requests.iter().any(|request| request.contains(path)) {
+            if requested.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Lets the next `times` requests whose path contains a text fail with 500.
     pub(crate) fn fail(&self, path: &str, times: usize) {
         lock(&self.world).failures.push((path.to_owned(), times));
@@ -129,7 +142,7 @@ impl Simulated {
     }
 }
 
-fn router(world: Shared) -> Router {
+fn router(world: Shared, requested: watch::Sender<u64>) -> Router {
     Router::new()
         .route("/edr/devices", get(find_device))
         .route("/edr/devices/{id}", get(show_device))
@@ -143,7 +156,7 @@ fn router(world: Shared) -> Router {
         .route("/rt/REST/2.0/ticket/{id}", get(show_ticket).put(change_ticket))
         .route("/rt/REST/2.0/ticket/{id}/comment", post(comment))
         .route("/chat/notify", post(notify))
-        .layer(middleware::from_fn_with_state(Arc::clone(&world), trouble))
+        .layer(middleware::from_fn_with_state((Arc::clone(&world), requested), trouble))
         .with_state(world)
 }
 
@@ -152,7 +165,11 @@ fn see(world: &Shared) -> MutexGuard<'_, World> {
 }
 
 /// Writes every request down, and fails or hangs as told.
-async fn trouble(State(world): State<Shared>, request: Request, next: Next) -> Response {
+async fn trouble(
+    State((world, requested)): State<(Shared, watch::Sender<u64>)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
     let (hangs, fails) = {
         let mut world = see(&world);
@@ -165,6 +182,7 @@ async fn trouble(State(world): State<Shared>, request: Request, next: Next) -> R
         }
         (hangs, fails)
     };
+    requested.send_modify(|count| *count += 1);
     if hangs {
         // Longer than any limit of a request.
         tokio::time::sleep(Duration::from_secs(3_600)).await;

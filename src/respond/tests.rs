@@ -64,6 +64,7 @@ struct House {
 
 fn setup(simulated: &Simulated, mode: Mode) -> Setup {
     let mut setup = Setup {
+        role: Role::Service,
         playbooks: BTreeMap::new(),
         responders: Responders::new(),
         mode,
@@ -260,6 +261,61 @@ async fn run_goes_on_after_the_process_died_in_the_middle() {
     assert!(world.isolated.contains("ws17"));
     assert_eq!((world.tickets.len(), world.messages.len()), (1, 1), "nothing before the question was repeated");
     assert_eq!(second.runs().await[0].status, RunStatus::Completed);
+}
+
+#[tokio::test]
+async fn run_of_a_process_that_was_killed_goes_on_and_doubles_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = |path: &Path| Box::new(SqliteJournal::open(&path.join("weir.db")).unwrap());
+    let simulated = Arc::new(Simulated::start().await.unwrap());
+    simulated.hang("/isolation");
+    let first = house_with(Arc::clone(&simulated), open(dir.path()), |_| {}).await;
+    first.analyst(true);
+    first.respond.alert(&phishing()).await.unwrap();
+    simulated.requested("/isolation").await;
+    // Killed while a request is on its way: no task gets to say goodbye.
+    lock(&first.respond.inner.tasks).abort_all();
+    first.respond.idle().await;
+    simulated.heal();
+    let second = house_with(Arc::clone(&simulated), open(dir.path()), |_| {}).await;
+    second.analyst(true);
+    second.respond.idle().await;
+    let world = simulated.world();
+    assert!(world.isolated.contains("ws17"));
+    assert_eq!((world.tickets.len(), world.messages.len()), (1, 1));
+    assert_eq!(second.runs().await[0].status, RunStatus::Completed);
+}
+
+#[tokio::test]
+async fn command_leaves_the_runs_of_the_service_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = |path: &Path| Box::new(SqliteJournal::open(&path.join("weir.db")).unwrap());
+    let simulated = Arc::new(Simulated::start().await.unwrap());
+    let service = house_with(Arc::clone(&simulated), open(dir.path()), |_| {}).await;
+    let mut questions = service.respond.questions();
+    service.respond.alert(&phishing()).await.unwrap();
+    let question = questions.recv().await.unwrap();
+    let command = house_with(Arc::clone(&simulated), open(dir.path()), |setup| setup.role = Role::Command).await;
+    assert!(command.respond.inner.driven.borrow().is_empty(), "the service drives the run");
+    command.respond.stop().await;
+    service.respond.decide(&question.run, None, true, "kim").await.unwrap();
+    service.respond.idle().await;
+    assert_eq!(service.runs().await[0].status, RunStatus::Completed);
+}
+
+#[tokio::test]
+async fn run_that_a_command_leaves_behind_is_free_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = |path: &Path| Box::new(SqliteJournal::open(&path.join("weir.db")).unwrap());
+    let simulated = Arc::new(Simulated::start().await.unwrap());
+    let command = house_with(Arc::clone(&simulated), open(dir.path()), |setup| setup.role = Role::Command).await;
+    let mut questions = command.respond.questions();
+    command.respond.alert(&phishing()).await.unwrap();
+    questions.recv().await.unwrap();
+    command.respond.stop().await;
+    let service = house_with(Arc::clone(&simulated), open(dir.path()), |_| {}).await;
+    assert_eq!(service.respond.inner.driven.borrow().len(), 1);
+    service.respond.stop().await;
 }
 
 #[tokio::test]
