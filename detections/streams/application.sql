@@ -38,7 +38,7 @@ CREATE VIEW application_authentication AS
 SELECT
   "@timestamp" AS time,
   3002 AS class_uid, 3 AS category_uid, 1 AS activity_id, 300201 AS type_uid, 1 AS severity_id,
-  named_struct('product', named_struct('name', "service.name", 'vendor_name', 'application')) AS metadata,
+  named_struct('product', named_struct('name', 'application', 'vendor_name', 'Elastic Common Schema')) AS metadata,
   CASE WHEN "event.outcome" = 'success' THEN 1 ELSE 2 END AS status_id,
   CASE WHEN "event.outcome" = 'success' THEN 'Success' ELSE 'Failure' END AS status,
   "event.reason" AS status_detail,
@@ -59,7 +59,7 @@ CREATE VIEW application_api_activity AS
 SELECT
   "@timestamp" AS time,
   6003 AS class_uid, 6 AS category_uid, 99 AS activity_id, 600399 AS type_uid, 1 AS severity_id,
-  named_struct('product', named_struct('name', "service.name", 'vendor_name', 'application')) AS metadata,
+  named_struct('product', named_struct('name', 'application', 'vendor_name', 'Elastic Common Schema')) AS metadata,
   named_struct(
     'user', named_struct('name', lower(coalesce("user.name", "user.email")), 'uid', "user.id", 'type', "user.roles",
       'email_addr', lower("user.email")),

@@ -58,7 +58,7 @@ SELECT
       'message', properties.message)) AS api,
   named_struct('ip', callerIpAddress) AS src_endpoint,
   named_struct('user_agent', CAST(NULL AS STRING)) AS http_request,
-  named_struct('provider', 'Azure', 'region', location, 'account', named_struct('uid', tenantId)) AS cloud,
+  named_struct('provider', CAST('Azure' AS STRING), 'region', location, 'account', named_struct('uid', tenantId)) AS cloud,
   named_struct('name', lower(regexp_replace(resourceId, '^.*/', '')), 'uid', lower(resourceId),
     'type', CAST(NULL AS STRING)) AS resource,
   CASE WHEN resultType IN ('Failure', 'Failed') THEN 'Failure' ELSE 'Success' END AS status

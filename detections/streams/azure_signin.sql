@@ -42,7 +42,7 @@ SELECT
     'uid', properties.userId, 'email_addr', lower(properties.userPrincipalName)) AS user,
   named_struct('ip', coalesce(properties.ipAddress, callerIpAddress), 'hostname', lower(properties.deviceDetail.displayName),
     'country', coalesce(properties.location.countryOrRegion, location)) AS src_endpoint,
-  named_struct('hostname', 'login.microsoftonline.com') AS dst_endpoint,
+  named_struct('hostname', CAST('login.microsoftonline.com' AS STRING)) AS dst_endpoint,
   named_struct('name', properties.appDisplayName) AS service,
   properties.authenticationProtocol AS auth_protocol,
   CAST(NULL AS BIGINT) AS logon_type_id,

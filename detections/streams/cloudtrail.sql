@@ -76,7 +76,7 @@ SELECT
     'response', named_struct('error', errorCode, 'message', errorMessage)) AS api,
   named_struct('ip', sourceIPAddress) AS src_endpoint,
   named_struct('user_agent', userAgent) AS http_request,
-  named_struct('provider', 'AWS', 'region', awsRegion, 'account', named_struct('uid', recipientAccountId)) AS cloud,
+  named_struct('provider', CAST('AWS' AS STRING), 'region', awsRegion, 'account', named_struct('uid', recipientAccountId)) AS cloud,
   named_struct(
     'name', coalesce(
       requestParameters.userName, requestParameters.roleName, requestParameters.functionName,
@@ -104,8 +104,8 @@ SELECT
     'uid', userIdentity.arn,
     'email_addr', CAST(NULL AS STRING)) AS user,
   named_struct('ip', sourceIPAddress, 'hostname', CAST(NULL AS STRING), 'country', CAST(NULL AS STRING)) AS src_endpoint,
-  named_struct('hostname', 'signin.aws.amazon.com') AS dst_endpoint,
-  named_struct('name', 'AWS console') AS service,
+  named_struct('hostname', CAST('signin.aws.amazon.com' AS STRING)) AS dst_endpoint,
+  named_struct('name', CAST('AWS console' AS STRING)) AS service,
   CAST(NULL AS STRING) AS auth_protocol,
   CAST(NULL AS BIGINT) AS logon_type_id,
   additionalEventData.MFAUsed = 'Yes' AS is_mfa,

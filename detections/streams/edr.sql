@@ -121,7 +121,7 @@ SELECT
     'hostname', lower(properties.DeviceName)) AS src_endpoint,
   named_struct('ip', properties.RemoteIP, 'port', CAST(properties.RemotePort AS BIGINT),
     'hostname', lower(nullif(regexp_replace(properties.RemoteUrl, '^(?:[a-zA-Z]+://)?([^/:?#]+).*$', '\1'), ''))) AS dst_endpoint,
-  named_struct('protocol_name', lower(properties.Protocol), 'direction', 'Outbound') AS connection_info,
+  named_struct('protocol_name', lower(properties.Protocol), 'direction', CAST('Outbound' AS STRING)) AS connection_info,
   named_struct('bytes_out', CAST(NULL AS BIGINT), 'bytes_in', CAST(NULL AS BIGINT)) AS traffic,
   CASE WHEN properties.ActionType = 'ConnectionFailed' THEN 'Blocked' ELSE 'Allowed' END AS disposition,
   CAST(NULL AS STRING) AS app_name

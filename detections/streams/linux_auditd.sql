@@ -44,7 +44,7 @@ SELECT
     'email_addr', CAST(NULL AS STRING))) AS actor,
   named_struct(
     'name', lower(process.name),
-    'cmd_line', coalesce(array_to_string(process.args, ' '), process.title),
+    'cmd_line', coalesce(CAST(array_to_string(process.args, ' ') AS STRING), process.title),
     'pid', CAST(process.pid AS STRING),
     'uid', CAST(NULL AS STRING),
     'integrity', CAST(NULL AS STRING),
@@ -109,7 +109,7 @@ SELECT
   named_struct('ip', source.ip, 'hostname', CAST(NULL AS STRING), 'country', CAST(NULL AS STRING)) AS src_endpoint,
   named_struct('hostname', lower(coalesce(host.hostname, host.name))) AS dst_endpoint,
   named_struct('name', regexp_replace(process.executable, '^.*/', '')) AS service,
-  'PAM' AS auth_protocol,
+  CAST('PAM' AS STRING) AS auth_protocol,
   CAST(CASE WHEN source.ip IS NULL THEN 2 ELSE 10 END AS BIGINT) AS logon_type_id,
   CAST(NULL AS BOOLEAN) AS is_mfa,
   CAST(NULL AS STRING) AS user_agent

@@ -51,7 +51,7 @@ SELECT
   named_struct('ip', regexp_replace(regexp_replace(coalesce(ClientIP, ClientIPAddress, ActorIpAddress),
     '^\[?([0-9A-Fa-f.]*:[0-9A-Fa-f:.]+)\](:[0-9]+)?$', '\1'), '^([0-9.]+):[0-9]+$', '\1')) AS src_endpoint,
   named_struct('user_agent', coalesce(UserAgent, ClientInfoString)) AS http_request,
-  named_struct('provider', 'Microsoft 365', 'region', CAST(NULL AS STRING),
+  named_struct('provider', CAST('Microsoft 365' AS STRING), 'region', CAST(NULL AS STRING),
     'account', named_struct('uid', OrganizationId)) AS cloud,
   named_struct('name', coalesce(SourceFileName, MailboxOwnerUPN, ObjectId), 'uid', ObjectId, 'type', CAST(NULL AS STRING)) AS resource,
   CASE WHEN lower(ResultStatus) IN ('failed', 'false', 'failure') THEN 'Failure' ELSE 'Success' END AS status
@@ -69,7 +69,7 @@ SELECT
   LogonError AS status_detail,
   named_struct('name', lower(UserId), 'domain', CAST(NULL AS STRING), 'uid', UserKey, 'email_addr', lower(UserId)) AS user,
   named_struct('ip', coalesce(ClientIP, ActorIpAddress), 'hostname', CAST(NULL AS STRING), 'country', CAST(NULL AS STRING)) AS src_endpoint,
-  named_struct('hostname', 'login.microsoftonline.com') AS dst_endpoint,
+  named_struct('hostname', CAST('login.microsoftonline.com' AS STRING)) AS dst_endpoint,
   named_struct('name', coalesce(ApplicationId, Workload)) AS service,
   CAST(NULL AS STRING) AS auth_protocol,
   CAST(NULL AS BIGINT) AS logon_type_id,

@@ -48,7 +48,7 @@ SELECT
     'email_addr', CAST(NULL AS STRING))) AS actor,
   named_struct(
     'name', lower(regexp_replace(event.exec.target.executable.path, '^.*/', '')),
-    'cmd_line', array_to_string(event.exec.args, ' '),
+    'cmd_line', CAST(array_to_string(event.exec.args, ' ') AS STRING),
     'pid', CAST(event.exec.target.audit_token.pid AS STRING),
     'uid', CAST(NULL AS STRING),
     'integrity', CAST(NULL AS STRING),
@@ -104,8 +104,8 @@ SELECT
   named_struct('ip', event.openssh_login.source_address, 'hostname', CAST(NULL AS STRING),
     'country', CAST(NULL AS STRING)) AS src_endpoint,
   named_struct('hostname', lower(host.hostname)) AS dst_endpoint,
-  named_struct('name', 'sshd') AS service,
-  'SSH' AS auth_protocol,
+  named_struct('name', CAST('sshd' AS STRING)) AS service,
+  CAST('SSH' AS STRING) AS auth_protocol,
   CAST(10 AS BIGINT) AS logon_type_id,
   CAST(NULL AS BOOLEAN) AS is_mfa,
   CAST(NULL AS STRING) AS user_agent

@@ -33,7 +33,7 @@ SELECT
     'ip', nullif(regexp_replace(message, '^.*\[Source: ([^\]]*)\].*$', '\1'), message),
     'hostname', CAST(NULL AS STRING), 'country', CAST(NULL AS STRING)) AS src_endpoint,
   named_struct('hostname', lower(hostname)) AS dst_endpoint,
-  named_struct('name', 'ios') AS service,
+  named_struct('name', CAST('ios' AS STRING)) AS service,
   nullif(regexp_replace(message, '^.*\[localport: ([^\]]*)\].*$', '\1'), message) AS auth_protocol,
   CAST(10 AS BIGINT) AS logon_type_id,
   CAST(NULL AS BOOLEAN) AS is_mfa,
@@ -55,13 +55,13 @@ SELECT
     'session', named_struct('is_mfa', CAST(NULL AS BOOLEAN))) AS actor,
   named_struct(
     'operation', coalesce(nullif(regexp_replace(message, '^.*logged command:(.*)$', '\1'), message), 'configure'),
-    'service', named_struct('name', 'ios'),
+    'service', named_struct('name', CAST('ios' AS STRING)),
     'response', named_struct('error', CAST(NULL AS STRING), 'message', message)) AS api,
   named_struct('ip', nullif(regexp_replace(message, '^.*\(([0-9A-Fa-f.:]+)\).*$', '\1'), message)) AS src_endpoint,
   named_struct('user_agent', CAST(NULL AS STRING)) AS http_request,
-  named_struct('provider', 'Cisco', 'region', CAST(NULL AS STRING),
+  named_struct('provider', CAST('Cisco' AS STRING), 'region', CAST(NULL AS STRING),
     'account', named_struct('uid', CAST(NULL AS STRING))) AS cloud,
-  named_struct('name', lower(hostname), 'uid', CAST(NULL AS STRING), 'type', 'router') AS resource,
+  named_struct('name', lower(hostname), 'uid', CAST(NULL AS STRING), 'type', CAST('router' AS STRING)) AS resource,
   'Success' AS status
 FROM router
 WHERE message LIKE '%SYS-5-CONFIG_I%' OR message LIKE '%CFGLOG_LOGGEDCMD%';

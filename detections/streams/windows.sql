@@ -432,7 +432,7 @@ SELECT
   named_struct('ip', SourceIp, 'port', CAST(SourcePort AS BIGINT), 'hostname', nullif(SourceHostname, '-')) AS src_endpoint,
   named_struct('ip', DestinationIp, 'port', CAST(DestinationPort AS BIGINT), 'hostname', nullif(DestinationHostname, '-')) AS dst_endpoint,
   named_struct('protocol_name', lower(Protocol),
-    'direction', CASE WHEN lower(Initiated) = 'true' THEN 'Outbound' ELSE 'Inbound' END) AS connection_info,
+    'direction', CAST(CASE WHEN lower(Initiated) = 'true' THEN 'Outbound' ELSE 'Inbound' END AS STRING)) AS connection_info,
   named_struct('bytes_out', CAST(NULL AS BIGINT), 'bytes_in', CAST(NULL AS BIGINT)) AS traffic,
   'Allowed' AS disposition,
   CAST(NULL AS STRING) AS app_name
@@ -459,7 +459,7 @@ SELECT
     'ip', DestAddress, 'port', CAST(DestPort AS BIGINT), 'hostname', CAST(NULL AS STRING)) AS dst_endpoint,
   named_struct(
     'protocol_name', CASE Protocol WHEN '6' THEN 'tcp' WHEN '17' THEN 'udp' WHEN '1' THEN 'icmp' ELSE Protocol END,
-    'direction', CASE WHEN Direction = '%%14592' THEN 'Inbound' ELSE 'Outbound' END) AS connection_info,
+    'direction', CAST(CASE WHEN Direction = '%%14592' THEN 'Inbound' ELSE 'Outbound' END AS STRING)) AS connection_info,
   named_struct('bytes_out', CAST(NULL AS BIGINT), 'bytes_in', CAST(NULL AS BIGINT)) AS traffic,
   CASE WHEN EventID = 5156 THEN 'Allowed' ELSE 'Blocked' END AS disposition,
   CAST(NULL AS STRING) AS app_name

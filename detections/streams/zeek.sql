@@ -141,7 +141,7 @@ SELECT
   named_struct('process', named_struct('name', CAST(NULL AS STRING))) AS actor,
   named_struct('ip', coalesce("id.orig_h", id_orig_h)) AS src_endpoint,
   named_struct('hostname', lower(query), 'type', qtype_name) AS query,
-  array_to_string(answers, ';') AS answers,
+  CAST(array_to_string(answers, ';') AS STRING) AS answers,
   rcode_name AS rcode
 FROM zeek
 WHERE coalesce(_path, "@stream") = 'dns';
