@@ -1,5 +1,6 @@
 //! `weir replay`: live semantics over recorded events. Files go in, alerts come out, and every record is accounted for.
 
+mod archive;
 mod input;
 mod ledger;
 mod select;
@@ -14,7 +15,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use chrono::Utc;
 use weir_connectors::decode::Rejected;
-use weir_connectors::file::{FileError, FileSource};
+use weir_connectors::file::FileSource;
 use weir_detections::codes;
 use weir_detections::compile::Compiled;
 use weir_engine::{ColumnSet, Engine, EventTime, Outputs, PartitionId, Stream};
@@ -25,6 +26,7 @@ use crate::compile;
 use crate::config::Need;
 use crate::exit::{Blame, CommandError, CommandResult, Outcome};
 use crate::project::Project;
+use archive::ArchiveInput;
 pub(crate) use input::Input;
 use input::{Merge, Step};
 use ledger::Ledger;
@@ -56,28 +58,24 @@ pub(crate) fn run(globals: &Globals, args: &ReplayArgs) -> CommandResult {
     }
     let parallelism = args.parallelism.map_or(project.config.engine.parallelism, usize::from);
     let engine = Engine::new(Arc::clone(&rules.program), parallelism, &tables).usage()?;
-    let inputs = open(args, &rules)?;
+    let (steps, partitions) = steps(args, &project, &rules)?;
     let alerts = Lines::open(args.alerts.as_deref()).outside()?;
     let dead_letters = args.dead_letters.as_deref().map(|path| Lines::open(Some(path))).transpose().outside()?;
     let sinks = Sinks { alerts, dead_letters };
     let replay = Replay {
         engine,
         rules: &rules,
-        inputs: &inputs.partitions,
+        inputs: &partitions,
         ledger: Ledger::default(),
         sinks,
         topic: project.config.dead_letters_topic.as_str().into(),
         line: Vec::new(),
     };
-    replay.run(Merge::new(inputs.sources), parallelism)
+    replay.run(steps, parallelism)
 }
 
 fn refuse_unbuilt(args: &ReplayArgs) -> Result<(), CommandError> {
-    let unbuilt = [
-        ("--archive", args.archive || args.from.is_some() || args.to.is_some()),
-        ("--diff", args.diff.is_some()),
-        ("--sigma", args.sigma.is_some()),
-    ];
+    let unbuilt = [("--diff", args.diff.is_some()), ("--sigma", args.sigma.is_some())];
     match unbuilt.iter().find(|(_, used)| *used) {
         Some((flag, _)) => {
             let version = env!("CARGO_PKG_VERSION");
@@ -85,6 +83,22 @@ fn refuse_unbuilt(args: &ReplayArgs) -> Result<(), CommandError> {
         }
         None => Ok(()),
     }
+}
+
+/// What is replayed, step by step, and the partitions that the steps speak of.
+type Steps = Box<dyn Iterator<Item = Step> + Send>;
+
+fn steps(args: &ReplayArgs, project: &Project, rules: &Compiled) -> Result<(Steps, Vec<Partition>), CommandError> {
+    if !args.archive {
+        let inputs = open(args, rules)?;
+        return Ok((Box::new(Merge::new(inputs.sources)), inputs.partitions));
+    }
+    let from = args.from.as_deref().map(archive::instant).transpose().usage()?;
+    let to = args.to.as_deref().map(archive::instant).transpose().usage()?;
+    let tables = crate::hunt::archive(&project.config)?;
+    let input = ArchiveInput::open(&tables, rules, from, to, project.config.hunt.memory_bytes).outside()?;
+    let partitions = input.partitions();
+    Ok((Box::new(input), partitions))
 }
 
 /// Opened inputs, and the partition of the engine that each is.
@@ -138,20 +152,20 @@ struct Replay<'a> {
 }
 
 impl Replay<'_> {
-    fn run(mut self, merge: Merge, parallelism: usize) -> CommandResult {
+    fn run(mut self, steps: Steps, parallelism: usize) -> CommandResult {
         for partition in self.inputs.iter().filter(|partition| partition.is_read) {
             self.engine.add_partition(&partition.stream, partition.id);
         }
         let begun = Instant::now();
-        let mut broken = Vec::new();
+        let mut broken: Vec<anyhow::Error> = Vec::new();
         if parallelism > 1 {
-            let decoder = Decoding::start(merge).outside()?;
+            let decoder = Decoding::start(steps).outside()?;
             for step in &decoder.steps {
                 self.step(step, &mut broken)?;
             }
             decoder.finish().outside()?;
         } else {
-            for step in merge {
+            for step in steps {
                 self.step(step, &mut broken)?;
             }
         }
@@ -164,7 +178,7 @@ impl Replay<'_> {
         report(&self.ledger, begun, &broken)
     }
 
-    fn step(&mut self, step: Step, broken: &mut Vec<FileError>) -> Result<(), CommandError> {
+    fn step(&mut self, step: Step, broken: &mut Vec<anyhow::Error>) -> Result<(), CommandError> {
         let outputs = match step {
             Step::Events(output) => {
                 let is_read = self.engine_reads(&output.batch.stream);
@@ -191,7 +205,11 @@ impl Replay<'_> {
     /// A file that has ended must not hold the others back.
     fn end(&mut self, index: usize) -> Result<Outputs, weir_engine::EngineError> {
         let partition = &self.inputs[index];
-        if partition.is_read { self.engine.end_partition(&partition.stream, partition.id) } else { Ok(Outputs::default()) }
+        if partition.is_read {
+            self.engine.end_partition(&partition.stream, partition.id)
+        } else {
+            Ok(Outputs::default())
+        }
     }
 
     fn outputs(&mut self, outputs: &Outputs) -> Result<(), CommandError> {
@@ -215,7 +233,7 @@ impl Replay<'_> {
 }
 
 /// Tells the account on standard error, its summary last.
-fn report(ledger: &Ledger, begun: Instant, broken: &[FileError]) -> CommandResult {
+fn report(ledger: &Ledger, begun: Instant, broken: &[anyhow::Error]) -> CommandResult {
     let took = begun.elapsed();
     for remark in ledger.remarks() {
         eprintln!("{remark}");
@@ -240,11 +258,11 @@ struct Decoding {
 }
 
 impl Decoding {
-    fn start(merge: Merge) -> anyhow::Result<Self> {
+    fn start(given: Steps) -> anyhow::Result<Self> {
         let (sender, steps) = sync_channel(BATCHES_WAITING_MAX);
         let decode = move || {
             // The engine has stopped with an error when nobody receives; it tells that itself.
-            let _done = merge.into_iter().try_for_each(|step| sender.send(step));
+            let _done = given.into_iter().try_for_each(|step| sender.send(step));
         };
         let thread = std::thread::Builder::new().name("decode".to_owned()).spawn(decode);
         Ok(Self { steps, thread: thread.context("cannot start a thread")? })

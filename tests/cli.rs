@@ -127,7 +127,7 @@ fn what_is_not_built_says_so_and_is_not_listed() {
         assert!(!help.contains(&format!("  {command}")), "{help}");
     }
     let project = door();
-    for flag in [&["--archive", "--from", "a", "--to", "b"][..], &["--sigma", "rules"]] {
+    for flag in [&["--archive", "--diff", "main"][..], &["--sigma", "rules"]] {
         let args = [&["replay"], flag].concat();
         project.weir(&args).expect_code(2).expect_stderr("is not part of version");
     }

@@ -31,7 +31,9 @@ mod tests;
 
 pub use append::{Appended, ArchiveTable};
 pub use replay::ArchiveReader;
-pub use rows::{DeadLetterRow, LateEventRow, alert_rows, dead_letter_rows, json_rows, late_event_rows};
+pub use rows::{
+    DeadLetterRow, LateEventRow, alert_rows, dead_letter_rows, event_columns, event_rows, json_rows, late_event_rows,
+};
 pub use schema::{Conformer, UID, time_range};
 pub use tables::{TableSpec, actions, alerts, cases, dead_letters, late_events};
 

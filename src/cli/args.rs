@@ -206,13 +206,13 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) parallelism: Option<u16>,
     /// Replay the archive instead of files
-    #[arg(long, hide = true)]
+    #[arg(long, conflicts_with = "inputs")]
     pub(crate) archive: bool,
-    /// Where in the archive to begin
-    #[arg(long, hide = true, value_name = "T")]
+    /// The first instant of the archive to replay: a date, or an RFC 3339 time
+    #[arg(long, value_name = "T", requires = "archive")]
     pub(crate) from: Option<String>,
-    /// Where in the archive to end
-    #[arg(long, hide = true, value_name = "T")]
+    /// The instant of the archive before which to stop
+    #[arg(long, value_name = "T", requires = "archive")]
     pub(crate) to: Option<String>,
     /// Compare with the detections of another revision
     #[arg(long, hide = true, value_name = "REV")]

@@ -75,7 +75,7 @@ pub(super) enum Step {
     /// An input has ended: nothing more comes from its partition.
     End(usize),
     /// An input broke off; everything before the break was given. It has ended too.
-    Broken(usize, FileError),
+    Broken(usize, anyhow::Error),
 }
 
 /// Several inputs as one, the one that lags in event time first.
@@ -111,7 +111,7 @@ impl Iterator for Merge {
             }
             Some(Err(error)) => {
                 input.is_done = true;
-                Some(Step::Broken(index, error))
+                Some(Step::Broken(index, error.into()))
             }
             None => {
                 input.is_done = true;

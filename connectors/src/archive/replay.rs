@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch, StringViewArray};
 use arrow::datatypes::{DataType, Date32Type, Field, FieldRef, Fields, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use datafusion::common::ScalarValue;
 use datafusion::execution::disk_manager::DiskManagerBuilder;
 use datafusion::execution::memory_pool::FairSpillPool;
@@ -13,6 +14,7 @@ use datafusion::functions_aggregate::expr_fn::{max, min};
 use datafusion::prelude::{DataFrame, Expr, SessionConfig, SessionContext, lit};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
+use serde_json::Value;
 use weir_engine::catalog::{TIME_TYPE, system};
 use weir_engine::{ColumnSet, EventTime, Stream, Uid};
 
@@ -53,13 +55,23 @@ impl ArchiveReader {
         columns: &ColumnSet,
     ) -> Result<BoxStream<'static, Result<RecordBatch, ArchiveError>>, ArchiveError> {
         let schema = replay_schema(columns);
+        let undeclared = Undeclared::of(stream, columns);
         let context = self.context(&stream.name)?;
         let provider = self.archive.stream_provider(stream).await?;
         let table = scan_error(&stream.name, context.read_table(provider))?;
         let name: Arc<str> = Arc::from(stream.name.as_str());
         let days = days(&name, table.clone(), from, to).await?;
         let conformer = Conformer::new(Arc::clone(&schema));
-        let wanted: Vec<Expr> = schema.fields().iter().map(|field| exact(field.name())).collect();
+        let mut wanted: Vec<Expr> = schema
+            .fields()
+            .iter()
+            .map(|field| field.name())
+            .filter(|name| !undeclared.has(name))
+            .map(|name| exact(name))
+            .collect();
+        if undeclared.reads() && schema.field_with_name(system::UNMAPPED).is_err() {
+            wanted.push(exact(system::UNMAPPED));
+        }
         let range = time_range(system::TIME, from, to);
         let batches = futures::stream::iter(days)
             .then(move |day| {
@@ -69,7 +81,8 @@ impl ArchiveReader {
             })
             .try_flatten()
             .and_then(move |batch| {
-                let rows = conformer.conform(&batch).and_then(|batch| with_raw(&batch));
+                let batch = undeclared.read(&batch);
+                let rows = batch.and_then(|batch| conformer.conform(&batch)).and_then(|batch| with_raw(&batch));
                 let table = "stream".to_owned();
                 std::future::ready(rows.map_err(|source| ArchiveError::Rows { table, source }))
             });
@@ -107,6 +120,56 @@ impl ArchiveReader {
             .build_arc();
         Ok(SessionContext::new_with_config_rt(SessionConfig::new(), scan_error(table, runtime)?))
     }
+}
+
+/// Columns of an open stream that it does not declare: their values are in `unmapped`.
+#[derive(Debug, Clone)]
+struct Undeclared(Vec<String>);
+
+impl Undeclared {
+    fn of(stream: &Stream, columns: &ColumnSet) -> Self {
+        let known = stream.all_columns();
+        let undeclared = columns.columns.iter().filter(|field| stream.open && known.find(field.name()).is_none());
+        Self(undeclared.map(|field| field.name().clone()).collect())
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|column| column == name)
+    }
+
+    fn reads(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    /// The batch with these columns: each is the value of that key, or else of that dotted path, as text.
+    fn read(&self, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+        let Some(unmapped) = batch.column_by_name(system::UNMAPPED).filter(|_| self.reads()) else {
+            return Ok(batch.clone());
+        };
+        let objects: Vec<Option<Value>> = unmapped
+            .as_string_view()
+            .iter()
+            .map(|text| text.and_then(|text| serde_json::from_str(text).ok()))
+            .collect();
+        let mut fields: Vec<FieldRef> = batch.schema_ref().fields().iter().cloned().collect();
+        let mut columns = batch.columns().to_vec();
+        for name in &self.0 {
+            let text = |value: &Value| match value {
+                Value::Null => None,
+                Value::String(text) => Some(text.clone()),
+                other => Some(other.to_string()),
+            };
+            let values =
+                objects.iter().map(|object| object.as_ref().and_then(|object| at_path(object, name)).and_then(text));
+            columns.push(Arc::new(StringViewArray::from_iter(values)));
+            fields.push(Arc::new(Field::new(name, DataType::Utf8View, true)));
+        }
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+    }
+}
+
+fn at_path<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
+    object.get(name).or_else(|| name.split('.').try_fold(object, |value, key| value.get(key)))
 }
 
 fn scan_error<T>(table: &str, result: Result<T, datafusion::error::DataFusionError>) -> Result<T, ArchiveError> {
@@ -167,7 +230,7 @@ fn replay_schema(columns: &ColumnSet) -> SchemaRef {
 }
 
 /// The batch with empty raw bytes where there are none, and with the columns that are never NULL marked so.
-fn with_raw(batch: &RecordBatch) -> Result<RecordBatch, arrow::error::ArrowError> {
+fn with_raw(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     let mut columns = batch.columns().to_vec();
     let mut fields: Vec<FieldRef> = batch.schema_ref().fields().iter().cloned().collect();
     for (at, field) in batch.schema_ref().fields().iter().enumerate() {

@@ -6,12 +6,52 @@ use arrow::array::{
     ArrayRef, BinaryViewArray, BooleanArray, FixedSizeBinaryArray, Int32Array, Int64Array, RecordBatch,
     StringViewArray, TimestampMicrosecondArray,
 };
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use serde_json::{Map, Value};
-use weir_engine::{EventTime, Uid};
+use weir_engine::catalog::system;
+use weir_engine::{ColumnSet, EngineError, EventTime, SourceBatch, Stream, Uid, record_uids};
 
+use super::schema::UID;
 use super::tables::{TableSpec, dead_letters, late_events};
+use crate::decode::EVENT_ID;
+
+/// What has to be decoded of a stream so that its events can be archived: everything it declares, and where each event
+/// came from.
+#[must_use]
+pub fn event_columns(stream: &Stream) -> ColumnSet {
+    let archived = TableSpec::of_stream(stream);
+    // The time, the arrival and the raw bytes are in every source batch, and the identity is made of them.
+    let given = [system::TIME, system::ARRIVAL, system::RAW, UID];
+    let columns = archived.columns.iter().filter(|field| !given.contains(&field.name().as_str()));
+    ColumnSet { columns: columns.cloned().collect() }
+}
+
+/// The rows of a stream's table, from decoded events: with their identity, and with their raw bytes only if those are to
+/// be kept.
+///
+/// # Errors
+/// The batch has no raw bytes to make identities of.
+pub fn event_rows(batch: &SourceBatch, keeps_raw: bool) -> Result<RecordBatch, EngineError> {
+    let uids: ArrayRef = match batch.rows.column_by_name(UID) {
+        Some(uids) => Arc::clone(uids),
+        None => Arc::new(record_uids(batch)?),
+    };
+    let is_kept = |name: &str| match name {
+        system::RAW => keeps_raw,
+        // The sender's own id has gone into the identity.
+        UID | EVENT_ID => false,
+        _ => true,
+    };
+    let rows = &batch.rows;
+    let kept = rows.schema_ref().fields().iter().zip(rows.columns()).filter(|(field, _)| is_kept(field.name()));
+    let (mut fields, mut columns): (Vec<FieldRef>, Vec<ArrayRef>) =
+        kept.map(|(field, column)| (Arc::clone(field), Arc::clone(column))).unzip();
+    fields.push(Arc::new(Field::new(UID, uids.data_type().clone(), true)));
+    columns.push(uids);
+    let reason = |error: ArrowError| EngineError::Batch { stream: batch.stream.to_string(), reason: error.to_string() };
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(reason)
+}
 
 /// A record that could not become an event.
 #[derive(Debug, Clone, Copy)]
