@@ -26,14 +26,21 @@ SELECT
   e.url.hostname AS domain,
   e.verdict.phish_score AS phish_score,
   e.verdict.classification AS classification,
-  CASE WHEN i.indicator IS NOT NULL THEN 'high' ELSE 'medium' END AS severity,
+  CASE WHEN coalesce(i.indicator, r.indicator) IS NOT NULL THEN 'high' ELSE 'medium' END AS severity,
   concat(
     'Mail "', e.email.subject, '" from ', e.email."from", ' reached ', e.email."to",
     ' with a phishing score of ', coalesce(CAST(e.verdict.phish_score AS STRING), 'nothing'),
-    CASE WHEN i.indicator IS NOT NULL THEN concat('; ', i.indicator, ' is known for ', i.category, ' (', i.source, ')') ELSE '' END
+    CASE
+      WHEN coalesce(i.indicator, r.indicator) IS NOT NULL THEN concat('; ', coalesce(i.indicator, r.indicator),
+        ' is known for ', coalesce(i.category, r.category), ' (', coalesce(i.source, r.source), ')')
+      ELSE ''
+    END
   ) AS message
 FROM email_activity e
 LEFT JOIN indicators i
   ON i.indicator = e.url.hostname AND i.valid_from <= e.time AND e.time < i.valid_until
+-- Most indicators name the domain, most links a host below it.
+LEFT JOIN indicators r
+  ON r.indicator = registered_domain(e.url.hostname) AND r.valid_from <= e.time AND e.time < r.valid_until
 WHERE e.disposition = 'Delivered'
   AND (e.verdict.phish_score >= $phish_score OR e.verdict.classification = 'phish')

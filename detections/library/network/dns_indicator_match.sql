@@ -4,8 +4,8 @@
 --! status      = "stable"
 --! owner       = "threat-intelligence"
 --! description = """
---! A host asked for a domain that threat intelligence knew at that time. The look-up comes before any connection, and
---! it is seen even where the connection is encrypted or goes through a tunnel."""
+--! A host asked for a name that threat intelligence knew at that time, itself or the domain it belongs to. The look-up
+--! comes before any connection, and it is seen even where the connection is encrypted or goes through a tunnel."""
 --! attack      = ["T1071.004", "T1568"]
 --! entities    = { domain = "domain", ip = "src_ip", src_ip = "src_ip", host = "host_name" }
 --! risk_score  = 50
@@ -19,12 +19,17 @@ SELECT
   d.answers AS answers,
   d.actor.process.name AS process_name,
   d.metadata.product.name AS seen_by,
-  i.category AS category,
-  i.source AS source,
-  i.confidence AS confidence,
-  CASE WHEN i.confidence >= 80 THEN 'high' ELSE 'medium' END AS severity,
-  concat(coalesce(d.src_endpoint.ip, d.device.hostname), ' looked up ', d.query.hostname, ', known for ', i.category,
-    ' (', i.source, ')') AS message
+  coalesce(i.indicator, r.indicator) AS indicator,
+  coalesce(i.category, r.category) AS category,
+  coalesce(i.source, r.source) AS source,
+  coalesce(i.confidence, r.confidence) AS confidence,
+  CASE WHEN coalesce(i.confidence, r.confidence) >= 80 THEN 'high' ELSE 'medium' END AS severity,
+  concat(coalesce(d.src_endpoint.ip, d.device.hostname), ' looked up ', d.query.hostname, ', known for ',
+    coalesce(i.category, r.category), ' (', coalesce(i.source, r.source), ')') AS message
 FROM dns_activity d
-JOIN indicators i
+LEFT JOIN indicators i
   ON i.indicator = d.query.hostname AND i.valid_from <= d.time AND d.time < i.valid_until
+-- Most indicators name the domain, most look-ups a name below it.
+LEFT JOIN indicators r
+  ON r.indicator = registered_domain(d.query.hostname) AND r.valid_from <= d.time AND d.time < r.valid_until
+WHERE coalesce(i.indicator, r.indicator) IS NOT NULL

@@ -17,16 +17,16 @@ SELECT
   window_start,
   window_end,
   src_endpoint.ip AS src_ip,
-  regexp_replace(query.hostname, '^.*\.([^.]+\.[^.]+)$', '\1') AS domain,
+  registered_domain(query.hostname) AS domain,
   count(DISTINCT query.hostname) AS names,
   count(*) AS queries,
   avg(length(query.hostname)) AS average_length,
   max(length(query.hostname)) AS longest,
   concat(src_endpoint.ip, ' looked up ', CAST(count(DISTINCT query.hostname) AS STRING), ' long names below ',
-    regexp_replace(query.hostname, '^.*\.([^.]+\.[^.]+)$', '\1'), ' within five minutes') AS message
+    registered_domain(query.hostname), ' within five minutes') AS message
 FROM TUMBLE(dns_activity, time, INTERVAL '5 minutes')
 WHERE src_endpoint.ip IS NOT NULL
   AND length(query.hostname) >= 30
   AND query.hostname NOT LIKE '%.arpa'
-GROUP BY src_endpoint.ip, regexp_replace(query.hostname, '^.*\.([^.]+\.[^.]+)$', '\1'), window_start, window_end
+GROUP BY src_endpoint.ip, registered_domain(query.hostname), window_start, window_end
 HAVING count(DISTINCT query.hostname) >= $names AND avg(length(query.hostname)) >= $length

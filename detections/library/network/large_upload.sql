@@ -27,7 +27,7 @@ SELECT
 FROM TUMBLE(network_activity, time, INTERVAL '1 hour')
 WHERE disposition = 'Allowed'
   AND traffic.bytes_out > 0
-  AND regexp_like(src_endpoint.ip, '^(10\.|192\.168\.|172\.(1[6-9]|2[0-9]|3[01])\.)')
-  AND NOT regexp_like(dst_endpoint.ip, '^(10\.|192\.168\.|172\.(1[6-9]|2[0-9]|3[01])\.|127\.|169\.254\.|f[cd][0-9a-f]{2}:|fe80:)', 'i')
+  AND ip_in_private(src_endpoint.ip)
+  AND NOT ip_in_private(dst_endpoint.ip)
 GROUP BY src_endpoint.ip, dst_endpoint.ip, window_start, window_end
 HAVING sum(traffic.bytes_out) >= $bytes AND sum(traffic.bytes_out) > sum(coalesce(traffic.bytes_in, 0))

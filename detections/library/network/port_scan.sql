@@ -33,6 +33,7 @@ WHERE disposition = 'Blocked'
   AND src_endpoint.ip IS NOT NULL
   AND dst_endpoint.port IS NOT NULL
   -- Broadcast, multicast and link-local chatter is refused everywhere and means nothing.
-  AND NOT regexp_like(dst_endpoint.ip, '^(22[4-9]|23[0-9]|255)\.|\.255$|^169\.254\.|^(ff|fe80)', 'i')
+  AND NOT (cidr_match(dst_endpoint.ip, '224.0.0.0/3') OR cidr_match(dst_endpoint.ip, '169.254.0.0/16')
+    OR cidr_match(dst_endpoint.ip, 'ff00::/8') OR cidr_match(dst_endpoint.ip, 'fe80::/10') OR dst_endpoint.ip LIKE '%.255')
 GROUP BY src_endpoint.ip, window_start, window_end
 HAVING count(DISTINCT concat(dst_endpoint.ip, ' ', CAST(dst_endpoint.port AS STRING))) >= $targets

@@ -26,22 +26,26 @@ SELECT
   h.http_request.user_agent AS user_agent,
   h.http_request.http_method AS http_method,
   -- The indicator's confidence goes with the alert, so that a correlation can tell a known site from a guess.
-  coalesce(i.confidence, 40) AS confidence,
-  CASE WHEN i.indicator IS NOT NULL THEN 'high' ELSE 'medium' END AS severity,
+  coalesce(i.confidence, r.confidence, 40) AS confidence,
+  CASE WHEN coalesce(i.indicator, r.indicator) IS NOT NULL THEN 'high' ELSE 'medium' END AS severity,
   concat(
     coalesce(h.actor.user.email_addr, h.actor.user.name), ' visited ', h.http_request.url.hostname,
     CASE
-      WHEN i.indicator IS NOT NULL THEN concat(
-        ', known for ', i.category, ' (', i.source, ', confidence ', CAST(i.confidence AS STRING), ')')
+      WHEN coalesce(i.indicator, r.indicator) IS NOT NULL THEN concat(
+        ', known for ', coalesce(i.category, r.category), ' (', coalesce(i.source, r.source), ', confidence ',
+        CAST(coalesce(i.confidence, r.confidence) AS STRING), ')')
       ELSE concat(', filed under ', h.http_request.url.category)
     END) AS message
 FROM http_activity h
 LEFT JOIN indicators i
   ON i.indicator = h.http_request.url.hostname AND i.valid_from <= h.time AND h.time < i.valid_until
+-- Most indicators name the domain, most visits a host below it.
+LEFT JOIN indicators r
+  ON r.indicator = registered_domain(h.http_request.url.hostname) AND r.valid_from <= h.time AND h.time < r.valid_until
 WHERE h.disposition = 'Allowed'
   AND h.actor.user.name IS NOT NULL
   AND (
-    i.indicator IS NOT NULL
+    coalesce(i.indicator, r.indicator) IS NOT NULL
     OR lower(h.http_request.url.category) IN (
       'phishing', 'newly registered domains', 'newly registered and observed domains', 'newly revived domains',
       'suspicious destination', 'spyware or adware', 'malicious content'))

@@ -19,6 +19,9 @@ SELECT
   process.name AS process_name,
   process.cmd_line AS command_line,
   process.parent_process.name AS parent_name,
+  -- What the encoded command says.
+  left(decode_base64(nullif(regexp_replace(process.cmd_line,
+    '^.*[-/][eE][a-zA-Z]*\s+["'']?([A-Za-z0-9+/=]{60,}).*$', '\1'), process.cmd_line)), 500) AS decoded,
   CASE WHEN regexp_like(process.cmd_line, '[-/]w(indowstyle)?\s+(h|hid|hidden|1)\b', 'i')
         AND regexp_like(process.cmd_line, '[-/](nop|noprofile|noni|noninteractive|ep|ex\w*|exec\w*)\b', 'i')
        THEN 'high' ELSE 'medium' END AS severity,
