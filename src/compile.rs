@@ -112,6 +112,10 @@ fn responders(project: &Project, diagnostics: &mut Vec<Diagnostic>) -> Responder
             diagnostics.push(first_line(codes::RESPONDER_DUPLICATE, message, &file.path));
         }
     }
+    // A section for a responder that could not be read is not one for a responder that does not exist.
+    if responders.len() == project.responders.len() {
+        diagnostics.extend(sections_without_responder(&project.config, &responders));
+    }
     responders
 }
 
@@ -120,6 +124,9 @@ fn responders(project: &Project, diagnostics: &mut Vec<Diagnostic>) -> Responder
 fn resolve(responder: &mut Responder, config: &Config, file: &str) -> Option<Diagnostic> {
     let is_missing = Cell::new(false);
     let id = responder.id.clone();
+    if let Some(base_url) = config.responders.get(&id).and_then(|section| section.base_url.as_ref()) {
+        responder.base_url = base_url.as_str().trim_end_matches('/').to_owned();
+    }
     let setting = |name: &str| {
         let value = config.responder_setting(&id, name);
         is_missing.set(is_missing.get() || value.is_none());
@@ -127,6 +134,18 @@ fn resolve(responder: &mut Responder, config: &Config, file: &str) -> Option<Dia
     };
     let problem = responder.resolve(&setting).err()?;
     (!is_missing.get()).then(|| diagnostic(problem, file))
+}
+
+fn sections_without_responder(config: &Config, responders: &Responders) -> Vec<Diagnostic> {
+    let unknown = config.responders.iter().filter(|(name, _)| !responders.contains_key(*name));
+    unknown
+        .map(|(name, section)| {
+            let hint = nearest(name, responders.keys().map(String::as_str))
+                .unwrap_or_else(|| "a responder is a file in `responders/`; `id` is its name".to_owned());
+            let warning = Diagnostic::warning(config::codes::UNKNOWN_RESPONDER, format!("there is no responder `{name}`"));
+            warning.at(section.span).hint(hint).in_file(config::FILE)
+        })
+        .collect()
 }
 
 fn playbooks(

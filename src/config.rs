@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use url::Url;
 use weir_connectors::kafka::{KafkaSettings, Start};
-use weir_engine::Diagnostic;
+use weir_engine::{Diagnostic, Span};
 use weir_playbooks::guard::Rules;
 use weir_playbooks::run::Mode;
 
@@ -45,6 +45,8 @@ pub(crate) mod codes {
     pub(crate) const UNREADABLE: &str = "C010";
     /// A detection that names a playbook which does not exist.
     pub(crate) const UNKNOWN_PLAYBOOK: &str = "C012";
+    /// A section for a responder that does not exist.
+    pub(crate) const UNKNOWN_RESPONDER: &str = "C013";
     /// A folder that is not a project.
     pub(crate) const NOT_A_PROJECT: &str = "C011";
 }
@@ -139,12 +141,12 @@ pub(crate) struct PlaybooksConfig {
 /// How one responder is reached.
 #[derive(Debug, Clone)]
 pub(crate) struct ResponderConfig {
-    /// Its file, where another than `responders/NAME.yaml` is meant.
-    pub(crate) file: Option<PathBuf>,
-    /// Where its API is.
+    /// Where its API is, in place of what its file says.
     pub(crate) base_url: Option<Url>,
-    /// Settings that its file names, such as `token`.
+    /// Settings that its file names, such as `EDR_TOKEN`.
     pub(crate) settings: BTreeMap<String, Secret>,
+    /// Where the section begins to say something.
+    pub(crate) span: Option<Span>,
 }
 
 /// Limits of hunts.

@@ -52,9 +52,9 @@ pub(super) struct RawConfig {
     pub(super) engine: RawEngine,
     pub(super) http: RawHttp,
     pub(super) playbooks: RawPlaybooks,
-    /// How each responder is reached: `[responders.NAME]`, where `NAME` is that of a file in `responders/`, with
-    /// `base_url` (such as `https://edr.example.com`), `file` (where another responder file is meant), and whatever
-    /// settings that file asks for, such as `token`. A value `file:PATH` is read from that file.
+    /// How each responder is reached: `[responders.NAME]`, where `NAME` is the `id` of a file in `responders/`, with
+    /// `base_url` (such as `https://edr.example.com`, in place of what the file says), and the settings that the file
+    /// names, such as `EDR_TOKEN`. A value `file:PATH` is read from that file.
     #[schemars(with = "BTreeMap<String, BTreeMap<String, String>>")]
     pub(super) responders: BTreeMap<String, RawResponder>,
     pub(super) hunt: RawHunt,

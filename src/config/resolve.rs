@@ -249,10 +249,11 @@ impl Resolver<'_> {
     }
 
     fn responder(&mut self, raw: &RawResponder) -> ResponderConfig {
+        let first = raw.values().map(At::span).min_by_key(|span| span.start);
         ResponderConfig {
-            file: raw.get("file").map(|file| self.absolute(file.value())),
             base_url: raw.get("base_url").and_then(|url| self.http_url(url)),
-            settings: self.secrets(raw.iter().filter(|(key, _)| !["file", "base_url"].contains(&key.as_str()))),
+            settings: self.secrets(raw.iter().filter(|(key, _)| *key != "base_url")),
+            span: span_of(self.text, first),
         }
     }
 
