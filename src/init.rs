@@ -18,23 +18,23 @@ const EXAMPLE: &[(&str, &str)] = &[
     ("streams/app_signin.sql", include_str!("init/streams/app_signin.sql")),
     ("tables/bad_addresses.csv", include_str!("init/tables/bad_addresses.csv")),
     (
-        "detections/identity/password_guessing.sql",
-        include_str!("init/detections/identity/password_guessing.sql"),
+        "detections/signin/repeated_failures.sql",
+        include_str!("init/detections/signin/repeated_failures.sql"),
     ),
     (
-        "detections/identity/password_guessing.test.yaml",
-        include_str!("init/detections/identity/password_guessing.test.yaml"),
+        "detections/signin/repeated_failures.test.yaml",
+        include_str!("init/detections/signin/repeated_failures.test.yaml"),
     ),
-    ("detections/identity/password_guessing.md", include_str!("init/detections/identity/password_guessing.md")),
+    ("detections/signin/repeated_failures.md", include_str!("init/detections/signin/repeated_failures.md")),
     (
-        "detections/identity/signin_from_bad_address.sql",
-        include_str!("init/detections/identity/signin_from_bad_address.sql"),
+        "detections/signin/listed_address.sql",
+        include_str!("init/detections/signin/listed_address.sql"),
     ),
     (
-        "detections/identity/signin_from_bad_address.test.yaml",
-        include_str!("init/detections/identity/signin_from_bad_address.test.yaml"),
+        "detections/signin/listed_address.test.yaml",
+        include_str!("init/detections/signin/listed_address.test.yaml"),
     ),
-    ("exceptions/identity.yaml", include_str!("init/exceptions/identity.yaml")),
+    ("exceptions/signin.yaml", include_str!("init/exceptions/signin.yaml")),
     ("playbooks/tell_the_team.yaml", include_str!("init/playbooks/tell_the_team.yaml")),
     ("samples/app_signin.ndjson", include_str!("init/samples/app_signin.ndjson")),
 ];

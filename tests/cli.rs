@@ -35,8 +35,8 @@ fn a_new_project_checks_tests_and_alerts() {
     let alerts = last_by_uid(ndjson(&folder.read("alerts.ndjson")).iter().map(Alert::read));
     let summary = Summary::read(&replayed.stderr);
     assert_eq!((summary.alerts(), summary.rejected(), summary.late()), (alerts.len(), 0, 0));
-    assert!(alerts.values().any(|alert| alert.detection == "identity.password_guessing"));
-    assert!(alerts.values().any(|alert| alert.detection == "identity.signin_from_bad_address"));
+    assert!(alerts.values().any(|alert| alert.detection == "signin.repeated_failures"));
+    assert!(alerts.values().any(|alert| alert.detection == "signin.listed_address"));
 }
 
 #[test]

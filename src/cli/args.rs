@@ -168,7 +168,7 @@ pub(crate) struct HuntArgs {
 /// `weir test`
 #[derive(Debug, Args)]
 #[command(after_help = "Exit code 1 if a test fails.\n\n\
-                        Examples:\n  weir test\n  weir test identity.password_guessing\n  \
+                        Examples:\n  weir test\n  weir test signin.repeated_failures\n  \
                         weir test 'detections/windows/*' --junit results.xml")]
 pub(crate) struct TestArgs {
     /// Only tests whose detection, path or case matches: a part of the name, or a pattern with `*`
@@ -258,7 +258,7 @@ pub(crate) struct DeadLettersListArgs {
 
 /// `weir explain`
 #[derive(Debug, Args)]
-#[command(after_help = "Example: weir explain identity.password_guessing")]
+#[command(after_help = "Example: weir explain signin.repeated_failures")]
 pub(crate) struct ExplainArgs {
     /// The detection's id, or its file
     #[arg(value_name = "DETECTION")]

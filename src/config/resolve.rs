@@ -114,6 +114,11 @@ impl Resolver<'_> {
     }
 
     fn kafka(&mut self, raw: &RawKafka) -> KafkaConfig {
+        // A key that was refused or could not be expanded was told already; one that was forgotten was not.
+        if raw.bootstrap_servers.is_none() && self.diagnostics.is_empty() {
+            let hint = "write `bootstrap_servers = \"host:9092\"`";
+            self.refuse(codes::KAFKA_SETTING, "`[kafka]` does not say where the brokers are", hint, None);
+        }
         let servers = raw.bootstrap_servers.as_ref().map_or("", |servers| servers.value().as_str());
         let group = raw.group.as_ref().map_or("weir", |group| group.value().as_str());
         let mut client = BTreeMap::new();
@@ -125,7 +130,8 @@ impl Resolver<'_> {
         let settings = match KafkaSettings::check(servers, group, &client) {
             Ok(settings) => Some(settings),
             Err(problems) => {
-                problems.into_iter().for_each(|problem| self.kafka_problem(raw, problem));
+                let told = |problem: &SettingProblem| problem.key == "bootstrap_servers" && servers.is_empty();
+                problems.into_iter().filter(|problem| !told(problem)).for_each(|problem| self.kafka_problem(raw, problem));
                 None
             }
         };

@@ -119,7 +119,7 @@ fn guard_of_playbooks_is_read() {
     assert_eq!(
         diagnostics,
         [
-            "weir.toml:4:19: C003 `*` names nothing; name one, or several as in `dc-*`; `mode = \"dry-run\"` stops \
+            "weir.toml:4:18: C003 `*` names nothing; name one, or several as in `dc-*`; `mode = \"dry-run\"` stops \
              everything",
             "weir.toml:5:27: C003 `ten` is no address or network; an address such as `10.1.2.3`, or a network such as \
              `10.0.0.0/8`",

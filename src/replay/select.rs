@@ -9,18 +9,19 @@ use walkdir::WalkDir;
 
 use crate::project::{self, SourceFile};
 
-/// The files that the patterns mean, each once, sorted by path. A pattern is relative to the current folder or to the
-/// project folder `dir`; a folder means every `.sql` file below it. Files outside of the project are welcome.
+/// The files that the patterns mean, each once, sorted by path. A pattern is relative to the project folder `dir`, or to
+/// the current folder where nothing matches there; a folder means every `.sql` file below it. Files outside of the
+/// project are welcome.
 pub(crate) fn detection_files(patterns: &[String], dir: &Path) -> anyhow::Result<Vec<SourceFile>> {
     let current = std::env::current_dir().context("the current folder is gone")?;
     let mut paths = BTreeSet::new();
     for pattern in patterns {
-        let mut found = matching(pattern, &current)?;
-        if current != dir {
-            found.extend(matching(pattern, dir)?);
+        let mut found = matching(pattern, dir)?;
+        if found.is_empty() && current != dir {
+            found = matching(pattern, &current)?;
         }
         if found.is_empty() {
-            bail!("no detection file matches `{pattern}`, neither in {} nor in {}", current.display(), dir.display());
+            bail!("no detection file matches `{pattern}`, neither in {} nor in {}", dir.display(), current.display());
         }
         paths.extend(found);
     }
@@ -98,10 +99,7 @@ mod tests {
             selected(&["detections/**/*.sql", "detections/a/one.sql"]).as_deref(),
             Ok(["detections/a/one.sql", "detections/a/two.sql", "detections/b/three.sql"].map(String::from).as_slice())
         );
-        assert_eq!(
-            selected(&["detections/b"]).as_deref(),
-            Ok(["detections/b/three.sql"].map(String::from).as_slice())
-        );
+        assert_eq!(selected(&["detections/b"]).as_deref(), Ok(["detections/b/three.sql"].map(String::from).as_slice()));
         assert_eq!(
             selected(&["detections/*/t*.sql"]).as_deref(),
             Ok(["detections/a/two.sql", "detections/b/three.sql"].map(String::from).as_slice())

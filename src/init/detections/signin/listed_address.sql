@@ -1,4 +1,4 @@
---! id       = "identity.signin_from_bad_address"
+--! id       = "signin.listed_address"
 --! title    = "Sign-in from an address that is known bad"
 --! severity = "medium"
 --! status   = "experimental"

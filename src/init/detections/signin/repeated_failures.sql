@@ -1,4 +1,4 @@
---! id       = "identity.password_guessing"
+--! id       = "signin.repeated_failures"
 --! title    = "Many failed sign-ins of one account"
 --! severity = "medium"
 --! status   = "experimental"
