@@ -4,6 +4,7 @@ mod support;
 
 mod bad_input; // broken, hostile and absurd records
 mod captures; // recordings of real attacks
+mod cli; // the command line as scripts use it
 mod content; // the shipped content, as a user gets it
 mod docker; // the container's project
 mod replay; // recorded events, however packed, spread or computed
