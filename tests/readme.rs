@@ -11,7 +11,7 @@ fn every_command_of_the_readme_works_in_an_empty_folder() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let readme = std::fs::read_to_string(root.join("README.md")).expect("README.md can be read");
     let blocks = blocks(&readme, "sh");
-    assert!(blocks.len() >= 3, "the README shows commands");
+    assert!(blocks.len() >= 3, "the README shows commands to type");
 
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let binary = Path::new(env!("CARGO_BIN_EXE_weir"));
