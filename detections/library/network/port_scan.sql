@@ -27,7 +27,7 @@ SELECT
   count(*) AS attempts,
   concat(src_endpoint.ip, ' was refused at ',
     CAST(count(DISTINCT dst_endpoint.port) AS STRING), ' ports of ',
-    CAST(count(DISTINCT dst_endpoint.ip) AS STRING), ' hosts within five minutes') AS message
+    CAST(count(DISTINCT dst_endpoint.ip) AS STRING), ' host(s) within five minutes') AS message
 FROM TUMBLE(network_activity, time, INTERVAL '5 minutes')
 WHERE disposition = 'Blocked'
   AND src_endpoint.ip IS NOT NULL
