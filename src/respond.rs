@@ -35,8 +35,6 @@ pub(crate) mod simulated;
 mod tests;
 
 pub(crate) use alerts::Taken;
-pub(crate) use facts::alert_facts;
-pub(crate) use rows::Rows;
 
 /// Finds the row of a table whose column has a value.
 pub(crate) type Lookup = Arc<dyn Fn(&str, &str, &str) -> Result<Option<Map<String, Value>>, String> + Send + Sync>;
@@ -233,7 +231,7 @@ struct Driven<'a>(&'a Arc<Inner>, String);
 
 impl Drop for Driven<'_> {
     fn drop(&mut self) {
-        self.0.driven.send_modify(|driven| drop(driven.remove(&self.1)));
+        self.0.driven.send_if_modified(|driven| driven.remove(&self.1));
     }
 }
 

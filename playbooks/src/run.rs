@@ -66,6 +66,8 @@ words! {
         Failed = "failed",
         /// A person said no.
         Denied = "denied",
+        /// Its case was closed before it came to its end.
+        Cancelled = "cancelled",
     }
 }
 
@@ -73,7 +75,7 @@ impl RunStatus {
     /// Whether nothing follows.
     #[must_use]
     pub const fn is_end(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed | Self::Denied)
+        matches!(self, Self::Completed | Self::Failed | Self::Denied | Self::Cancelled)
     }
 }
 
@@ -346,6 +348,21 @@ impl Run {
             json!({ "step": id, "in_flight": was_in_flight }),
             now,
         );
+    }
+
+    /// Ends the run where it is: its case was closed. A request that is on its way is not called back; its answer is not
+    /// waited for.
+    pub fn cancel(&mut self, why: &str, by: &str, now: Moment) {
+        if let Some(record) = self.record_mut() {
+            record.status = StepStatus::Failed;
+            record.in_flight = false;
+            record.error = Some(format!("cancelled: {why}"));
+            record.ended = Some(now);
+        }
+        let step = self.at.take();
+        self.status = RunStatus::Cancelled;
+        (self.updated, self.ended, self.lease) = (now, Some(now), None);
+        self.add_note("run_cancelled", by, format!("{} cancelled: {why}", self.playbook), json!({ "step": step }), now);
     }
 
     /// The notes since the last call; they belong into the same write as the run.

@@ -5,7 +5,7 @@ use anyhow::{Context as _, bail};
 use weir_playbooks::case::Verdict;
 use weir_playbooks::journal::{Journal, JournalError, RunFilter, Write};
 use weir_playbooks::playbook::Part;
-use weir_playbooks::run::{Mode, Run};
+use weir_playbooks::run::Run;
 
 use super::{CONFLICTS_MAX, Respond, desk, now};
 
@@ -23,7 +23,7 @@ impl Respond {
         Ok(())
     }
 
-    /// Closes a case with its verdict and starts the `on_close` steps. Returns the runs that this started.
+    /// Closes a case with its verdict, cancels what still waits, and starts the `on_close` steps. Returns the runs that this started.
     ///
     /// # Errors
     /// There is no such case, it is closed, or the journal cannot be used.
@@ -42,6 +42,7 @@ impl Respond {
             match self.blocking(close).await {
                 Ok(runs) => {
                     self.inner.journaled.send_modify(|count| *count += 1);
+                    self.inner.answered.notify_waiters();
                     let ids = runs.iter().map(|run| run.id.clone()).collect();
                     runs.into_iter().for_each(|run| self.spawn(run));
                     return Ok(ids);
@@ -83,14 +84,21 @@ fn close(
     let mut writes = vec![Write::Case { case: case.clone(), from }, Write::Note(note)];
     let mut started = Vec::new();
     let of_case = journal.runs(&filter)?;
+    // What still waits, for an answer or a responder, must not act on a case that has its verdict.
+    for mut run in of_case.iter().filter(|run| !run.status.is_end()).cloned() {
+        run.version += 1;
+        run.cancel("the case was closed", by, at);
+        let notes = run.take_notes();
+        writes.push(Write::Run(run));
+        writes.extend(notes.into_iter().map(Write::Note));
+    }
     let opened = of_case.iter().filter(|run| run.part == Part::Steps && closing.contains(&run.playbook));
     for earlier in opened {
         // A ticket is closed once; after a reopening the second closing finds its run and leaves the ticket.
         let has_closed = of_case.iter().any(|run| {
             run.part == Part::OnClose && run.playbook == earlier.playbook && run.alert.uid == earlier.alert.uid
         });
-        let has_nothing = earlier.mode == Mode::Live && earlier.ticket.is_none();
-        if has_closed || has_nothing {
+        if has_closed {
             continue;
         }
         let (mut run, note) =

@@ -7,7 +7,9 @@ use chrono::TimeDelta;
 use weir_playbooks::audit::WEIR;
 use weir_playbooks::case::{Case, CaseStatus};
 use weir_playbooks::facts::Moment;
-use weir_playbooks::journal::{Approval, ApprovalFilter, CaseFilter, Decision, JournalError, Write};
+use weir_playbooks::journal::{
+    Approval, ApprovalFilter, CaseFilter, Decision, Journal, JournalError, RunFilter, Write,
+};
 use weir_playbooks::openc2::Action;
 use weir_playbooks::run::{Lease, Mode, Next, Outcome, Run, RunStatus, StepStatus, World};
 
@@ -188,9 +190,11 @@ async fn answer(inner: &Arc<Inner>, approval: &Approval, asked: Option<String>) 
     let end = approval.expires.min(now() + RENEW_EVERY);
     loop {
         let answered = inner.answered.notified();
-        let filter = ApprovalFilter { run: Some(approval.run.clone()), open: false };
-        let known = inner.journal(move |journal| journal.approvals(&filter)).await?;
-        let decision = known.into_iter().find(|known| known.step == approval.step).and_then(|known| known.decision);
+        let (run, step) = (approval.run.clone(), approval.step.clone());
+        let (decision, is_over) = inner.journal(move |journal| look(journal, run, &step)).await?;
+        if is_over {
+            return Ok(Waited::Stopped);
+        }
         if let Some(decision) = decision {
             return Ok(Waited::Answered(decision));
         }
@@ -204,4 +208,12 @@ async fn answer(inner: &Arc<Inner>, approval: &Approval, asked: Option<String>) 
             _ = stopping.wait_for(|stopping| *stopping) => return Ok(Waited::Stopped),
         }
     }
+}
+
+/// The answer to a question, and whether its run was ended by somebody else.
+fn look(journal: &mut dyn Journal, run: String, step: &str) -> Result<(Option<Decision>, bool), JournalError> {
+    let asked = journal.approvals(&ApprovalFilter { run: Some(run.clone()), open: false })?;
+    let decision = asked.into_iter().find(|known| known.step == step).and_then(|known| known.decision);
+    let runs = journal.runs(&RunFilter { id: Some(run), ..RunFilter::default() })?;
+    Ok((decision, runs.iter().any(|run| run.status.is_end())))
 }

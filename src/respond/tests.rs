@@ -319,6 +319,27 @@ async fn run_that_a_command_leaves_behind_is_free_at_once() {
 }
 
 #[tokio::test]
+async fn closed_case_cancels_what_still_waits_and_closes_its_ticket() {
+    let house = house().await;
+    let mut questions = house.respond.questions();
+    house.respond.alert(&phishing()).await.unwrap();
+    let question = questions.recv().await.unwrap();
+    let case = house.case().await;
+    house.respond.close_case(&case.id, Verdict::FalsePositive, None, "kim").await.unwrap();
+    house.respond.idle().await;
+    let statuses: Vec<RunStatus> = house.runs().await.iter().map(|run| run.status).collect();
+    assert_eq!(statuses, [RunStatus::Cancelled, RunStatus::Completed]);
+    let world = house.simulated.world();
+    assert_eq!(world.tickets[0].status, "resolved");
+    assert!(
+        house.respond.decide(&question.run, None, true, "kim").await.is_ok(),
+        "an answer that comes too late is kept"
+    );
+    house.respond.idle().await;
+    assert!(house.simulated.world().isolated.is_empty(), "and does nothing");
+}
+
+#[tokio::test]
 async fn limits_hold_over_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let open = |path: &Path| Box::new(SqliteJournal::open(&path.join("weir.db")).unwrap());

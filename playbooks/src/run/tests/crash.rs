@@ -3,12 +3,8 @@
 use super::*;
 
 /// Drives with crashes at one point, then resumes until the end.
-fn with_crash_at(
-    point: usize,
-    behaviour: Option<fn(&HttpRequest, usize) -> Option<Result<HttpResponse, HttpFailure>>>,
-) -> Option<(Driver, Run)> {
+fn with_crash_at(point: usize) -> Option<(Driver, Run)> {
     let mut driver = Driver::new(PLAYBOOK);
-    driver.vendor.behaviour = behaviour.map(|behaviour| Box::new(behaviour) as Behaviour);
     driver.crash_at = Some(point);
     let run = driver.start(&ENTITIES, Mode::Live);
     if driver.drive(run).is_ok() {
@@ -33,7 +29,7 @@ fn with_crash_at(
 #[test]
 fn crash_at_every_point_neither_loses_nor_doubles_an_action() {
     let mut points = 0;
-    while let Some((driver, run)) = with_crash_at(points + 1, None) {
+    while let Some((driver, run)) = with_crash_at(points + 1) {
         points += 1;
         assert_eq!(run.status, RunStatus::Completed, "crash at {points}: {:?}", statuses(&run));
         let vendor = &driver.vendor;

@@ -129,3 +129,21 @@ fn secret_is_never_in_a_request_or_record() {
     let text = serde_json::to_string(&record).unwrap();
     assert!(text.contains("VENDOR_TOKEN"), "the name of the secret is kept, its value is not known here");
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_text_at_all_changes_the_structure(value in "\\PC{0,40}|[./%?#&=@:\\\\a-f0-9]{0,12}") {
+        let plain = dry_run(OPEN, "mara").request.unwrap();
+        let expected = url::Url::parse(&plain.url).unwrap();
+        let record = dry_run(OPEN, &value);
+        if let Some(request) = record.request.filter(|_| record.status == StepStatus::Planned) {
+            let url = url::Url::parse(&request.url).unwrap();
+            proptest::prop_assert_eq!(url.origin(), expected.origin());
+            proptest::prop_assert_eq!(url.path_segments().unwrap().count(), expected.path_segments().unwrap().count());
+            proptest::prop_assert_eq!(url.query_pairs().count(), 1);
+            proptest::prop_assert_eq!(shape(request.body.as_ref().unwrap()), shape(plain.body.as_ref().unwrap()));
+        } else {
+            proptest::prop_assert!(record.error.is_some());
+        }
+    }
+}
