@@ -66,6 +66,7 @@ SELECT
       'name', lower(coalesce(
         userIdentity.userName,
         userIdentity.sessionContext.sessionIssuer.userName,
+        CASE WHEN userIdentity.type = 'Root' THEN 'root' END,
         nullif(regexp_replace(userIdentity.arn, '^.*/', ''), ''),
         userIdentity.invokedBy)),
       'uid', coalesce(userIdentity.arn, userIdentity.principalId),

@@ -37,7 +37,8 @@ CREATE STREAM mail_gateway (
   lateness = '5 minutes'
 );
 
--- OCSF 4009 Email Activity: Receive (2), inbound. The first recipient and the first threat stand for the message.
+-- OCSF 4009 Email Activity: Receive (2), inbound. The first recipient and the first threat stand for the message; the
+-- threat is a URL, or the hash of an attachment.
 CREATE VIEW mail_email_activity AS
 SELECT
   messageTime AS time,
@@ -58,8 +59,9 @@ SELECT
     'size', messageSize) AS email,
   named_struct('ip', senderIP) AS src_endpoint,
   named_struct(
-    'url_string', threatsInfoMap[1]['threat'],
-    'hostname', lower(nullif(regexp_replace(threatsInfoMap[1]['threat'], '^(?:[a-zA-Z]+://)?([^/:?#]+).*$', '\1'), ''))) AS url,
+    'url_string', CASE WHEN lower(coalesce(threatsInfoMap[1]['threatType'], 'url')) = 'url' THEN threatsInfoMap[1]['threat'] END,
+    'hostname', CASE WHEN lower(coalesce(threatsInfoMap[1]['threatType'], 'url')) = 'url'
+      THEN lower(nullif(regexp_replace(threatsInfoMap[1]['threat'], '^(?:[a-zA-Z]+://)?([^/:?#]+).*$', '\1'), '')) END) AS url,
   named_struct(
     'name', messageParts[2]['filename'],
     'hashes', named_struct('sha256', lower(messageParts[2]['sha256']), 'md5', lower(messageParts[2]['md5']))) AS file,
