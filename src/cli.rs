@@ -9,7 +9,7 @@ use clap::Parser;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::exit::{Blame, CommandError, CommandResult};
-use crate::{case, check, dead_letters, explain, hunt, init, playbook, replay, schema, stdout, telemetry, test};
+use crate::{case, check, dead_letters, explain, hunt, init, playbook, replay, run as run_pipeline, schema, stdout, telemetry, test};
 use args::{Cli, Command};
 
 pub(crate) use response_args::{ApproveArgs, CaseCloseArgs, CaseCommand, CaseListArgs, PlaybookCommand, PlaybookRunArgs};
@@ -45,8 +45,8 @@ fn run(cli: Cli) -> CommandResult {
         Command::Case(command) => case::run(&cli.globals, command),
         Command::Approve(args) => case::approve(&cli.globals, args),
         Command::Playbook(command) => playbook::run(&cli.globals, command),
+        Command::Run(_) => run_pipeline::run(&cli.globals),
         Command::Demo(_)
-        | Command::Run(_)
         | Command::Intel(_)
         | Command::Sigma(_) => Err(not_built(&cli.command)),
     }

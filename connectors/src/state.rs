@@ -107,6 +107,12 @@ impl StateStore {
         &self.writer
     }
 
+    /// Where the state is.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
     /// Proves that the location can be written, before work depends on it.
     ///
     /// # Errors

@@ -216,8 +216,8 @@ impl Engine {
         snapshots: &mut [Option<WorkerSnapshot>],
     ) {
         inbox.extend(output.frames);
-        outputs.hits.extend(output.hits);
-        outputs.late.extend(output.late);
+        outputs.hits.extend(output.hits.into_iter().map(|(_, hit)| hit));
+        outputs.late.extend(output.late.into_iter().map(|(_, late)| late));
         self.failures += output.failures;
         if let (Some((_, snapshot)), Some(slot)) = (output.snapshot, snapshots.get_mut(worker)) {
             *slot = Some(snapshot);

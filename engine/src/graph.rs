@@ -153,7 +153,6 @@ impl AggregateKind {
 /// Hits of one query.
 #[derive(Debug, Clone)]
 pub(crate) struct EmitSpec {
-    pub(crate) query: usize,
     pub(crate) id: Arc<str>,
     /// Whether each row is an event of its own rather than a statement about a group.
     pub(crate) is_row_level: bool,
@@ -164,7 +163,6 @@ pub(crate) struct EmitSpec {
 /// Repeats of one query.
 #[derive(Debug, Clone)]
 pub(crate) struct CooldownSpec {
-    pub(crate) query: usize,
     pub(crate) period_us: i64,
     /// Indices of the entity columns.
     pub(crate) keys: Vec<usize>,

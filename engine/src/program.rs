@@ -35,7 +35,6 @@ struct Compiled {
     id: Arc<str>,
     output: Option<SchemaRef>,
     plan: Option<LogicalPlan>,
-    emit: Option<NodeId>,
     is_row_level: bool,
     is_early: bool,
     nodes: Vec<NodeId>,
@@ -169,7 +168,6 @@ impl Compiled {
                 id: Arc::clone(&query.id),
                 output: None,
                 plan: None,
-                emit: None,
                 is_row_level: false,
                 is_early: false,
                 nodes: vec![],
@@ -186,7 +184,6 @@ impl Compiled {
             id: Arc::clone(&query.id),
             output: Some(ready.schema),
             plan,
-            emit: Some(ready.emit),
             is_row_level: ready.lowered.is_row_level,
             is_early: is_early(graph, ready.emit),
             nodes: nodes.into_iter().collect(),
@@ -396,7 +393,6 @@ impl Compiler<'_> {
             .collect::<Result<Vec<_>, Diagnostic>>()?;
         let names = exceptions.iter().map(|(name, _)| Arc::clone(name)).collect();
         let emit = EmitSpec {
-            query: index,
             id: Arc::clone(&query.id),
             is_row_level: lowered.is_row_level,
             exceptions,
@@ -406,7 +402,7 @@ impl Compiler<'_> {
         let emit = self.graph.add(&format!("emit {}", query.id), Spec::Emit(emit), vec![edge], hits);
         let mut last = emit;
         if let Some(period_us) = query.cooldown_us {
-            last = self.cooldown(index, query, &schema, emit, period_us)?;
+            last = self.cooldown(query, &schema, emit, period_us)?;
         }
         let spec = SinkSpec {
             query: index,
@@ -422,7 +418,6 @@ impl Compiler<'_> {
 
     fn cooldown(
         &mut self,
-        index: usize,
         query: &Query,
         schema: &SchemaRef,
         emit: NodeId,
@@ -436,7 +431,7 @@ impl Compiler<'_> {
         let exprs = keys.iter().map(|key| column(schema, *key)).collect();
         let mut fields = self.graph.nodes[emit].schema.fields().to_vec();
         fields.push(Arc::new(arrow::datatypes::Field::new("__suppressed_by", DataType::FixedSizeBinary(16), true)));
-        let spec = CooldownSpec { query: index, period_us, keys };
+        let spec = CooldownSpec { period_us, keys };
         let what = format!("cooldown {} {period_us} µs", query.id);
         let edge = Edge::by(emit, exprs);
         Ok(self.graph.add(&what, Spec::Cooldown(spec), vec![edge], Arc::new(Schema::new(fields))))

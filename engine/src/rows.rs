@@ -6,7 +6,7 @@ use arrow::array::{
     ArrayRef, AsArray, BinaryViewArray, BooleanArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder, RecordBatch,
     TimestampMicrosecondArray, UInt64Array, new_null_array,
 };
-use arrow::compute::{concat, concat_batches, filter, filter_record_batch, take, take_record_batch};
+use arrow::compute::{concat, filter, filter_record_batch, take, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 
@@ -175,13 +175,6 @@ impl Rows {
             late: flags(visible + 3),
             provisional: flags(visible + 4),
         })
-    }
-
-    /// Several batches of one schema as one. Uids are computed where they differ in kind.
-    pub(crate) fn concat(schema: &SchemaRef, parts: &[Self]) -> Result<Self, ArrowError> {
-        let batches = parts.iter().map(Self::to_batch).collect::<Result<Vec<_>, _>>()?;
-        let fields = schema.fields().iter().cloned().chain(meta_fields()).collect::<Vec<_>>();
-        Self::from_batch(&concat_batches(&Arc::new(Schema::new(fields)), &batches)?)
     }
 }
 

@@ -31,10 +31,10 @@ use crate::time::EventTime;
 pub struct WorkerOutput {
     /// Frames for other workers, by receiver.
     pub frames: Vec<(u32, Frame)>,
-    /// Hits, in the order in which they were stated.
-    pub hits: Vec<Hit>,
-    /// Rows that stateful operators did not see.
-    pub late: Vec<LateEvent>,
+    /// Hits in the order in which they were stated, each with the number of barriers that its query had passed.
+    pub hits: Vec<(u64, Hit)>,
+    /// Rows that stateful operators did not see, likewise.
+    pub late: Vec<(u64, LateEvent)>,
     /// The worker's state at the end of an epoch, when the last operator has seen its barrier.
     pub snapshot: Option<(u64, WorkerSnapshot)>,
     /// Values that could not be computed and are NULL.
@@ -67,6 +67,8 @@ struct NodeState {
     inputs: Vec<InputState>,
     watermark: EventTime,
     held: VecDeque<Arrival>,
+    /// Barriers that the node has passed.
+    barriers: u64,
 }
 
 /// One input of a node: a channel per sender.
@@ -113,7 +115,7 @@ impl Worker {
                 })
                 .collect();
             let operator = build(node, input)?;
-            nodes.push(NodeState { operator, inputs, watermark: EventTime::MIN, held: VecDeque::new() });
+            nodes.push(NodeState { operator, inputs, watermark: EventTime::MIN, held: VecDeque::new(), barriers: 0 });
         }
         for name in program.tables() {
             if !tables.iter().any(|table| table.name.eq_ignore_ascii_case(name)) {
@@ -174,6 +176,12 @@ impl Worker {
     /// Rows that do not fit.
     pub fn set_table(&mut self, table: &TableVersion) -> Result<(), EngineError> {
         self.nodes.iter_mut().try_for_each(|node| node.operator.table(table))
+    }
+
+    /// Whether any query reads a stream.
+    #[must_use]
+    pub fn reads(&self, stream: &str) -> bool {
+        self.sources.contains_key(&stream.to_lowercase())
     }
 
     /// Announces a partition of a stream to this worker. A stream's watermark waits for all its partitions.
@@ -309,6 +317,7 @@ impl Worker {
             self.sources.values().map(|source| source.node).chain(self.orphans()).collect();
         for node in nodes {
             self.snapshots.insert(node, vec![]);
+            self.nodes[node].barriers += 1;
             self.hand_on(node, &[], None, true, output)?;
         }
         self.run(output)?;
@@ -337,14 +346,18 @@ impl Worker {
         source.counts.late += judged.late.len() as u64;
         source.counts.on_time += (rows - judged.late.len()) as u64;
         let name: Arc<str> = source.stream.name.as_str().into();
-        output.late.extend(judged.late.iter().map(|(part, row, reason)| LateEvent {
-            stream: Arc::clone(&name),
-            partition: Some(partition),
-            uid: judged.parts[*part].uid(*row),
-            time: EventTime(judged.parts[*part].time.value(*row)),
-            reason: *reason,
-        }));
         let node = source.node;
+        let barriers = self.nodes[node].barriers;
+        output.late.extend(judged.late.iter().map(|(part, row, reason)| {
+            let event = LateEvent {
+                stream: Arc::clone(&name),
+                partition: Some(partition),
+                uid: judged.parts[*part].uid(*row),
+                time: EventTime(judged.parts[*part].time.value(*row)),
+                reason: *reason,
+            };
+            (barriers, event)
+        }));
         for part in judged.parts {
             let mut out = Outbox::default();
             self.nodes[node].operator.rows(part, &mut out)?;
@@ -417,6 +430,7 @@ impl Worker {
     fn pass_barrier(&mut self, node: NodeId, output: &mut WorkerOutput) -> Result<(), EngineError> {
         let state = &mut self.nodes[node];
         let snapshot = state.operator.snapshot()?;
+        state.barriers += 1;
         self.snapshots.insert(node, snapshot);
         state.inputs.iter_mut().flat_map(|input| &mut input.channels).for_each(|channel| channel.is_at_barrier = false);
         let held = std::mem::take(&mut state.held);
@@ -480,7 +494,8 @@ impl Worker {
         output: &mut WorkerOutput,
     ) -> Result<(), EngineError> {
         output.failures += out.failures;
-        output.hits.extend(out.hits);
+        let barriers = self.nodes[node].barriers;
+        output.hits.extend(out.hits.into_iter().map(|hit| (barriers, hit)));
         for rows in &out.idle {
             self.note_idle(node, rows, output);
         }
@@ -490,12 +505,16 @@ impl Worker {
     fn note_idle(&mut self, node: NodeId, rows: &Rows, output: &mut WorkerOutput) {
         let stream = self.stream_behind(node);
         let uids = rows.uids();
-        output.late.extend((0..rows.len()).map(|row| LateEvent {
-            stream: Arc::clone(&stream),
-            partition: None,
-            uid: uid_at(&uids, row),
-            time: EventTime(rows.time.value(row)),
-            reason: LateReason::Idle,
+        let barriers = self.nodes[node].barriers;
+        output.late.extend((0..rows.len()).map(|row| {
+            let event = LateEvent {
+                stream: Arc::clone(&stream),
+                partition: None,
+                uid: uid_at(&uids, row),
+                time: EventTime(rows.time.value(row)),
+                reason: LateReason::Idle,
+            };
+            (barriers, event)
         }));
     }
 

@@ -1,0 +1,205 @@
+//! Parts of shards to one manifest, and the outputs that sinks will find in it.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use weir_connectors::archive::LateEventRow;
+use weir_connectors::state::{Ledger, Manifest, Output, PartitionKey, StateStore};
+use weir_detections::compile::Compiled;
+use weir_engine::{EventTime, TableVersion, Uid};
+
+use super::shard::Part;
+
+/// Alert records, one JSON object per line.
+pub(super) const ALERTS: &str = "alerts";
+/// Rows that stateful operators did not see, one JSON object per line.
+pub(super) const LATE_EVENTS: &str = "late_events";
+/// Rejected records as they go to the dead-letter topic, one JSON object per line.
+pub(super) const DEAD_LETTERS: &str = "dead_letters";
+/// Partitions that were announced in the epoch, and where each begins, one JSON object per line.
+pub(super) const BEGUN: &str = "begun";
+
+/// A late event in the outputs of an epoch.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct LateLine {
+    stream: String,
+    uid: Uid,
+    time_us: i64,
+    reason: String,
+    topic: String,
+    partition: i32,
+}
+
+/// A partition's beginning in the outputs of an epoch.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct BegunLine {
+    #[serde(flatten)]
+    pub(super) key: PartitionKey,
+    pub(super) next: i64,
+}
+
+impl LateLine {
+    pub(super) fn row(&self) -> LateEventRow<'_> {
+        LateEventRow {
+            time: EventTime(self.time_us),
+            stream: &self.stream,
+            uid: self.uid,
+            reason: &self.reason,
+            topic: &self.topic,
+            partition: self.partition,
+        }
+    }
+}
+
+/// The sequence of epochs: what the next manifest says beside the parts of its own epoch.
+pub(super) struct Epochs {
+    last: u64,
+    /// Barriers are numbered even where nothing is committed, so that no two are alike.
+    barrier: u64,
+    positions: BTreeMap<PartitionKey, i64>,
+    /// What earlier processes counted.
+    base: BTreeMap<String, Ledger>,
+    tables: BTreeMap<String, Uid>,
+    detections: BTreeMap<String, String>,
+}
+
+impl Epochs {
+    pub(super) fn new(last: Option<Manifest>, rules: &Compiled, tables: &[TableVersion]) -> Self {
+        let detections = rules.detections.iter().map(|detection| {
+            (detection.id.to_string(), blake3::hash(detection.sql.as_bytes()).to_hex().to_string())
+        });
+        let (last, positions, base) = match last {
+            Some(manifest) => (manifest.epoch, manifest.positions, manifest.ledger),
+            None => (0, BTreeMap::new(), BTreeMap::new()),
+        };
+        Self {
+            last,
+            barrier: last,
+            positions,
+            base,
+            tables: tables.iter().map(|table| (table.name.to_string(), table.version)).collect(),
+            detections: detections.collect(),
+        }
+    }
+
+    /// The number of the next barrier.
+    pub(super) fn next(&mut self) -> u64 {
+        self.barrier += 1;
+        self.barrier
+    }
+
+    /// A table was swapped.
+    pub(super) fn table(&mut self, version: &TableVersion) {
+        self.tables.insert(version.name.to_string(), version.version);
+    }
+
+    /// Writes snapshots and outputs, then creates the manifest: the point at which the epoch has happened.
+    pub(super) async fn commit(
+        &mut self,
+        state: &StateStore,
+        rules: &Compiled,
+        parts: Vec<Part>,
+    ) -> anyhow::Result<Manifest> {
+        let mut manifest = Manifest::new(self.last + 1);
+        let epoch = manifest.epoch;
+        for part in &parts {
+            self.positions.extend(part.positions.iter().map(|(key, next)| (key.clone(), *next)));
+        }
+        manifest.positions = self.positions.clone();
+        manifest.tables = self.tables.clone();
+        manifest.detections = self.detections.clone();
+        manifest.ledger = self.ledger(&parts);
+        manifest.outputs = state.write_outputs(epoch, outputs(rules, &parts)?).await?;
+        for part in parts {
+            manifest.snapshots.push(state.write_snapshot(epoch, part.shard, Bytes::from(part.snapshot)).await?);
+        }
+        state.commit(&manifest).await?;
+        self.last = epoch;
+        tracing::debug!(epoch, "epoch committed");
+        Ok(manifest)
+    }
+
+    fn ledger(&self, parts: &[Part]) -> BTreeMap<String, Ledger> {
+        let mut sum = self.base.clone();
+        for (stream, more) in parts.iter().flat_map(|part| &part.ledger) {
+            let ledger = sum.entry(stream.clone()).or_default();
+            ledger.records += more.records;
+            ledger.on_time += more.on_time;
+            ledger.late += more.late;
+            ledger.rejected += more.rejected;
+        }
+        sum
+    }
+}
+
+fn outputs(rules: &Compiled, parts: &[Part]) -> anyhow::Result<Vec<Output>> {
+    let mut alerts = Lines::default();
+    let mut late = Lines::default();
+    let mut dead = Lines::default();
+    let mut begun = Lines::default();
+    let now = EventTime(chrono::Utc::now().timestamp_micros());
+    for part in parts {
+        for hit in &part.hits {
+            alerts.push(&weir_detections::ocsf(&rules.detections[hit.query], hit))?;
+        }
+        for (event, place) in &part.late {
+            late.push(&LateLine {
+                stream: event.stream.to_string(),
+                uid: event.uid,
+                time_us: event.time.0,
+                reason: event.reason.as_str().to_owned(),
+                topic: place.as_ref().map(|place| place.topic.to_string()).unwrap_or_default(),
+                partition: place.as_ref().map_or(-1, |place| place.partition),
+            })?;
+        }
+        for rejected in &part.rejected {
+            dead.push_raw(&rejected.record(&"".into(), now).payload);
+        }
+        for (key, next) in &part.begun {
+            begun.push(&BegunLine { key: key.clone(), next: *next })?;
+        }
+    }
+    let named = [(ALERTS, alerts), (LATE_EVENTS, late), (DEAD_LETTERS, dead), (BEGUN, begun)];
+    Ok(named.into_iter().filter(|(_, lines)| lines.records > 0).map(|(name, lines)| lines.named(name)).collect())
+}
+
+#[derive(Default)]
+struct Lines {
+    body: Vec<u8>,
+    records: u64,
+}
+
+impl Lines {
+    fn push(&mut self, line: &impl Serialize) -> anyhow::Result<()> {
+        serde_json::to_writer(&mut self.body, line).context("an output cannot be written as JSON")?;
+        self.body.push(b'\n');
+        self.records += 1;
+        Ok(())
+    }
+
+    fn push_raw(&mut self, line: &[u8]) {
+        self.body.extend_from_slice(line);
+        self.body.push(b'\n');
+        self.records += 1;
+    }
+
+    fn named(self, name: &str) -> Output {
+        Output { name: name.to_owned(), records: self.records, body: Bytes::from(self.body) }
+    }
+}
+
+/// The lines of one output of an epoch.
+pub(super) fn lines<'a>(outputs: &'a [Output], name: &str) -> impl Iterator<Item = &'a [u8]> {
+    let output = outputs.iter().find(|output| output.name == name);
+    output.into_iter().flat_map(|output| output.body.split(|byte| *byte == b'\n')).filter(|line| !line.is_empty())
+}
+
+/// The alert records of an epoch.
+pub(super) fn alerts(outputs: &[Output]) -> anyhow::Result<Vec<Value>> {
+    lines(outputs, ALERTS)
+        .map(|line| serde_json::from_slice(line).context("an alert in the outputs of an epoch is damaged"))
+        .collect()
+}

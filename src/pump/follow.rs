@@ -1,0 +1,121 @@
+//! Followers: each sink goes through the manifests in order, at its own pace, with a cursor of its own.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use weir_connectors::state::{Output, StateStore};
+
+use super::Progress;
+
+/// How long to wait before a failed delivery is tried again: at first, and at most.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+/// How often what no sink needs any more is deleted.
+const RETENTION_PERIOD: Duration = Duration::from_secs(30);
+
+/// What became of one attempt to deliver an epoch.
+pub(super) enum Attempt {
+    /// It is delivered, and the sink's cursor says so.
+    Done,
+    /// It can be tried again.
+    Later(anyhow::Error),
+}
+
+/// Something that epochs are delivered to.
+pub(super) trait Sink: Send + 'static {
+    /// Its name in logs.
+    fn name(&self) -> &'static str;
+
+    /// Delivers an epoch and moves the sink's own cursor with it. Delivering again changes nothing.
+    ///
+    /// # Errors
+    /// What cannot be mended by trying again; the pipeline ends.
+    fn deliver(&mut self, epoch: u64, outputs: Vec<Output>) -> impl Future<Output = anyhow::Result<Attempt>> + Send;
+}
+
+/// Delivers every committed epoch above `cursor`, and after a stop all that are left.
+pub(super) async fn follow(
+    mut sink: impl Sink,
+    state: StateStore,
+    cursor: watch::Sender<u64>,
+    mut progress: watch::Receiver<Progress>,
+    mut stopping: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    loop {
+        let committed = progress.borrow_and_update().epoch;
+        while *cursor.borrow() < committed {
+            let epoch = *cursor.borrow() + 1;
+            if !deliver(&mut sink, &state, epoch, &mut stopping).await? {
+                return Ok(());
+            }
+            cursor.send_replace(epoch);
+        }
+        if *stopping.borrow() {
+            return Ok(());
+        }
+        tokio::select! {
+            changed = progress.changed() => if changed.is_err() { return Ok(()) },
+            changed = stopping.changed() => if changed.is_err() { return Ok(()) },
+        }
+    }
+}
+
+/// Delivers one epoch, however often it takes; false if the process stops before it is done.
+async fn deliver(
+    sink: &mut impl Sink,
+    state: &StateStore,
+    epoch: u64,
+    stopping: &mut watch::Receiver<bool>,
+) -> anyhow::Result<bool> {
+    let name = sink.name();
+    let manifest = state.manifest(epoch).await?;
+    let manifest = manifest.with_context(|| format!("{name} still needs epoch {epoch}, whose manifest is gone"))?;
+    let outputs = state.read_outputs(&manifest).await?;
+    let mut wait = BACK_OFF.0;
+    loop {
+        match sink.deliver(epoch, outputs.clone()).await? {
+            Attempt::Done => return Ok(true),
+            Attempt::Later(error) => {
+                let wait_ms = wait.as_millis() as u64;
+                tracing::warn!(sink = name, epoch, wait_ms, error = format!("{error:#}"), "not delivered yet");
+            }
+        }
+        if *stopping.borrow() {
+            tracing::warn!(sink = name, epoch, "stopped before this was delivered; the next start goes on here");
+            return Ok(false);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            _ = stopping.changed() => {}
+        }
+        wait = (wait * 2).min(BACK_OFF.1);
+    }
+}
+
+/// Deletes what lies below the slowest cursor, every now and then.
+pub(super) fn spawn_retention(
+    state: StateStore,
+    cursors: Vec<watch::Receiver<u64>>,
+    progress: &watch::Receiver<Progress>,
+    stopping: &watch::Receiver<bool>,
+    tasks: &mut JoinSet<anyhow::Result<()>>,
+) {
+    let (progress, mut stopping) = (progress.clone(), stopping.clone());
+    tasks.spawn(async move {
+        while !*stopping.borrow() {
+            tokio::select! {
+                () = tokio::time::sleep(RETENTION_PERIOD) => {}
+                _ = stopping.changed() => {}
+            }
+            let committed = progress.borrow().epoch;
+            let slowest = cursors.iter().map(|cursor| *cursor.borrow()).fold(committed, u64::min);
+            match state.retain_from(slowest).await {
+                Ok(0) => {}
+                Ok(deleted) => tracing::debug!(deleted, below = slowest, "old state deleted"),
+                Err(error) => tracing::warn!(%error, "old state cannot be deleted; it only takes room"),
+            }
+        }
+        Ok(())
+    });
+}

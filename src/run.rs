@@ -1,0 +1,83 @@
+//! `weir run`: a project's texts and configuration, put together as a pipeline that runs until it is stopped.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, anyhow};
+use tokio::signal::unix::{SignalKind, signal};
+use weir_connectors::kafka::{KafkaSettings, Start};
+use weir_connectors::location::Location;
+use weir_connectors::state::StateStore;
+use crate::cli::Globals;
+use crate::config::{self, Config, Need};
+use crate::exit::{Blame, CommandError, CommandResult, Outcome};
+use crate::project::Project;
+use crate::pump::{Pump, Setup, Topics};
+use crate::{check, compile, hunt, service};
+
+/// Runs the pipeline until SIGTERM or SIGINT.
+pub(crate) fn run(globals: &Globals) -> CommandResult {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let setup = setup(globals).await?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let stop = async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        let pump = Pump::start(setup).await.context("the pipeline cannot start").outside()?;
+        tracing::info!("running");
+        pump.run_until(stop).await.context("the pipeline stopped").outside()?;
+        tracing::info!("stopped; everything that was read is committed");
+        Ok(Outcome::Done)
+    })
+}
+
+/// The parts of the pipeline as the project describes them.
+async fn setup(globals: &Globals) -> Result<Setup, CommandError> {
+    let (project, mut diagnostics) = Project::load(&globals.dir, Need::Everything);
+    let rules = compile::rules(&project, &project.detections);
+    diagnostics.extend(rules.diagnostics.iter().cloned());
+    let (response, found) = compile::response(&project, &rules);
+    diagnostics.extend(found);
+    check::stop_on_errors(&project, diagnostics)?;
+    let config = project.config.clone();
+    let kafka = kafka(&config)?;
+    let start = config.kafka.as_ref().map_or(Start::Earliest, |kafka| kafka.start);
+    let state = Location::at(&config.state.url, &BTreeMap::new()).usage()?;
+    let archive = hunt::archive(&config)?;
+    let respond = if response.playbooks.is_empty() {
+        None
+    } else {
+        let names: Vec<&str> = rules.catalog.tables().map(|table| table.name.as_str()).collect();
+        let (tables, _) = compile::tables(names, &rules, &project.dir);
+        Some(service::start(&config, response, service::lookup_in(tables)).await?)
+    };
+    Ok(Setup {
+        rules,
+        dir: project.dir.clone(),
+        kafka,
+        is_transactional: true,
+        start,
+        topics: Topics {
+            alerts: config.alerts_topic.as_str().into(),
+            dead_letters: config.dead_letters_topic.as_str().into(),
+        },
+        state: StateStore::new(&state),
+        archive: Some(archive),
+        archives_raw: config.archive.raw,
+        respond,
+        parallelism: config.engine.parallelism,
+        epoch: config.engine.epoch,
+        queue_bytes: config.engine.queue_bytes,
+        idle: config.engine.idle,
+    })
+}
+
+fn kafka(config: &Config) -> Result<KafkaSettings, CommandError> {
+    config.kafka.as_ref().and_then(|kafka| kafka.settings.clone()).ok_or_else(|| {
+        CommandError::usage(anyhow!("`weir run` needs a [kafka] section with bootstrap_servers in {}", config::FILE))
+    })
+}
