@@ -125,6 +125,9 @@ impl Journal for SqliteJournal {
             query.holds("status <> 'closed'");
         }
         query.parameter("id IN (SELECT case_id FROM case_alerts WHERE alert = ?)", filter.alert.clone());
+        if let Some(things) = &filter.about {
+            query.any_of("kind = ? AND value = ?", things);
+        }
         query.at_least("updated", filter.since.map(|since| since.timestamp_micros()));
         self.documents(&query, "seq")
     }
@@ -186,6 +189,16 @@ impl Query {
 
     fn equals(&mut self, column: &str, value: Option<impl ToSql + 'static>) {
         self.parameter(&format!("{column} = ?"), value);
+    }
+
+    /// Cases about one of these things; about none of them where there are none.
+    fn any_of(&mut self, condition: &str, things: &[(String, String)]) {
+        let any = if things.is_empty() { "0".to_owned() } else { vec![condition; things.len()].join(" OR ") };
+        self.conditions.push(format!("id IN (SELECT case_id FROM case_entities WHERE {any})"));
+        for (kind, value) in things {
+            self.values.push(Box::new(kind.clone()));
+            self.values.push(Box::new(value.clone()));
+        }
     }
 
     fn at_least(&mut self, column: &str, value: Option<i64>) {
@@ -327,6 +340,12 @@ fn put_case(transaction: &Transaction<'_>, case: &Case) -> Result<(), JournalErr
     for alert in &case.alerts {
         let sql = "INSERT OR IGNORE INTO case_alerts (case_id, alert, detection) VALUES (?, ?, ?)";
         execute(transaction, sql, params![case.id, alert.uid, alert.detection])?;
+    }
+    for (kind, values) in &case.entities {
+        for value in values {
+            let sql = "INSERT OR IGNORE INTO case_entities (kind, value, case_id) VALUES (?, ?, ?)";
+            execute(transaction, sql, params![kind, value, case.id])?;
+        }
     }
     Ok(())
 }

@@ -145,6 +145,15 @@ impl Default for Grouping {
     }
 }
 
+impl Grouping {
+    /// What ties an alert to others: kinds and values, in lower case.
+    #[must_use]
+    pub fn things(&self, alert: &AlertFacts) -> Vec<(String, String)> {
+        let named = self.kinds.iter().filter_map(|kind| Some((kind.clone(), alert.entities.get(kind)?.to_lowercase())));
+        named.filter(|(_, value)| !value.is_empty()).collect()
+    }
+}
+
 /// A transition that is not one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CaseError {
@@ -201,13 +210,14 @@ impl Case {
         }
         let window = TimeDelta::from_std(grouping.window).unwrap_or(TimeDelta::MAX);
         let is_fresh = now.signed_duration_since(self.updated) <= window;
-        let shares = || {
-            grouping.kinds.iter().any(|kind| {
-                let value = alert.entities.get(kind).map(|value| value.to_lowercase());
-                value.is_some_and(|value| self.entities.get(kind).is_some_and(|values| values.contains(&value)))
-            })
-        };
+        let shares = || grouping.things(alert).iter().any(|(kind, value)| self.is_about(kind, value));
         self.status != CaseStatus::Closed && self.alerts.len() < grouping.alerts_max && is_fresh && shares()
+    }
+
+    /// Whether the case is about a thing; the value is in lower case.
+    #[must_use]
+    pub fn is_about(&self, kind: &str, value: &str) -> bool {
+        self.entities.get(kind).is_some_and(|values| values.contains(value))
     }
 
     /// Whether the alert is in the case.

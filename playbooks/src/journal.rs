@@ -152,6 +152,8 @@ pub struct CaseFilter {
     pub unclosed: bool,
     /// The one with this alert.
     pub alert: Option<String>,
+    /// Those that are about one of these things, by kind and value in lower case. `None` asks for no such thing.
+    pub about: Option<Vec<(String, String)>>,
     /// Those that changed at or after this instant.
     pub since: Option<Moment>,
 }

@@ -137,7 +137,8 @@ fn find_case(
         return Ok(Some(case));
     }
     let since = TimeDelta::from_std(grouping.window).ok().and_then(|window| at.checked_sub_signed(window));
-    let recent = journal.cases(&CaseFilter { unclosed: true, since, ..CaseFilter::default() })?;
+    let about = Some(grouping.things(alert));
+    let recent = journal.cases(&CaseFilter { unclosed: true, about, since, ..CaseFilter::default() })?;
     Ok(recent.into_iter().rev().find(|case| case.accepts(alert, grouping, at)))
 }
 

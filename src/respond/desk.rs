@@ -117,14 +117,16 @@ pub(crate) fn decide(
     by: &str,
     at: Moment,
 ) -> anyhow::Result<Approval> {
-    let all = journal.approvals(&ApprovalFilter { run: None, open: false })?;
-    let mut of_run: Vec<Approval> = all
-        .into_iter()
-        .filter(|question| {
-            question.run == run || question.run.trim_start_matches("run-").starts_with(run.trim_start_matches("run-"))
-        })
-        .filter(|question| step.is_none_or(|step| question.step == step))
-        .collect();
+    let asks = |question: &Approval| {
+        let bare = |id: &str| id.trim_start_matches("run-").to_owned();
+        bare(&question.run).starts_with(&bare(run)) && step.is_none_or(|step| question.step == step)
+    };
+    let open = journal.approvals(&ApprovalFilter { run: None, open: true })?;
+    let mut of_run: Vec<Approval> = open.into_iter().filter(|question| asks(question)).collect();
+    if of_run.is_empty() {
+        let all = journal.approvals(&ApprovalFilter { run: None, open: false })?;
+        of_run.extend(all.into_iter().filter(|question| asks(question)));
+    }
     // An answered question is chosen only where none is open, so that its error says who answered.
     of_run.sort_by_key(|question| (question.decision.is_none(), question.asked));
     let question =

@@ -53,6 +53,12 @@ CREATE TABLE case_alerts (
 ) WITHOUT ROWID;
 CREATE INDEX case_alerts_by_alert ON case_alerts (alert);
 
+CREATE TABLE case_entities (
+  kind TEXT NOT NULL, value TEXT NOT NULL,
+  case_id TEXT NOT NULL REFERENCES cases (id),
+  PRIMARY KEY (kind, value, case_id)
+) WITHOUT ROWID;
+
 CREATE TABLE audit (
   seq INTEGER PRIMARY KEY,
   at INTEGER NOT NULL, actor TEXT NOT NULL, case_id TEXT, run_id TEXT,

@@ -168,6 +168,11 @@ pub fn filters_find_what_they_say(journal: &mut dyn Journal) {
         |journal: &mut dyn Journal, filter: CaseFilter| journal.cases(&filter).expect("cases can be read").len();
     assert_eq!(cases(journal, CaseFilter { alert: Some("a1".to_owned()), ..CaseFilter::default() }), 1);
     assert_eq!(cases(journal, CaseFilter { alert: Some("a2".to_owned()), ..CaseFilter::default() }), 0);
+    let about =
+        |value: &str| Some(vec![("user".to_owned(), "nobody".to_owned()), ("host".to_owned(), value.to_owned())]);
+    assert_eq!(cases(journal, CaseFilter { about: about("ws1"), ..CaseFilter::default() }), 1);
+    assert_eq!(cases(journal, CaseFilter { about: about("ws2"), ..CaseFilter::default() }), 0);
+    assert_eq!(cases(journal, CaseFilter { about: Some(Vec::new()), ..CaseFilter::default() }), 0);
     assert_eq!(cases(journal, CaseFilter { status: Some(CaseStatus::Closed), ..CaseFilter::default() }), 0);
     assert_eq!(cases(journal, CaseFilter { unclosed: true, since: Some(at(0)), ..CaseFilter::default() }), 1);
     assert_eq!(

@@ -124,6 +124,7 @@ impl CaseFilter {
             && self.status.is_none_or(|status| status == case.status)
             && (!self.unclosed || case.status != CaseStatus::Closed)
             && self.alert.as_ref().is_none_or(|alert| case.has(alert))
+            && self.about.as_ref().is_none_or(|things| things.iter().any(|(kind, value)| case.is_about(kind, value)))
             && self.since.is_none_or(|since| case.updated >= since)
     }
 }
