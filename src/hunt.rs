@@ -251,6 +251,9 @@ async fn print(
     format: Format,
 ) -> Result<(), Stop> {
     let mut hunt = hunt(archive, catalog, base, text, params, limits).await?;
+    if archive.tables().await.is_ok_and(|tables| tables.is_empty()) {
+        eprintln!("note: there is nothing yet in the archive at {}", archive.location().url());
+    }
     let progress = Progress::start(hunt.bytes_max);
     let mut output = Output::new(format, &hunt.schema());
     let mut ticks = tokio::time::interval(Duration::from_millis(200));

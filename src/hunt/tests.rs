@@ -237,6 +237,42 @@ async fn a_hunt_for_one_day_reads_the_files_of_that_day() {
     assert!(shares.iter().all(|share| *share < 25), "percent of all bytes that were read: {shares:?}");
 }
 
+#[tokio::test]
+async fn every_shipped_view_can_be_hunted() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("detections/streams");
+    let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let texts: Vec<_> = files
+        .filter(|path| path.extension().is_some_and(|ending| ending == "sql"))
+        .map(|path| (path.display().to_string(), std::fs::read_to_string(&path).unwrap()))
+        .collect();
+    let (catalog, diagnostics) = sql::parse_catalog(&texts);
+    assert!(diagnostics.is_empty(), "{diagnostics:?}");
+    let archive = Archive::new(Location::memory(), ARCHIVE_APP);
+    let time = || Arc::new(TimestampMicrosecondArray::from(vec![1_700_000_000_000_000])) as ArrayRef;
+    for stream in catalog.streams() {
+        let row = RecordBatch::try_from_iter([("_time", time())]).unwrap();
+        archive.stream_writer(stream).await.unwrap().append(1, &[row]).await.unwrap();
+    }
+    let params = BTreeMap::new();
+    let begun =
+        catalog.views().map(|view| view.name.clone()).chain(catalog.streams().map(|stream| stream.name.clone()));
+    let mut failures = Vec::new();
+    for name in begun {
+        for text in [format!("SELECT * FROM {name}"), format!("SELECT count(*) AS n FROM {name}")] {
+            let begun = hunt(&archive, &catalog, &folder, &text, &params, LIMITS).await;
+            let ended = match begun {
+                Ok(hunt) => {
+                    let schema = hunt.schema();
+                    hunt.collect().await.map(|batches| written(Format::Json, &schema, &batches))
+                }
+                Err(error) => Err(error),
+            };
+            failures.extend(ended.err().map(|error| format!("{text}: {error}")));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
 #[test]
 fn rows_are_written_with_times_in_utc_and_without_control_characters() {
     let batch = RecordBatch::try_from_iter([
