@@ -156,6 +156,8 @@ impl Replay<'_> {
         for partition in self.inputs.iter().filter(|partition| partition.is_read) {
             self.engine.add_partition(&partition.stream, partition.id);
         }
+        // A stream without an input holds nothing back.
+        self.engine.start();
         let begun = Instant::now();
         let mut broken: Vec<anyhow::Error> = Vec::new();
         if parallelism > 1 {
