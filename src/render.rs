@@ -34,7 +34,7 @@ pub(crate) fn report(diagnostic: &Diagnostic, texts: &Texts<'_>, color: bool) ->
     if let Some(file) = &diagnostic.file {
         report.push_str(file);
         if let Some(span) = diagnostic.span {
-            let _ = write!(report, ":{}:{}", span.start.line, span.start.column);
+            let _infallible = write!(report, ":{}:{}", span.start.line, span.start.column);
         }
         report.push_str(": ");
     }
@@ -43,7 +43,7 @@ pub(crate) fn report(diagnostic: &Diagnostic, texts: &Texts<'_>, color: bool) ->
         Level::Warning => ("warning", Style::Yellow),
     };
     let label = paint.with(style, &format!("{level} {}:", diagnostic.code));
-    let _ = writeln!(report, "{label} {}", paint.with(Style::Bold, &diagnostic.message));
+    let _infallible = writeln!(report, "{label} {}", paint.with(Style::Bold, &diagnostic.message));
     let line = diagnostic.file.as_deref().and_then(|file| texts.get(file)).zip(diagnostic.span);
     let gutter = match line {
         Some((text, span)) => excerpt(&mut report, text, span, paint, style),
@@ -51,7 +51,7 @@ pub(crate) fn report(diagnostic: &Diagnostic, texts: &Texts<'_>, color: bool) ->
     };
     if let Some(hint) = &diagnostic.hint {
         let mark = paint.with(Style::Blue, &format!("{:gutter$}=", ""));
-        let _ = writeln!(report, "{mark} {}", hint.trim_end().replace('\n', &format!("\n{:gutter$}  ", "")));
+        let _infallible = writeln!(report, "{mark} {}", hint.trim_end().replace('\n', &format!("\n{:gutter$}  ", "")));
     }
     report
 }
@@ -83,10 +83,10 @@ fn excerpt(report: &mut String, text: &str, span: Span, paint: Paint, style: Sty
     let marked = visible(line.chars().skip(start).take(width));
     let shown = visible(line.chars().skip(from).take(SHOWN_CHARACTERS_MAX));
     let bar = paint.with(Style::Blue, "|");
-    let _ = writeln!(report, "{} {bar} {shown}", paint.with(Style::Blue, &format!("{number:>w$}", w = gutter - 1)));
+    let _infallible = writeln!(report, "{} {bar} {shown}", paint.with(Style::Blue, &format!("{number:>w$}", w = gutter - 1)));
     let carets = "^".repeat(marked.chars().count().clamp(1, SHOWN_CHARACTERS_MAX));
     let blank = " ".repeat(before.chars().count());
-    let _ = writeln!(report, "{:gutter$}{bar} {blank}{}", "", paint.with(style, &carets));
+    let _infallible = writeln!(report, "{:gutter$}{bar} {blank}{}", "", paint.with(style, &carets));
     gutter
 }
 

@@ -263,8 +263,12 @@ impl Decoding {
     fn start(given: Steps) -> anyhow::Result<Self> {
         let (sender, steps) = sync_channel(BATCHES_WAITING_MAX);
         let decode = move || {
-            // The engine has stopped with an error when nobody receives; it tells that itself.
-            let _done = given.into_iter().try_for_each(|step| sender.send(step));
+            for step in given {
+                // When nobody receives, the engine has stopped with an error, and tells that itself.
+                if sender.send(step).is_err() {
+                    return;
+                }
+            }
         };
         let thread = std::thread::Builder::new().name("decode".to_owned()).spawn(decode);
         Ok(Self { steps, thread: thread.context("cannot start a thread")? })
@@ -272,6 +276,10 @@ impl Decoding {
 
     fn finish(self) -> anyhow::Result<()> {
         drop(self.steps);
-        self.thread.join().map_err(|_| anyhow::anyhow!("decoding ended with a panic"))
+        match self.thread.join() {
+            Ok(()) => Ok(()),
+            // What was wrong stands above this on standard error.
+            Err(_panic) => anyhow::bail!("decoding ended with a panic"),
+        }
     }
 }

@@ -86,9 +86,9 @@ fn row_of(version: &TableVersion, column: &str, value: &str) -> Result<Option<Ma
     let name = name.ok_or_else(|| format!("the table `{}` has no column `{column}`", version.name))?;
     let rows = (0..version.rows.num_rows()).map(|row| row_to_json(&version.rows, row));
     let reads_so = |row: &Map<String, Value>| match &row[name.as_str()] {
-        Value::String(text) => text == value,
+        Value::String(text) => *text == value,
         Value::Null => false,
-        other => other.to_string() == value,
+        other => other.to_string().as_str() == value,
     };
     Ok(rows.into_iter().find(reads_so))
 }
