@@ -11,6 +11,7 @@ use crate::cli::Globals;
 use crate::config::{self, Config, Need};
 use crate::exit::{Blame, CommandError, CommandResult, Outcome};
 use crate::project::Project;
+use crate::respond::Role;
 use crate::pump::{Pump, Setup, Topics};
 use crate::{check, compile, hunt, service};
 
@@ -53,7 +54,7 @@ async fn setup(globals: &Globals) -> Result<Setup, CommandError> {
     } else {
         let names: Vec<&str> = rules.catalog.tables().map(|table| table.name.as_str()).collect();
         let (tables, _) = compile::tables(names, &rules, &project.dir);
-        Some(service::start(&config, response, service::lookup_in(tables)).await?)
+        Some(service::start(&config, response, service::lookup_in(tables), Role::Service).await?)
     };
     Ok(Setup {
         rules,
