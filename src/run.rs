@@ -13,6 +13,7 @@ use crate::exit::{Blame, CommandError, CommandResult, Outcome};
 use crate::project::Project;
 use crate::respond::Role;
 use crate::pump::{Pump, Setup, Topics};
+use crate::respond::Role;
 use crate::{check, compile, hunt, service};
 
 /// Runs the pipeline until SIGTERM or SIGINT.
