@@ -2,19 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use crate::cli::Globals;
+use crate::config::{self, Config, Need};
+use crate::exit::{Blame, CommandError, CommandResult, Outcome};
+use crate::project::Project;
+use crate::pump::{Pump, Setup, Topics};
+use crate::respond::Role;
+use crate::{check, compile, hunt, service};
 use anyhow::{Context as _, anyhow};
 use tokio::signal::unix::{SignalKind, signal};
 use weir_connectors::kafka::{KafkaSettings, Start};
 use weir_connectors::location::Location;
 use weir_connectors::state::StateStore;
-use crate::cli::Globals;
-use crate::config::{self, Config, Need};
-use crate::exit::{Blame, CommandError, CommandResult, Outcome};
-use crate::project::Project;
-use crate::respond::Role;
-use crate::pump::{Pump, Setup, Topics};
-use crate::respond::Role;
-use crate::{check, compile, hunt, service};
 
 /// Runs the pipeline until SIGTERM or SIGINT.
 pub(crate) fn run(globals: &Globals) -> CommandResult {
