@@ -34,8 +34,8 @@ use weir_engine::catalog::Stream;
 
 use self::arena::{Arena, Views};
 use self::columns::{Builder, Row, Slots};
-use self::keys::Keys;
-use self::scan::{Fault, Kind, Scanner, Token};
+use self::keys::{Keys, Wanted};
+use self::scan::{Fault, Kind, Scanner, Survey, TEXT_BYTES_MAX, Token};
 use self::unmapped::Unmapped;
 
 pub use self::record::{Header, Record, Reject, RejectReason, Rejected};
@@ -202,22 +202,27 @@ impl Decoder {
     }
 
     fn scan(&mut self, payload: &[u8]) -> Result<(), Reject> {
-        if payload.len() > self.limits.record_bytes_max {
+        if payload.len() > self.limits.record_bytes_max.min(TEXT_BYTES_MAX) {
             let detail = format!("{} bytes, and the limit is {}", payload.len(), self.limits.record_bytes_max);
             return Err(Reject::new(RejectReason::TooLarge, detail));
         }
-        if let Err(error) = std::str::from_utf8(payload) {
+        let survey = Survey::of(payload);
+        if !survey.is_ascii
+            && let Err(error) = std::str::from_utf8(payload)
+        {
             return Err(Reject::new(RejectReason::InvalidUtf8, format!("at byte {}", error.valid_up_to())));
         }
         self.found.clear();
-        let mut scanner = Scanner::new(payload, self.limits.depth_max);
+        let mut scanner = Scanner::surveyed(payload, self.limits.depth_max, survey);
         scanner.skip_byte_order_mark();
         match scanner.peek() {
-            Ok(b'{') => {}
-            Ok(_) => return Err(other_than_object(&mut scanner)),
-            Err(_) => return Err(Reject::new(RejectReason::Empty, "no JSON in it")),
+            Some(b'{') => {}
+            Some(_) => return Err(other_than_object(&mut scanner)),
+            None => return Err(Reject::new(RejectReason::Empty, "no JSON in it")),
         }
-        object(&mut scanner, &self.keys, Keys::TOP, &mut self.found).map_err(refusal)?;
+        if object(&mut scanner, &self.keys, Keys::TOP, &mut self.found).is_none() {
+            return Err(refusal(scanner.fault()));
+        }
         if !scanner.is_at_end() {
             return Err(Reject::new(RejectReason::TrailingData, format!("after byte {}", scanner.at())));
         }
@@ -337,53 +342,71 @@ impl Lookup {
     fn token(self, slots: &[Token]) -> Token {
         let first = slots[self.first as usize];
         match self.second {
-            Some(second) if first.kind == Kind::Missing => slots[second as usize],
+            Some(second) if first.kind() == Kind::Missing => slots[second as usize],
             _ => first,
         }
     }
 }
 
 /// Scans an object whose brace is next, and notes the tokens of the keys in its table.
-fn object(scanner: &mut Scanner<'_>, keys: &Keys, table: u32, found: &mut Found) -> Result<(), Fault> {
-    if scanner.open(b'}')? {
-        return Ok(());
-    }
-    let mut unescaped = Vec::new();
-    loop {
+///
+/// `None` where the text is broken; the scanner knows why.
+fn object(scanner: &mut Scanner<'_>, keys: &Keys, table: u32, found: &mut Found) -> Option<()> {
+    let mut local = *scanner;
+    let result = members(&mut local, keys, table, found);
+    *scanner = local;
+    result
+}
+
+#[inline(always)]
+fn members(scanner: &mut Scanner<'_>, keys: &Keys, table: u32, found: &mut Found) -> Option<()> {
+    let mut goes_on = !scanner.open(b'}')?;
+    while goes_on {
         let key = scanner.key()?;
-        let mut name = key.of(scanner.text());
-        if key.kind == Kind::Escaped {
-            unescaped.clear();
-            text::unescape(name, &mut unescaped);
-            name = &unescaped;
-        }
-        let wanted = keys.find(table, name);
-        let value = match wanted {
-            Some(wanted) if wanted.is_read => {
-                found.slots[wanted.slot as usize..wanted.slots_end as usize].fill(Token::MISSING);
-                let value = match wanted.inside {
-                    Some(inside) if scanner.peek()? == b'{' => {
-                        let start = scanner.at() as u32;
-                        object(scanner, keys, inside, found)?;
-                        Token { kind: Kind::Object, start, end: scanner.at() as u32 }
-                    }
-                    _ => scanner.value()?,
-                };
+        let wanted = match key.kind() {
+            Kind::Escaped => find_escaped(key.of(scanner.text()), keys, table),
+            _ => keys.find(table, key.of(scanner.text())),
+        };
+        let value = match wanted.filter(|wanted| wanted.is_read) {
+            None => scanner.value()?,
+            Some(wanted) => {
+                let value = wanted_value(scanner, keys, wanted, found)?;
                 found.slots[wanted.slot as usize] = value;
                 value
             }
-            _ => scanner.value()?,
         };
         if table == Keys::TOP
-            && !wanted.is_some_and(|wanted| wanted.is_declared)
             && let Some(unmapped) = &mut found.unmapped
+            && !wanted.is_some_and(|wanted| wanted.is_declared)
         {
             unmapped.note(key, value);
         }
-        if !scanner.goes_on(b'}')? {
-            return Ok(());
-        }
+        goes_on = scanner.goes_on(b'}')?;
     }
+    Some(())
+}
+
+/// The value of a wanted key; what is wanted inside it is noted too.
+#[inline(always)]
+fn wanted_value(scanner: &mut Scanner<'_>, keys: &Keys, wanted: Wanted, found: &mut Found) -> Option<Token> {
+    let Some(inside) = wanted.inside else { return scanner.value() };
+    // What an earlier value of the same key left behind.
+    found.slots[wanted.slot as usize..wanted.slots_end as usize].fill(Token::MISSING);
+    if scanner.peek()? != b'{' {
+        return scanner.value();
+    }
+    let start = scanner.at();
+    let mut nested = *scanner;
+    let result = object(&mut nested, keys, inside, found);
+    *scanner = nested;
+    result.map(|()| Token::new(Kind::Object, start, nested.at()))
+}
+
+#[cold]
+fn find_escaped(key: &[u8], keys: &Keys, table: u32) -> Option<Wanted> {
+    let mut name = Vec::new();
+    text::unescape(key, &mut name);
+    keys.find(table, &name)
 }
 
 fn refusal(fault: Fault) -> Reject {
@@ -397,9 +420,9 @@ fn refusal(fault: Fault) -> Reject {
 /// The refusal of a record that does not begin with a brace.
 fn other_than_object(scanner: &mut Scanner<'_>) -> Reject {
     match scanner.value() {
-        Err(fault) => refusal(fault),
-        Ok(value) => {
-            let kind = match value.kind {
+        None => refusal(scanner.fault()),
+        Some(value) => {
+            let kind = match value.kind() {
                 Kind::Array => "an array",
                 Kind::Plain | Kind::Escaped => "a string",
                 Kind::Number => "a number",

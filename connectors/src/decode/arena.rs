@@ -72,8 +72,8 @@ impl Arena {
 impl Stored {
     /// The view of a part of the stored bytes: `bytes`, which begin `start` bytes after their beginning.
     #[inline]
-    pub(crate) fn view(self, bytes: &[u8], start: u32) -> u128 {
-        make_view(bytes, self.block, self.offset + start)
+    pub(crate) fn view(self, bytes: &[u8], start: usize) -> u128 {
+        make_view(bytes, self.block, self.offset + start as u32)
     }
 }
 

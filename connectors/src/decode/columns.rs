@@ -226,7 +226,7 @@ impl StructBuilder {
     }
 
     fn begin(&mut self, token: Token, row: &mut Row<'_>) -> bool {
-        let is_object = token.kind == Kind::Object;
+        let is_object = token.kind() == Kind::Object;
         self.nulls.append(is_object);
         row.count_misfit(token, !is_object);
         is_object
@@ -257,7 +257,7 @@ impl StructBuilder {
 fn find_fields(object: Token, payload: &[u8], fields: &Fields, found: &mut [Token]) {
     let mut unescaped = Vec::new();
     each_member(object, payload, |key, value| {
-        let name = match key.kind {
+        let name = match key.kind() {
             Kind::Escaped => {
                 unescaped.clear();
                 text::unescape(key.of(payload), &mut unescaped);
@@ -274,12 +274,11 @@ fn find_fields(object: Token, payload: &[u8], fields: &Fields, found: &mut [Toke
 /// Calls `member` for every key and value of an object that is known to be well formed.
 pub(crate) fn each_member(object: Token, payload: &[u8], mut member: impl FnMut(Token, Token)) {
     let mut scanner = Scanner::new(object.of(payload), u32::MAX);
-    let shift = |token: Token| Token { start: token.start + object.start, end: token.end + object.start, ..token };
     if scanner.open(b'}').unwrap_or(true) {
         return;
     }
-    while let (Ok(key), Ok(value)) = (scanner.key(), scanner.value()) {
-        member(shift(key), shift(value));
+    while let (Some(key), Some(value)) = (scanner.key(), scanner.value()) {
+        member(key.moved(object.start()), value.moved(object.start()));
         if !scanner.goes_on(b'}').unwrap_or(false) {
             return;
         }
@@ -288,7 +287,7 @@ pub(crate) fn each_member(object: Token, payload: &[u8], mut member: impl FnMut(
 
 impl ListBuilder {
     fn push(&mut self, token: Token, row: &mut Row<'_>) {
-        let is_array = token.kind == Kind::Array;
+        let is_array = token.kind() == Kind::Array;
         self.nulls.append(is_array);
         row.count_misfit(token, !is_array);
         let mut len = self.offsets.last().copied().unwrap_or(0);
@@ -296,9 +295,8 @@ impl ListBuilder {
             let mut scanner = Scanner::new(token.of(row.payload), u32::MAX);
             let mut goes_on = !scanner.open(b']').unwrap_or(true);
             while goes_on {
-                let Ok(item) = scanner.value() else { break };
-                let item = Token { start: item.start + token.start, end: item.end + token.start, ..item };
-                self.items.push(item, row);
+                let Some(item) = scanner.value() else { break };
+                self.items.push(item.moved(token.start()), row);
                 len += 1;
                 goes_on = scanner.goes_on(b']').unwrap_or(false);
             }
@@ -317,11 +315,11 @@ impl ListBuilder {
 /// Text of any value: of a string its content, of anything else its JSON without white space.
 pub(crate) fn text_view(token: Token, row: &mut Row<'_>) -> Option<u128> {
     let bytes = token.of(row.payload);
-    match token.kind {
+    match token.kind() {
         Kind::Missing | Kind::Null => None,
         Kind::Escaped => Some(row.arena.write(|out| text::unescape(bytes, out))),
         Kind::Object | Kind::Array if text::has_space(bytes) => Some(row.arena.write(|out| text::minify(bytes, out))),
-        _ => Some(row.stored.view(bytes, token.start)),
+        _ => Some(row.stored.view(bytes, token.start())),
     }
 }
 
@@ -331,7 +329,7 @@ fn push_text(views: &mut Views, token: Token, row: &mut Row<'_>) {
 }
 
 fn boolean(token: Token, payload: &[u8]) -> Option<bool> {
-    match token.kind {
+    match token.kind() {
         Kind::True => Some(true),
         Kind::False => Some(false),
         Kind::Plain if token.of(payload).eq_ignore_ascii_case(b"true") => Some(true),
@@ -361,7 +359,7 @@ fn push_with<T: ArrowPrimitiveType>(
 
 /// Hands the digits of a number or the content of a string to `read`; other values have none.
 pub(crate) fn with_content<T>(token: Token, payload: &[u8], read: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
-    match token.kind {
+    match token.kind() {
         Kind::Number | Kind::Plain => read(token.of(payload)),
         Kind::Escaped => {
             let mut content = Vec::new();

@@ -38,6 +38,8 @@ pub(super) fn decoder(stream: &Stream, columns: &ColumnSet, limits: Limits) -> R
     let mut columns = Vec::with_capacity(plans.len());
     for (plan, field) in plans.into_iter().zip(&fields) {
         columns.push(match plan {
+            // The event time was read already, and a record without one is refused.
+            Plan::Field(_) if *field.data_type() == TIME_TYPE && *field.name() == stream.event_time => Column::Time,
             Plan::Field(places) => Column::Field(places.slots(&keys), builder(stream, field)?),
             Plan::Open(paths) => Column::Open(paths.lookup(&keys), builder(stream, field)?),
             Plan::Metadata(column) => column,

@@ -57,8 +57,8 @@ impl Unmapped {
 }
 
 fn with_quotes(token: Token) -> Token {
-    match token.kind {
-        Kind::Plain | Kind::Escaped => Token { start: token.start - 1, end: token.end + 1, ..token },
+    match token.kind() {
+        Kind::Plain | Kind::Escaped => Token::new(token.kind(), token.start() - 1, token.end() + 1),
         _ => token,
     }
 }
