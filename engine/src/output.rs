@@ -32,7 +32,7 @@ pub struct Hit {
     pub time: EventTime,
     /// The row of the `SELECT`: one row, the query's output schema.
     pub row: RecordBatch,
-    /// Rows of equal cause, and of repeats folded into this one.
+    /// Rows of equal cause, and the repeats folded into this one.
     pub count: u64,
     /// The uids of the events that caused it, where they are kept (row-level hits).
     pub events: Vec<Uid>,
@@ -40,7 +40,7 @@ pub struct Hit {
     pub suppressed_by: Option<Uid>,
     /// The exception that hides it.
     pub exception: Option<Arc<str>>,
-    /// Whether an event that caused it was late.
+    /// Whether all events that caused it were late.
     pub late: bool,
     /// Greatest arrival time of the events behind it, in microseconds, where known: for latency only.
     pub arrival: Option<EventTime>,

@@ -2,8 +2,9 @@
 //!
 //! The rule, in (time, uid) order per entities: a hit less than the period after the last hit that was not suppressed is
 //! suppressed by it. Live, a hit leaves at once with what is known then; when the watermark has passed its time the
-//! order is certain, the rule is applied, and what was said wrongly is said again. Hits of late events stand apart: they
-//! neither suppress nor are suppressed.
+//! order is certain, the rule is applied, and what was said wrongly is said again. Hits of late events alone stand apart:
+//! they neither suppress nor are suppressed. A repeat counts once, however many copies of its record came: copies can come
+//! late, and the count must not depend on when they do.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -65,7 +66,7 @@ struct Pending {
 struct Decision {
     time: i64,
     suppressed_by: Option<Uid>,
-    /// Rows folded into it, where it leads.
+    /// Hits folded into it, where it leads.
     folded: u64,
 }
 
@@ -108,6 +109,11 @@ impl Cooldown {
         }
         let (uid, time) = (hit.uid(0), hit.time.value(0));
         if let Some(decision) = self.decided.get(&uid) {
+            // A late copy of the same record: whoever leads is restated with it from now on.
+            let lead = self.entities.get_mut(key).and_then(|entity| entity.lead.as_mut());
+            if let Some(lead) = lead.filter(|lead| lead.uid == uid) {
+                lead.hit = hit.clone();
+            }
             out.rows.push(self.say(&hit, None, decision.folded, decision.suppressed_by)?);
             return Ok(());
         }
@@ -143,7 +149,7 @@ impl Cooldown {
         let lead = entity.lead.as_mut().filter(|lead| time < lead.time.saturating_add(period));
         let by = match lead {
             Some(lead) => {
-                lead.folded += count_of(&hit);
+                lead.folded += 1;
                 touched.insert(lead.uid, key.to_vec());
                 if let Some(decision) = self.decided.get_mut(&lead.uid) {
                     decision.folded = lead.folded;
@@ -164,11 +170,6 @@ impl Cooldown {
         }
         Ok(())
     }
-}
-
-fn count_of(hit: &Rows) -> u64 {
-    let width = hit.columns.num_columns() - HIT_COLUMNS;
-    hit.columns.column(width + 2).as_primitive::<UInt64Type>().value(0)
 }
 
 fn suppressor(by: &[Option<Uid>]) -> FixedSizeBinaryArray {

@@ -116,6 +116,7 @@ impl Emit {
                     let known = &mut statements[*index].1;
                     known.count += 1;
                     known.arrival = known.arrival.max(arrival);
+                    known.is_late &= rows.is_late(row);
                     if encoded.row(row) < known.row.row() {
                         known.row = encoded.row(row).owned();
                     }
@@ -149,6 +150,7 @@ impl Emit {
         known.arrival = known.arrival.max(statement.arrival);
         if is_row_level {
             known.count += statement.count;
+            known.is_late &= statement.is_late;
             if statement.row.row() < known.row.row() {
                 known.row = statement.row;
             }

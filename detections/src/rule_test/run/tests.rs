@@ -1,3 +1,5 @@
+mod one_answer;
+
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BinaryViewArray, RecordBatch, TimestampMicrosecondArray};
@@ -97,11 +99,18 @@ fn decode(stream: &Arc<Stream>, columns: &ColumnSet, records: &[String]) -> Resu
 }
 
 fn project() -> Compiled {
-    let detections = [("failure", FAILURE), ("guessing", GUESSING), ("known", KNOWN), ("chain", CHAIN)];
+    project_with(&[])
+}
+
+/// The four detections above, and more.
+fn project_with(more: &[String]) -> Compiled {
+    let texts = [FAILURE, GUESSING, KNOWN, CHAIN].map(str::to_owned);
+    let names = ["failure", "guessing", "known", "chain"].into_iter().map(str::to_owned);
+    let names = names.chain((0..more.len()).map(|at| format!("more{at}")));
     let compiled = compile(
         &Texts {
             streams: vec![("streams/signin.sql".to_owned(), STREAM.to_owned())],
-            detections: detections.iter().map(|(name, text)| (format!("{name}.sql"), (*text).to_owned())).collect(),
+            detections: names.map(|name| format!("{name}.sql")).zip(texts.into_iter().chain(more.to_vec())).collect(),
             ..Texts::default()
         },
         None,
