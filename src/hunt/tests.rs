@@ -254,21 +254,17 @@ async fn every_shipped_view_can_be_hunted() {
         archive.stream_writer(stream).await.unwrap().append(1, &[row]).await.unwrap();
     }
     let params = BTreeMap::new();
-    let begun =
-        catalog.views().map(|view| view.name.clone()).chain(catalog.streams().map(|stream| stream.name.clone()));
     let mut failures = Vec::new();
-    for name in begun {
-        for text in [format!("SELECT * FROM {name}"), format!("SELECT count(*) AS n FROM {name}")] {
-            let begun = hunt(&archive, &catalog, &folder, &text, &params, LIMITS).await;
-            let ended = match begun {
-                Ok(hunt) => {
-                    let schema = hunt.schema();
-                    hunt.collect().await.map(|batches| written(Format::Json, &schema, &batches))
-                }
-                Err(error) => Err(error),
-            };
-            failures.extend(ended.err().map(|error| format!("{text}: {error}")));
-        }
+    for view in catalog.views() {
+        let text = format!("SELECT * FROM {}", view.name);
+        let ended = match hunt(&archive, &catalog, &folder, &text, &params, LIMITS).await {
+            Ok(hunt) => {
+                let schema = hunt.schema();
+                hunt.collect().await.map(|batches| written(Format::Json, &schema, &batches))
+            }
+            Err(error) => Err(error),
+        };
+        failures.extend(ended.err().map(|error| format!("{text}: {error}")));
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }

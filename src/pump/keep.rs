@@ -9,20 +9,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::array::RecordBatch;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use weir_connectors::archive::{
-    Archive, ArchiveTable, TableSpec, UID, actions, alert_rows, alerts, cases, dead_letter_rows, dead_letters,
-    json_rows, late_event_rows, late_events,
+    Archive, ArchiveTable, TableSpec, actions, alert_rows, alerts, cases, dead_letter_rows, dead_letters, event_columns,
+    event_rows, json_rows, late_event_rows, late_events,
 };
 use weir_connectors::decode::{Decoder, Rejected};
 use weir_connectors::kafka::{KafkaSettings, RangeReader};
 use weir_connectors::position::TopicPartition;
 use weir_connectors::state::{Manifest, Output, PartitionKey, StateStore};
-use weir_engine::catalog::system;
-use weir_engine::{ColumnSet, EventTime, PartitionId, SourceBatch, Stream, record_uids};
+use weir_engine::{EventTime, PartitionId, SourceBatch, Stream};
 
 use super::epoch::{self, BegunLine, LateLine};
 use super::{PATIENCE, Progress, Setup};
@@ -302,8 +300,7 @@ impl Reader {
         stream: &Arc<Stream>,
         ranges: &[(PartitionKey, std::ops::Range<i64>)],
     ) -> anyhow::Result<Vec<RecordBatch>> {
-        let columns = all_columns(stream);
-        let mut decoder = Decoder::new(Arc::clone(stream), columns)?;
+        let mut decoder = Decoder::new(Arc::clone(stream), event_columns(stream))?;
         let mut batches = vec![];
         let mut failed = None;
         for (key, range) in ranges {
@@ -330,24 +327,9 @@ impl Reader {
     }
 }
 
-/// Everything a stream has, beside what a decoder always gives.
-fn all_columns(stream: &Stream) -> ColumnSet {
-    let always = [system::TIME, system::RAW];
-    let columns = stream.all_columns().iter().filter(|field| !always.contains(&field.name().as_str())).cloned().collect();
-    ColumnSet { columns }
-}
-
-/// A decoded batch as the archive keeps it: with the identity of each row, and without what only makes it.
+/// A decoded batch as the archive keeps it.
 fn archived(stream: &Arc<Stream>, decoder: &mut Decoder, keeps_raw: bool) -> anyhow::Result<RecordBatch> {
     let name: Arc<str> = stream.name.as_str().into();
     let rows = SourceBatch { stream: name, partition: PartitionId(0), rows: decoder.finish()?, late: None };
-    let uids = record_uids(&rows)?;
-    let schema = rows.rows.schema();
-    let is_kept = |name: &str| name != "_event_id" && (keeps_raw || name != system::RAW);
-    let kept = schema.fields().iter().zip(rows.rows.columns()).filter(|(field, _)| is_kept(field.name()));
-    let (mut fields, mut columns): (Vec<_>, Vec<ArrayRef>) =
-        kept.map(|(field, column)| (Arc::clone(field), Arc::clone(column))).unzip();
-    fields.push(Arc::new(Field::new(UID, DataType::FixedSizeBinary(16), true)));
-    columns.push(Arc::new(uids));
-    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+    Ok(event_rows(&rows, keeps_raw)?)
 }
