@@ -13,8 +13,8 @@ use arrow::array::RecordBatch;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use weir_connectors::archive::{
-    Archive, ArchiveTable, TableSpec, actions, alert_rows, alerts, cases, dead_letter_rows, dead_letters, event_columns,
-    event_rows, json_rows, late_event_rows, late_events,
+    Archive, ArchiveTable, TableSpec, actions, alert_rows, alerts, cases, dead_letter_rows, dead_letters,
+    event_columns, event_rows, json_rows, late_event_rows, late_events,
 };
 use weir_connectors::decode::{Decoder, Rejected};
 use weir_connectors::kafka::{KafkaSettings, RangeReader};
@@ -44,15 +44,22 @@ pub(super) async fn spawn(
     let (cursor, archived) = watch::channel(oldest.saturating_sub(1));
     let streams = setup.rules.catalog.streams().filter(|stream| !stream.topics.is_empty());
     let keeper = Keeper {
-        tables: streams.map(|stream| Table::new(Kind::Stream(Arc::clone(stream)))).chain([
-            Table::new(Kind::Alerts(alerts(&setup.rules.published.columns))),
-            Table::new(Kind::LateEvents),
-            Table::new(Kind::DeadLetters),
-        ]).collect(),
+        tables: streams
+            .map(|stream| Table::new(Kind::Stream(Arc::clone(stream))))
+            .chain([
+                Table::new(Kind::Alerts(alerts(&setup.rules.published.columns))),
+                Table::new(Kind::LateEvents),
+                Table::new(Kind::DeadLetters),
+            ])
+            .collect(),
         archive,
         state: setup.state.clone(),
         respond: setup.respond.clone(),
-        reader: Arc::new(Mutex::new(Reader { settings: setup.kafka.clone(), range: None, keeps_raw: setup.archives_raw })),
+        reader: Arc::new(Mutex::new(Reader {
+            settings: setup.kafka.clone(),
+            range: None,
+            keeps_raw: setup.archives_raw,
+        })),
         response: BTreeMap::new(),
         cursor,
     };
@@ -103,7 +110,11 @@ impl Table {
 }
 
 impl Keeper {
-    async fn run(mut self, progress: watch::Receiver<Progress>, mut stopping: watch::Receiver<bool>) -> anyhow::Result<()> {
+    async fn run(
+        mut self,
+        progress: watch::Receiver<Progress>,
+        mut stopping: watch::Receiver<bool>,
+    ) -> anyhow::Result<()> {
         loop {
             let is_last = *stopping.borrow();
             let committed = progress.borrow().epoch;
@@ -150,7 +161,13 @@ impl Keeper {
             let Table { open: Some(table), cursor, .. } = &mut self.tables[at] else { return Ok(()) };
             let appended = table.append(until, &batches).await?;
             if appended.rows > 0 {
-                tracing::debug!(table = table.spec().name, rows = appended.rows, files = appended.files, until, "archived");
+                tracing::debug!(
+                    table = table.spec().name,
+                    rows = appended.rows,
+                    files = appended.files,
+                    until,
+                    "archived"
+                );
             }
             *cursor = Some(until);
         }
@@ -180,7 +197,8 @@ impl Keeper {
 
     /// The events of a stream between the positions of two manifests, with all columns.
     async fn events(&self, stream: &Arc<Stream>, from: Option<u64>, until: u64) -> anyhow::Result<Vec<RecordBatch>> {
-        let last = self.state.manifest(until).await?.with_context(|| format!("the manifest of epoch {until} is gone"))?;
+        let last =
+            self.state.manifest(until).await?.with_context(|| format!("the manifest of epoch {until} is gone"))?;
         let begins = self.begins(stream, from, until).await?;
         let ranges: Vec<(PartitionKey, std::ops::Range<i64>)> = last
             .positions
@@ -202,7 +220,12 @@ impl Keeper {
     }
 
     /// Where each partition of a stream goes on for the archive.
-    async fn begins(&self, stream: &Stream, from: Option<u64>, until: u64) -> anyhow::Result<BTreeMap<PartitionKey, i64>> {
+    async fn begins(
+        &self,
+        stream: &Stream,
+        from: Option<u64>,
+        until: u64,
+    ) -> anyhow::Result<BTreeMap<PartitionKey, i64>> {
         let epochs = self.state.epochs().await?;
         let oldest = epochs.first().copied().unwrap_or(until);
         // Retention goes no further than what is archived, so a manifest that is gone had no rows behind it.

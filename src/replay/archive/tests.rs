@@ -80,14 +80,14 @@ impl Prepared {
     }
 
     /// Replays the file as it is.
-    fn from_file(&self) -> (Alerts, Outputs) {
+    fn replay_file(&self) -> (Alerts, Outputs) {
         let (stream, columns) = self.rules.program.columns("signin").unwrap();
         let source = FileSource::open(&self.events(), stream, columns, PARTITION).unwrap();
         let partition = Partition { stream: "signin".into(), id: PARTITION, is_read: true };
         self.replay(Box::new(Merge::new(vec![source])), &[partition])
     }
 
-    fn from_archive(&self, from: Option<EventTime>, to: Option<EventTime>) -> (Alerts, Outputs) {
+    fn replay_archive(&self, from: Option<EventTime>, to: Option<EventTime>) -> (Alerts, Outputs) {
         let input = ArchiveInput::open(&self.archive, &self.rules, from, to, 64 << 20).unwrap();
         let partitions = input.partitions();
         self.replay(Box::new(input), &partitions)
@@ -157,11 +157,11 @@ type Alerts = BTreeMap<Uid, (EventTime, u64, bool, String)>;
 fn a_replay_of_the_archive_gives_the_alerts_of_the_file_it_was_written_from() {
     for keeps_raw in [false, true] {
         let prepared = Prepared::new();
-        let (expected, outputs) = prepared.from_file();
+        let (expected, outputs) = prepared.replay_file();
         assert!(expected.len() > 100, "{}", expected.len());
         assert!(!outputs.late.is_empty(), "the events have late ones among them");
         prepared.archive(&outputs, keeps_raw);
-        let (found, again) = prepared.from_archive(None, None);
+        let (found, again) = prepared.replay_archive(None, None);
         assert_eq!(found, expected);
         assert_eq!(again.late.len(), outputs.late.len());
     }
@@ -170,10 +170,10 @@ fn a_replay_of_the_archive_gives_the_alerts_of_the_file_it_was_written_from() {
 #[test]
 fn a_replay_of_a_stretch_reads_that_stretch() {
     let prepared = Prepared::new();
-    let (expected, outputs) = prepared.from_file();
+    let (expected, outputs) = prepared.replay_file();
     prepared.archive(&outputs, false);
     let (from, to) = (instant("2023-11-14T22:16:00Z").unwrap(), instant("2023-11-14T22:19:00Z").unwrap());
-    let (found, _) = prepared.from_archive(Some(from), Some(to));
+    let (found, _) = prepared.replay_archive(Some(from), Some(to));
     let inside = |time: EventTime| from < time && time < to;
     let expected: Alerts = expected.into_iter().filter(|(_, (time, ..))| inside(*time)).collect();
     let found: Alerts = found.into_iter().filter(|(_, (time, ..))| inside(*time)).collect();
@@ -184,7 +184,7 @@ fn a_replay_of_a_stretch_reads_that_stretch() {
 #[test]
 fn an_archive_without_the_stream_has_no_events() {
     let prepared = Prepared::new();
-    let (found, _) = prepared.from_archive(None, None);
+    let (found, _) = prepared.replay_archive(None, None);
     assert!(found.is_empty());
 }
 
