@@ -8,7 +8,7 @@ use crate::cli::{CheckArgs, Globals};
 use crate::compile;
 use crate::config::{self, Need};
 use crate::exit::{CommandError, CommandResult, Outcome};
-use crate::print::Format;
+use crate::print::{Format, Rows};
 use crate::project::Project;
 use crate::render::{self, Texts};
 use crate::stdout::{self, Stdout};
@@ -38,7 +38,8 @@ pub(crate) fn run(globals: &Globals, _args: &CheckArgs) -> CommandResult {
             ];
             print_reports(&project.texts(), &diagnostics, &counts)?;
         }
-        Some(Format::Json | Format::Csv) => print_lines(&diagnostics)?,
+        Some(Format::Json) => print_lines(&diagnostics)?,
+        Some(Format::Csv) => rows(&diagnostics).print(Format::Csv)?,
     }
     Ok(if has_errors(&diagnostics) { Outcome::FoundFailures } else { Outcome::Done })
 }
@@ -79,6 +80,23 @@ fn print_reports(texts: &Texts<'_>, diagnostics: &[Diagnostic], counts: &[(usize
     let counts = counts.iter().map(|&(count, noun)| render::counted(count, noun)).collect::<Vec<_>>().join(", ");
     writeln!(out, "checked {counts}: {}", render::summary(diagnostics))?;
     out.finish()
+}
+
+fn rows(diagnostics: &[Diagnostic]) -> Rows {
+    let mut rows = Rows::new(&["file", "line", "column", "level", "code", "message", "hint"]);
+    for diagnostic in diagnostics {
+        let start = diagnostic.span.map(|span| span.start);
+        rows.push(vec![
+            diagnostic.file.clone().into(),
+            start.map(|start| start.line).into(),
+            start.map(|start| start.column).into(),
+            if diagnostic.level == Level::Error { "error" } else { "warning" }.into(),
+            diagnostic.code.into(),
+            diagnostic.message.clone().into(),
+            diagnostic.hint.clone().into(),
+        ]);
+    }
+    rows
 }
 
 fn print_lines(diagnostics: &[Diagnostic]) -> std::io::Result<()> {

@@ -10,6 +10,7 @@ use weir_detections::compile::{self, Compiled, Texts};
 use weir_detections::rule_test::{self, RuleTest};
 use weir_engine::error::nearest;
 use weir_engine::{Diagnostic, Place, Span, TableVersion};
+use weir_playbooks::http::Auth;
 use weir_playbooks::playbook::{Playbook, Responders};
 use weir_playbooks::problem::{Problem, codes};
 use weir_playbooks::responder::Responder;
@@ -172,6 +173,35 @@ fn playbooks(
         }
     }
     playbooks
+}
+
+/// What live playbooks need and nobody has set: addresses and secrets of the responders that their steps use.
+pub(crate) fn unset(response: &Response, config: &Config) -> Vec<Diagnostic> {
+    let plans = response.playbooks.values().flat_map(|playbook| [&playbook.steps, &playbook.on_close]);
+    let steps = plans.flat_map(|plan| &plan.steps);
+    let used = steps.filter_map(|step| step.responder_of(&response.responders).0.ok());
+    let used = used.map(|responder| (responder.id.as_str(), responder)).collect::<BTreeMap<_, _>>();
+    let mut diagnostics = Vec::new();
+    for (id, responder) in used {
+        let names = settings_of(responder);
+        for name in names.into_iter().filter(|name| config.responder_setting(id, name).is_none()) {
+            let message = format!("the responder `{id}` needs the setting `{name}`");
+            let hint = format!("write `{name} = \"...\"` under `[responders.{id}]`, or set it in the environment");
+            diagnostics.push(Diagnostic::error(config::codes::NOT_SET, message).hint(hint).in_file(config::FILE));
+        }
+    }
+    diagnostics
+}
+
+fn settings_of(responder: &Responder) -> Vec<&str> {
+    let mut names = responder.base_url.split("${").skip(1).filter_map(|rest| rest.split('}').next()).collect::<Vec<_>>();
+    match &responder.auth {
+        Auth::None => {}
+        Auth::Bearer(token) => names.push(token),
+        Auth::Basic { user, password } => names.extend([user.as_str(), password]),
+        Auth::Header { secret, .. } => names.push(secret),
+    }
+    names
 }
 
 /// Detections that name a playbook which does not exist.

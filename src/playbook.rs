@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, anyhow};
 use serde_json::Value;
 use weir_playbooks::journal::{Journal, RunFilter};
+use weir_playbooks::run::Mode;
 
 use crate::cli::{Globals, PlaybookCommand, PlaybookRunArgs};
 use crate::config::Need;
@@ -36,6 +37,9 @@ fn start(globals: &Globals, args: &PlaybookRunArgs) -> CommandResult {
     response.playbooks.retain(|id, _| *id == args.playbook);
     if response.playbooks.is_empty() {
         return Err(CommandError::usage(anyhow!("there is no playbook `{}`; there are {known}", args.playbook)));
+    }
+    if project.config.playbooks.mode == Mode::Live {
+        check::stop_on_errors(&project, compile::unset(&response, &project.config))?;
     }
     let record = alert(&args.alert, args.uid.as_deref(), &args.playbook).usage()?;
     let names = rules.catalog.tables().map(|table| table.name.as_str());

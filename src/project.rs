@@ -105,10 +105,12 @@ impl Project {
 
 /// Says in what a project folder differs from this one, and how to come by one.
 fn not_a_project(dir: &Path) -> Diagnostic {
-    let message = format!(
-        "{} holds no Weir project: no weir.toml, and no streams/, detections/ or playbooks/ with files",
-        dir.display()
-    );
+    let message = if dir.is_dir() {
+        let what = "holds no Weir project: no weir.toml, and no streams/, detections/ or playbooks/ with files";
+        format!("{} {what}", dir.display())
+    } else {
+        format!("there is no folder {}", dir.display())
+    };
     Diagnostic::error(config::codes::NOT_A_PROJECT, message)
         .hint("`weir init DIR` writes a working one; `weir -C DIR ...` names one that lies elsewhere")
 }

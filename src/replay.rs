@@ -174,7 +174,7 @@ impl Replay<'_> {
         let outputs = self.engine.finish().outside()?;
         self.outputs(&outputs)?;
         let counts = self.engine.counts();
-        self.ledger.engine(counts.into_values());
+        self.ledger.engine(counts.into_values(), self.engine.failures());
         self.sinks.alerts.finish().outside()?;
         self.sinks.dead_letters.map_or(Ok(()), Lines::finish).outside()?;
         report(&self.ledger, begun, &broken)
@@ -191,7 +191,10 @@ impl Replay<'_> {
                 }
                 self.engine.push(output.batch)
             }
-            Step::End(index) => self.end(index),
+            Step::End(index, misfits) => {
+                self.ledger.misfits(&self.inputs[index].stream, misfits);
+                self.end(index)
+            }
             Step::Broken(index, error) => {
                 broken.push(error);
                 self.end(index)

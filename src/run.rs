@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use weir_connectors::kafka::{KafkaSettings, Start};
 use weir_connectors::location::Location;
 use weir_connectors::state::StateStore;
+use weir_playbooks::run::Mode;
 
 /// Runs the pipeline until SIGTERM or SIGINT.
 pub(crate) fn run(globals: &Globals) -> CommandResult {
@@ -43,6 +44,9 @@ async fn setup(globals: &Globals) -> Result<Setup, CommandError> {
     diagnostics.extend(rules.diagnostics.iter().cloned());
     let (response, found) = compile::response(&project, &rules);
     diagnostics.extend(found);
+    if project.config.playbooks.mode == Mode::Live {
+        diagnostics.extend(compile::unset(&response, &project.config));
+    }
     check::stop_on_errors(&project, diagnostics)?;
     let config = project.config.clone();
     let kafka = kafka(&config)?;

@@ -210,6 +210,56 @@ fn explain_shows_plan_operators_and_what_is_read() {
 }
 
 #[test]
+fn a_playbook_runs_dry_on_an_alert_and_its_case_is_closed_by_hand() {
+    let folder = Project::new(&[]);
+    folder.weir(&["init", "x"]).expect_code(0);
+    let input = "app_signin=x/samples/app_signin.ndjson";
+    folder.weir(&["replay", "-C", "x", "--input", input, "--alerts", "alerts.ndjson"]).expect_code(0);
+    let run = ["playbook", "run", "tell_the_team", "--alert", "alerts.ndjson", "-C", "x"];
+    let steps = ndjson(&folder.weir(&run).expect_code(0).stdout);
+    assert_eq!((steps.len(), &steps[0]["mode"], &steps[0]["status"]), (1, &"dry-run".into(), &"planned".into()));
+    folder.weir(&run).expect_code(2).expect_stderr("has run for it before");
+
+    let cases = |more: &[&str]| ndjson(&folder.weir(&[&["case", "list", "-C", "x"], more].concat()).expect_code(0).stdout);
+    let id = cases(&[])[0]["id"].as_str().expect("an id").to_owned();
+    folder.weir(&["case", "assign", &id, "ann", "--by", "bob", "-C", "x"]).expect_code(0);
+    let shown: Value = serde_json::from_str(&folder.weir(&["case", "show", &id, "-C", "x"]).expect_code(0).stdout)
+        .expect("JSON");
+    assert_eq!(shown["case"]["assignee"], "ann");
+    assert_eq!(shown["runs"][0]["playbook"], "tell_the_team");
+    let close = ["case", "close", &id, "--verdict", "benign", "--by", "bob", "-C", "x"];
+    folder.weir(&["case", "close", &id, "--verdict", "good", "-C", "x"]).expect_code(2).expect_stderr("true_positive");
+    folder.weir(&close).expect_code(0);
+    folder.weir(&close).expect_code(2).expect_stderr("closed");
+    assert!(cases(&[]).is_empty());
+    assert_eq!(cases(&["--all"])[0]["status"], "closed");
+    let audit = folder.weir(&["case", "audit", "-C", "x"]).expect_code(0).stdout;
+    assert!(audit.starts_with("the audit trail is whole"), "{audit}");
+    folder.weir(&["approve", "no-such-run", "--by", "bob", "-C", "x"]).expect_code(2);
+}
+
+#[test]
+fn a_live_playbook_does_not_start_without_what_its_responder_needs() {
+    let folder = Project::new(&[
+        ("weir.toml", "[playbooks]\nmode = \"live\"\n"),
+        ("responders/chat.yaml", "id: chat\nname: Chat\nbase_url: ${NO_SUCH_URL}\noperations:\n  - { does: notify, post: /n, body: { t: \"${message.text}\" } }\n"),
+        ("playbooks/p.yaml", "id: p\nname: P\nsteps:\n  - notify: \"${alert.title}\"\n"),
+        ("a.ndjson", "{}\n"),
+    ]);
+    folder.weir(&["check"]).expect_code(0);
+    folder.weir(&["playbook", "run", "p", "--alert", "a.ndjson"]).expect_code(2).expect_stderr("`NO_SUCH_URL`");
+}
+
+#[test]
+fn values_that_do_not_fit_are_null_and_told() {
+    let project = door();
+    project.write("a.ndjson", "{\"at\":\"2026-01-01T00:00:00Z\",\"who\":\"al\",\"ok\":\"perhaps\"}\n");
+    let replayed = project.weir(&["replay", "--input", "door=a.ndjson"]).expect_code(0);
+    assert!(replayed.stderr.contains("misfits: 1 values of door.ok"), "{}", replayed.stderr);
+    assert_eq!(Summary::read(&replayed.stderr).alerts(), 0);
+}
+
+#[test]
 fn output_that_nobody_reads_on_is_no_error() {
     let script = format!("{} schema playbook | head -1; exit ${{PIPESTATUS[0]}}", env!("CARGO_BIN_EXE_weir"));
     let output = std::process::Command::new("bash").args(["-c", &script]).output().expect("bash can be run");

@@ -108,6 +108,11 @@ impl FileSource {
         self.blank_lines
     }
 
+    /// Values so far that did not fit the type of their column and are NULL, by column.
+    pub fn misfits(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.decoder.misfits()
+    }
+
     /// The next stretch of the file; `None` at its end.
     ///
     /// # Errors

@@ -90,7 +90,7 @@ impl Iterator for ArchiveInput {
             }
             None => {
                 stream.is_done = true;
-                Some(Step::End(index))
+                Some(Step::End(index, Vec::new()))
             }
         }
     }

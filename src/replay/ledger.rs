@@ -22,6 +22,10 @@ pub(super) struct Ledger {
     counts: StreamCounts,
     alerts: HashMap<Uid, Standing>,
     hidden: u64,
+    /// Values that did not fit the type of their column, by stream and column.
+    misfits: BTreeMap<(String, String), u64>,
+    /// Values that could not be computed.
+    failures: u64,
 }
 
 #[derive(Debug, Default)]
@@ -76,8 +80,16 @@ impl Ledger {
         true
     }
 
-    /// Notes what the engine says of the rows that it was given.
-    pub(super) fn engine(&mut self, counts: impl IntoIterator<Item = StreamCounts>) {
+    /// Notes the values of an input that are NULL because they did not fit.
+    pub(super) fn misfits(&mut self, stream: &str, misfits: Vec<(String, u64)>) {
+        for (column, count) in misfits {
+            *self.misfits.entry((stream.to_owned(), column)).or_default() += count;
+        }
+    }
+
+    /// Notes what the engine says of the rows that it was given, and how many values it could not compute.
+    pub(super) fn engine(&mut self, counts: impl IntoIterator<Item = StreamCounts>, failures: u64) {
+        self.failures += failures;
         for counts in counts {
             self.counts.rows += counts.rows;
             self.counts.on_time += counts.on_time;
@@ -129,6 +141,12 @@ impl Ledger {
             if more > 0 {
                 remarks.push(format!("  and {more} more"));
             }
+        }
+        for ((stream, column), count) in &self.misfits {
+            remarks.push(format!("misfits: {count} values of {stream}.{column} do not fit its type and are NULL"));
+        }
+        if self.failures > 0 {
+            remarks.push(format!("failures: {} values could not be computed and are NULL", self.failures));
         }
         let suppressed = self.alerts.values().filter(|standing| **standing == Standing::Suppressed).count();
         if suppressed > 0 {
