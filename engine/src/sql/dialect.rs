@@ -1,8 +1,9 @@
 //! The SQL that Weir reads: what DataFusion plans well, and the table functions and clauses of streams.
 
+use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::dialect::Dialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 
 /// Weir's dialect. It is a dialect of its own because the stock ones take `user` for a function and refuse
 /// `actor.user.name`, or parse clauses that DataFusion then ignores.
@@ -102,6 +103,21 @@ impl Dialect for WeirDialect {
 
     fn allow_extract_single_quotes(&self) -> bool {
         true
+    }
+
+    /// `a IS DISTINCT FROM b OR c` is `(a IS DISTINCT FROM b) OR c`; sqlparser 0.62 takes all that follows for the right
+    /// side, which changes the meaning in silence where `b` is a boolean.
+    fn parse_infix(&self, parser: &mut Parser, expr: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {
+        let compare: fn(Box<Expr>, Box<Expr>) -> Expr =
+            if parser.parse_keywords(&[Keyword::IS, Keyword::DISTINCT, Keyword::FROM]) {
+                Expr::IsDistinctFrom
+            } else if parser.parse_keywords(&[Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM]) {
+                Expr::IsNotDistinctFrom
+            } else {
+                return None;
+            };
+        let right = parser.parse_subexpr(precedence);
+        Some(right.map(|right| compare(Box::new(expr.clone()), Box::new(right))))
     }
 
     /// A word that begins the next clause is not an alias: `FROM a LEFT JOIN b`, `FROM a QUALIFY ...`.
