@@ -35,6 +35,7 @@ pub(crate) mod simulated;
 mod tests;
 
 pub(crate) use alerts::Taken;
+pub(crate) use facts::NotAnAlert;
 
 /// Finds the row of a table whose column has a value.
 pub(crate) type Lookup = Arc<dyn Fn(&str, &str, &str) -> Result<Option<Map<String, Value>>, String> + Send + Sync>;

@@ -12,7 +12,7 @@ use weir_connectors::state::{Output, StateStore};
 
 use super::follow::{Attempt, Sink, follow};
 use super::{Progress, Setup, Topics, epoch};
-use crate::respond::Respond;
+use crate::respond::{NotAnAlert, Respond};
 
 /// The name of the Kafka sink's cursor.
 pub(super) const KAFKA: &str = "outputs";
@@ -84,7 +84,11 @@ impl Sink for Kafka {
             Ok(delivered) => {
                 if !delivered.too_large.is_empty() {
                     let count = delivered.too_large.len();
-                    tracing::error!(epoch, count, "records are larger than the brokers take; they stand in the archive only");
+                    tracing::error!(
+                        epoch,
+                        count,
+                        "records are larger than the brokers take; they stand in the archive only"
+                    );
                 }
                 Ok(Attempt::Done)
             }
@@ -110,8 +114,11 @@ impl Sink for Playbooks {
             if alert.pointer("/unmapped/weir/exception").is_some_and(|exception| !exception.is_null()) {
                 continue;
             }
-            if let Err(error) = self.respond.alert(&alert).await {
-                return Ok(Attempt::Later(error.context("an alert cannot be handed to response")));
+            match self.respond.alert(&alert).await {
+                Ok(_) => {}
+                // Trying again would not mend it, and would hold all alerts behind it.
+                Err(error) if error.is::<NotAnAlert>() => tracing::error!(epoch, %error, "an alert is passed over"),
+                Err(error) => return Ok(Attempt::Later(error.context("an alert cannot be handed to response"))),
             }
         }
         Ok(match self.state.set_cursor(PLAYBOOKS, epoch).await {

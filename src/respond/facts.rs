@@ -1,6 +1,5 @@
 //! From an OCSF Detection Finding to the facts that playbooks know.
 
-use anyhow::{Context as _, bail};
 use chrono::DateTime;
 use serde_json::{Map, Value};
 use weir_playbooks::facts::{AlertFacts, Severity};
@@ -18,18 +17,21 @@ pub(crate) struct AlertRecord {
     pub(crate) is_suppressed: bool,
 }
 
+/// A record that is no alert. Nothing mends it, so it is said, and passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a record is no alert: it has no {0}")]
+pub(crate) struct NotAnAlert(&'static str);
+
 /// Reads an alert record.
 ///
 /// # Errors
 /// It has no id, detection or time.
-pub(crate) fn alert_facts(record: &Value) -> anyhow::Result<AlertRecord> {
+pub(crate) fn alert_facts(record: &Value) -> Result<AlertRecord, NotAnAlert> {
     let text = |pointer: &str| record.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
     let number = |pointer: &str| record.pointer(pointer).and_then(Value::as_i64);
-    let uid = text("/finding_info/uid").context("an alert has no finding_info.uid")?;
-    let detection = text("/finding_info/analytic/uid").context("an alert has no finding_info.analytic.uid")?;
-    let Some(time) = number("/time").and_then(DateTime::from_timestamp_millis) else {
-        bail!("alert {uid} has no time");
-    };
+    let uid = text("/finding_info/uid").ok_or(NotAnAlert("finding_info.uid"))?;
+    let detection = text("/finding_info/analytic/uid").ok_or(NotAnAlert("finding_info.analytic.uid"))?;
+    let time = number("/time").and_then(DateTime::from_timestamp_millis).ok_or(NotAnAlert("time"))?;
     let attack = record.pointer("/finding_info/attacks").and_then(Value::as_array).into_iter().flatten();
     let facts = AlertFacts {
         title: text("/finding_info/title").unwrap_or_else(|| detection.clone()),

@@ -392,7 +392,8 @@ async fn low_alert_without_a_playbook_opens_no_case_and_a_suppressed_one_does_no
     let mut suppressed = phishing();
     suppressed["status_id"] = json!(3);
     assert_eq!(house.respond.alert(&suppressed).await.unwrap(), Taken::default());
-    assert!(house.respond.alert(&json!({ "class_uid": 2004 })).await.is_err(), "a record without an id is no alert");
+    let refused = house.respond.alert(&json!({ "class_uid": 2004 })).await.unwrap_err();
+    assert!(refused.is::<NotAnAlert>(), "whoever delivers can pass it over: {refused}");
 }
 
 #[tokio::test]
