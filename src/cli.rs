@@ -9,11 +9,19 @@ use clap::Parser;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::exit::{Blame, CommandError, CommandResult};
-use crate::{case, check, dead_letters, explain, hunt, init, playbook, replay, run as run_pipeline, schema, stdout, telemetry, test};
+use crate::{
+    case, check, dead_letters, explain, hunt, init, playbook, replay, run as run_pipeline, schema, stdout, telemetry,
+    test,
+};
 use args::{Cli, Command};
 
-pub(crate) use response_args::{ApproveArgs, CaseCloseArgs, CaseCommand, CaseListArgs, PlaybookCommand, PlaybookRunArgs};
-pub(crate) use args::{CheckArgs, DeadLettersCommand, DeadLettersListArgs, ExplainArgs, Globals, HuntArgs, InitArgs, ReplayArgs, SchemaArgs, TestArgs};
+pub(crate) use args::{
+    CheckArgs, DeadLettersCommand, DeadLettersListArgs, ExplainArgs, Globals, HuntArgs, InitArgs, ReplayArgs,
+    SchemaArgs, TestArgs,
+};
+pub(crate) use response_args::{
+    ApproveArgs, CaseCloseArgs, CaseCommand, CaseListArgs, PlaybookCommand, PlaybookRunArgs,
+};
 
 /// Runs the command line of this process and says with which code to exit.
 pub(crate) fn main() -> ExitCode {
@@ -46,9 +54,7 @@ fn run(cli: Cli) -> CommandResult {
         Command::Approve(args) => case::approve(&cli.globals, args),
         Command::Playbook(command) => playbook::run(&cli.globals, command),
         Command::Run(_) => run_pipeline::run(&cli.globals),
-        Command::Demo(_)
-        | Command::Intel(_)
-        | Command::Sigma(_) => Err(not_built(&cli.command)),
+        Command::Demo(_) | Command::Intel(_) | Command::Sigma(_) => Err(not_built(&cli.command)),
     }
 }
 

@@ -143,7 +143,8 @@ fn sections_without_responder(config: &Config, responders: &Responders) -> Vec<D
         .map(|(name, section)| {
             let hint = nearest(name, responders.keys().map(String::as_str))
                 .unwrap_or_else(|| "a responder is a file in `responders/`; `id` is its name".to_owned());
-            let warning = Diagnostic::warning(config::codes::UNKNOWN_RESPONDER, format!("there is no responder `{name}`"));
+            let warning =
+                Diagnostic::warning(config::codes::UNKNOWN_RESPONDER, format!("there is no responder `{name}`"));
             warning.at(section.span).hint(hint).in_file(config::FILE)
         })
         .collect()
@@ -194,7 +195,8 @@ pub(crate) fn unset(response: &Response, config: &Config) -> Vec<Diagnostic> {
 }
 
 fn settings_of(responder: &Responder) -> Vec<&str> {
-    let mut names = responder.base_url.split("${").skip(1).filter_map(|rest| rest.split('}').next()).collect::<Vec<_>>();
+    let mut names =
+        responder.base_url.split("${").skip(1).filter_map(|rest| rest.split('}').next()).collect::<Vec<_>>();
     match &responder.auth {
         Auth::None => {}
         Auth::Bearer(token) => names.push(token),

@@ -24,7 +24,8 @@ pub(crate) fn run(globals: &Globals, args: &ExplainArgs) -> CommandResult {
         let in_file = rules.diagnostics.iter().filter(|found| found.file.as_deref() == Some(args.detection.as_str()));
         check::stop_on_errors(&project, in_file.cloned().collect())?;
         let ids = rules.detections.iter().map(|detection| &*detection.id);
-        let hint = weir_engine::error::nearest(&args.detection, ids).map(|hint| format!("; {hint}")).unwrap_or_default();
+        let hint =
+            weir_engine::error::nearest(&args.detection, ids).map(|hint| format!("; {hint}")).unwrap_or_default();
         return Err(CommandError::usage(anyhow::anyhow!("there is no detection `{}`{hint}", args.detection)));
     };
     let detection = &rules.detections[at];

@@ -17,23 +17,14 @@ const EXAMPLE: &[(&str, &str)] = &[
     ("weir.toml", include_str!("init/weir.toml")),
     ("streams/app_signin.sql", include_str!("init/streams/app_signin.sql")),
     ("tables/bad_addresses.csv", include_str!("init/tables/bad_addresses.csv")),
-    (
-        "detections/signin/repeated_failures.sql",
-        include_str!("init/detections/signin/repeated_failures.sql"),
-    ),
+    ("detections/signin/repeated_failures.sql", include_str!("init/detections/signin/repeated_failures.sql")),
     (
         "detections/signin/repeated_failures.test.yaml",
         include_str!("init/detections/signin/repeated_failures.test.yaml"),
     ),
     ("detections/signin/repeated_failures.md", include_str!("init/detections/signin/repeated_failures.md")),
-    (
-        "detections/signin/listed_address.sql",
-        include_str!("init/detections/signin/listed_address.sql"),
-    ),
-    (
-        "detections/signin/listed_address.test.yaml",
-        include_str!("init/detections/signin/listed_address.test.yaml"),
-    ),
+    ("detections/signin/listed_address.sql", include_str!("init/detections/signin/listed_address.sql")),
+    ("detections/signin/listed_address.test.yaml", include_str!("init/detections/signin/listed_address.test.yaml")),
     ("exceptions/signin.yaml", include_str!("init/exceptions/signin.yaml")),
     ("playbooks/tell_the_team.yaml", include_str!("init/playbooks/tell_the_team.yaml")),
     ("samples/app_signin.ndjson", include_str!("init/samples/app_signin.ndjson")),

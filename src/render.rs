@@ -83,7 +83,8 @@ fn excerpt(report: &mut String, text: &str, span: Span, paint: Paint, style: Sty
     let marked = visible(line.chars().skip(start).take(width));
     let shown = visible(line.chars().skip(from).take(SHOWN_CHARACTERS_MAX));
     let bar = paint.with(Style::Blue, "|");
-    let _infallible = writeln!(report, "{} {bar} {shown}", paint.with(Style::Blue, &format!("{number:>w$}", w = gutter - 1)));
+    let _infallible =
+        writeln!(report, "{} {bar} {shown}", paint.with(Style::Blue, &format!("{number:>w$}", w = gutter - 1)));
     let carets = "^".repeat(marked.chars().count().clamp(1, SHOWN_CHARACTERS_MAX));
     let blank = " ".repeat(before.chars().count());
     let _infallible = writeln!(report, "{:gutter$}{bar} {blank}{}", "", paint.with(style, &carets));
@@ -156,10 +157,7 @@ mod tests {
     #[test]
     fn tabs_are_as_wide_above_as_below() {
         let diagnostic = Diagnostic::warning("D004", "no").at(span(1, 2, 4));
-        assert_eq!(
-            reported("\tab", diagnostic),
-            "a.sql:1:2: warning D004: no\n    1 |     ab\n      |     ^^\n"
-        );
+        assert_eq!(reported("\tab", diagnostic), "a.sql:1:2: warning D004: no\n    1 |     ab\n      |     ^^\n");
     }
 
     #[test]

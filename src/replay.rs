@@ -3,6 +3,7 @@
 mod archive;
 mod input;
 mod ledger;
+mod progress;
 mod select;
 mod sink;
 
@@ -30,6 +31,7 @@ use archive::ArchiveInput;
 pub(crate) use input::Input;
 use input::{Merge, Step};
 use ledger::Ledger;
+use progress::Progress;
 use sink::Lines;
 
 /// How many decoded batches may wait for the engine.
@@ -67,6 +69,7 @@ pub(crate) fn run(globals: &Globals, args: &ReplayArgs) -> CommandResult {
         rules: &rules,
         inputs: &partitions,
         ledger: Ledger::default(),
+        progress: Progress::new(args.alerts.is_none()),
         sinks,
         topic: project.config.dead_letters_topic.as_str().into(),
         line: Vec::new(),
@@ -146,6 +149,7 @@ struct Replay<'a> {
     rules: &'a Compiled,
     inputs: &'a [Partition],
     ledger: Ledger,
+    progress: Progress,
     sinks: Sinks,
     topic: Arc<str>,
     line: Vec<u8>,
@@ -172,6 +176,7 @@ impl Replay<'_> {
             }
         }
         let outputs = self.engine.finish().outside()?;
+        self.progress.finish();
         self.outputs(&outputs)?;
         let counts = self.engine.counts();
         self.ledger.engine(counts.into_values(), self.engine.failures());
@@ -185,6 +190,7 @@ impl Replay<'_> {
             Step::Events(output) => {
                 let is_read = self.engine_reads(&output.batch.stream);
                 self.ledger.input(&output, is_read);
+                self.progress.events(&output);
                 self.reject(&output.rejected)?;
                 if !is_read || output.batch.rows.num_rows() == 0 {
                     return Ok(());

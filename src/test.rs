@@ -166,7 +166,9 @@ fn conclude(suites: &[Suite], errors: Vec<Diagnostic>, texts: &Texts<'_>, junit:
         eprintln!("{}", render::report(error, texts, color));
     }
     if let Some(path) = junit {
-        std::fs::write(path, junit::xml(suites)).with_context(|| format!("cannot write {}", path.display())).outside()?;
+        std::fs::write(path, junit::xml(suites))
+            .with_context(|| format!("cannot write {}", path.display()))
+            .outside()?;
     }
     let cases = || suites.iter().flat_map(|suite| &suite.cases);
     let passed = cases().filter(|case| case.outcome == junit::Outcome::Passed).count();

@@ -57,10 +57,16 @@ fn check_reports_every_mistake_of_every_file_at_once() {
         ("detections/column.sql", &column),
         ("detections/stream.sql", &detection("a.stream", "SELECT at FROM dor")),
         ("detections/time.sql", &detection("a.time", "SELECT who FROM door")),
-        ("detections/header.sql", "--! id = \"a.header\"\n--! titel = \"x\"\n--! severity = \"low\"\nSELECT at FROM door\n"),
+        (
+            "detections/header.sql",
+            "--! id = \"a.header\"\n--! titel = \"x\"\n--! severity = \"low\"\nSELECT at FROM door\n",
+        ),
         ("detections/lost.test.yaml", "cases:\n  - { name: x, given: {}, expect: [] }\n"),
         ("playbooks/p.yaml", "id: p\nname: P\nsteps:\n  - notify: \"${alert.titel}\"\n"),
-        ("exceptions/e.yaml", "- { name: e, detection: a.*, where: 'true', owner: me, reason: r, expires: 2020-01-01 }\n"),
+        (
+            "exceptions/e.yaml",
+            "- { name: e, detection: a.*, where: 'true', owner: me, reason: r, expires: 2020-01-01 }\n",
+        ),
     ]);
     let checked = project.weir(&["check"]).expect_code(1);
     for expected in [
@@ -160,7 +166,11 @@ fn rejected_records_are_told_with_their_line_and_can_be_kept() {
     );
     let replayed =
         project.weir(&["replay", "--input", "door=a.ndjson", "--dead-letters", "dead.ndjson"]).expect_code(0);
-    assert!(replayed.stderr.contains("a.ndjson:3: ") && replayed.stderr.contains("a.ndjson:4: "), "{}", replayed.stderr);
+    assert!(
+        replayed.stderr.contains("a.ndjson:3: ") && replayed.stderr.contains("a.ndjson:4: "),
+        "{}",
+        replayed.stderr
+    );
     let summary = Summary::read(&replayed.stderr);
     assert_eq!((summary.events(), summary.rejected(), summary.alerts()), (3, 2, 1));
     let dead = ndjson(&project.read("dead.ndjson"));
@@ -220,11 +230,12 @@ fn a_playbook_runs_dry_on_an_alert_and_its_case_is_closed_by_hand() {
     assert_eq!((steps.len(), &steps[0]["mode"], &steps[0]["status"]), (1, &"dry-run".into(), &"planned".into()));
     folder.weir(&run).expect_code(2).expect_stderr("has run for it before");
 
-    let cases = |more: &[&str]| ndjson(&folder.weir(&[&["case", "list", "-C", "x"], more].concat()).expect_code(0).stdout);
+    let cases =
+        |more: &[&str]| ndjson(&folder.weir(&[&["case", "list", "-C", "x"], more].concat()).expect_code(0).stdout);
     let id = cases(&[])[0]["id"].as_str().expect("an id").to_owned();
     folder.weir(&["case", "assign", &id, "ann", "--by", "bob", "-C", "x"]).expect_code(0);
-    let shown: Value = serde_json::from_str(&folder.weir(&["case", "show", &id, "-C", "x"]).expect_code(0).stdout)
-        .expect("JSON");
+    let shown: Value =
+        serde_json::from_str(&folder.weir(&["case", "show", &id, "-C", "x"]).expect_code(0).stdout).expect("JSON");
     assert_eq!(shown["case"]["assignee"], "ann");
     assert_eq!(shown["runs"][0]["playbook"], "tell_the_team");
     let close = ["case", "close", &id, "--verdict", "benign", "--by", "bob", "-C", "x"];
@@ -242,7 +253,10 @@ fn a_playbook_runs_dry_on_an_alert_and_its_case_is_closed_by_hand() {
 fn a_live_playbook_does_not_start_without_what_its_responder_needs() {
     let folder = Project::new(&[
         ("weir.toml", "[playbooks]\nmode = \"live\"\n"),
-        ("responders/chat.yaml", "id: chat\nname: Chat\nbase_url: ${NO_SUCH_URL}\noperations:\n  - { does: notify, post: /n, body: { t: \"${message.text}\" } }\n"),
+        (
+            "responders/chat.yaml",
+            "id: chat\nname: Chat\nbase_url: ${NO_SUCH_URL}\noperations:\n  - { does: notify, post: /n, body: { t: \"${message.text}\" } }\n",
+        ),
         ("playbooks/p.yaml", "id: p\nname: P\nsteps:\n  - notify: \"${alert.title}\"\n"),
         ("a.ndjson", "{}\n"),
     ]);

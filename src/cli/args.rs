@@ -144,9 +144,11 @@ pub(crate) struct CheckArgs {}
 
 /// `weir hunt`
 #[derive(Debug, Args)]
-#[command(after_help = "Behind FROM stand the project's streams and views, its look-up tables, and alerts, actions, cases, \
+#[command(
+    after_help = "Behind FROM stand the project's streams and views, its look-up tables, and alerts, actions, cases, \
                         late_events and dead_letters.\n\n\
-                        Example: weir hunt 'SELECT time, title FROM alerts WHERE user = $who' --param who=alice")]
+                        Example: weir hunt 'SELECT time, title FROM alerts WHERE user = $who' --param who=alice"
+)]
 pub(crate) struct HuntArgs {
     /// One SELECT; `-` reads it from standard input
     #[arg(value_name = "SQL", required_unless_present = "file", conflicts_with = "file")]

@@ -57,7 +57,9 @@ pub(crate) struct CaseAssignArgs {
 
 /// `weir case close`
 #[derive(Debug, Args)]
-#[command(after_help = "Example: weir case close 3f1c --verdict true_positive --comment 'password reset, host reinstalled'")]
+#[command(
+    after_help = "Example: weir case close 3f1c --verdict true_positive --comment 'password reset, host reinstalled'"
+)]
 pub(crate) struct CaseCloseArgs {
     /// The case's id, or the beginning of it
     pub(crate) id: String,

@@ -53,9 +53,9 @@ fn explain(text: &str, error: &toml::de::Error) -> Diagnostic {
     let span = span_of(text, error.span());
     match quoted.as_slice() {
         [unknown, known @ ..] if message.starts_with("unknown field") => {
-            Diagnostic::error(codes::UNKNOWN_KEY, format!("unknown key `{unknown}`"))
-                .at(span)
-                .hint(nearest(unknown, known.iter().copied()).unwrap_or_else(|| known_names("the keys here are", known)))
+            Diagnostic::error(codes::UNKNOWN_KEY, format!("unknown key `{unknown}`")).at(span).hint(
+                nearest(unknown, known.iter().copied()).unwrap_or_else(|| known_names("the keys here are", known)),
+            )
         }
         [unknown, known @ ..] if message.starts_with("unknown variant") => {
             Diagnostic::error(codes::BAD_VALUE, format!("`{unknown}` is not one of the values of this key"))

@@ -131,7 +131,10 @@ impl Resolver<'_> {
             Ok(settings) => Some(settings),
             Err(problems) => {
                 let told = |problem: &SettingProblem| problem.key == "bootstrap_servers" && servers.is_empty();
-                problems.into_iter().filter(|problem| !told(problem)).for_each(|problem| self.kafka_problem(raw, problem));
+                problems
+                    .into_iter()
+                    .filter(|problem| !told(problem))
+                    .for_each(|problem| self.kafka_problem(raw, problem));
                 None
             }
         };
@@ -272,10 +275,7 @@ impl Resolver<'_> {
         url
     }
 
-    fn secrets<'a>(
-        &mut self,
-        raw: impl IntoIterator<Item = (&'a String, &'a At<String>)>,
-    ) -> BTreeMap<String, Secret> {
+    fn secrets<'a>(&mut self, raw: impl IntoIterator<Item = (&'a String, &'a At<String>)>) -> BTreeMap<String, Secret> {
         let mut secrets = BTreeMap::new();
         for (key, value) in raw {
             if let Some(secret) = self.secret(value.value(), value.span()) {

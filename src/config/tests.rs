@@ -72,10 +72,7 @@ fn missing_variable_is_an_error_only_where_it_is_needed() {
     let text = "[responders.edr]\ntoken = \"${EDR_TOKEN}\"\n";
     let (_, needed) = read_with(text, &[], Need::Everything);
     let message = "the environment has no variable `EDR_TOKEN`";
-    assert_eq!(
-        needed,
-        [format!("weir.toml:2:9: C004 {message}; set it before `weir run`: export EDR_TOKEN=...")]
-    );
+    assert_eq!(needed, [format!("weir.toml:2:9: C004 {message}; set it before `weir run`: export EDR_TOKEN=...")]);
     let environment = |_: &str| None;
     let (_, checked) = Config::read(text, Path::new("/project"), &environment, Need::Texts);
     assert_eq!(checked[0].level, weir_engine::Level::Warning);

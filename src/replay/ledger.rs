@@ -150,7 +150,9 @@ impl Ledger {
         }
         let suppressed = self.alerts.values().filter(|standing| **standing == Standing::Suppressed).count();
         if suppressed > 0 {
-            remarks.push(format!("suppressed: {suppressed} alerts repeat another within its cooldown and are folded into it"));
+            remarks.push(format!(
+                "suppressed: {suppressed} alerts repeat another within its cooldown and are folded into it"
+            ));
         }
         if self.hidden > 0 {
             remarks.push(format!("hidden: exceptions hide {} hits", self.hidden));

@@ -64,9 +64,7 @@ fn matching(pattern: &str, base: &Path) -> anyhow::Result<Vec<PathBuf>> {
 
 /// The leading folders of a pattern that are no pattern themselves: where the search begins.
 fn fixed_part(pattern: &Path) -> PathBuf {
-    let is_fixed = |part: &std::path::Component<'_>| {
-        !part.as_os_str().to_string_lossy().contains(['*', '?', '[', '{'])
-    };
+    let is_fixed = |part: &std::path::Component<'_>| !part.as_os_str().to_string_lossy().contains(['*', '?', '[', '{']);
     pattern.components().take_while(is_fixed).collect()
 }
 
@@ -76,7 +74,8 @@ mod tests {
 
     fn folder() -> tempfile::TempDir {
         let dir = tempfile::tempdir().expect("a folder");
-        for path in ["detections/a/one.sql", "detections/a/two.sql", "detections/b/three.sql", "detections/b/three.md"] {
+        for path in ["detections/a/one.sql", "detections/a/two.sql", "detections/b/three.sql", "detections/b/three.md"]
+        {
             let path = dir.path().join(path);
             std::fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
             std::fs::write(path, "SELECT 1").expect("a file");
