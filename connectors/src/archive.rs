@@ -29,7 +29,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-pub use append::{Appended, ArchiveTable};
+pub use append::{Appended, ArchiveTable, Compacted};
 pub use replay::ArchiveReader;
 pub use rows::{
     DeadLetterRow, LateEventRow, alert_rows, dead_letter_rows, event_columns, event_rows, json_rows, late_event_rows,

@@ -6,6 +6,7 @@
 //! certainly did not happen are deleted; where the answer was lost they stay until the next look at the log says whose
 //! they are, because deleting files that were committed would lose events.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
@@ -51,6 +52,15 @@ pub struct Appended {
     pub bytes: u64,
     /// The epoch stood in the table already, and nothing was written.
     pub repeated: bool,
+}
+
+/// What a compaction has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Compacted {
+    /// Files that were joined.
+    pub removed: u64,
+    /// Files that they became.
+    pub added: u64,
 }
 
 impl ArchiveTable {
@@ -123,6 +133,23 @@ impl ArchiveTable {
         }
         self.delete_files(written).await?;
         Err(self.busy())
+    }
+
+    /// Joins the small files of each day, and deletes files that were replaced longer ago than the table's retention (a
+    /// week). Rows, cursor and what others read stay as they are.
+    ///
+    /// # Errors
+    /// The store refuses, or others changed the same files; nothing is lost by it.
+    pub async fn compact(&mut self) -> Result<Compacted, ArchiveError> {
+        self.reload().await?;
+        let stored = self.stored()?;
+        let target = NonZeroU64::new(layout::FILE_BYTES).unwrap_or(NonZeroU64::MAX);
+        let joining = self.log.table().clone().optimize();
+        let joining = joining.with_target_size(target).with_writer_properties(layout::properties(&stored, usize::MAX));
+        let (table, metrics) = joining.await.map_err(|source| self.failure("compact", source))?;
+        table.vacuum().await.map_err(|source| self.failure("clean up", source))?;
+        self.reload().await?;
+        Ok(Compacted { removed: metrics.num_files_removed, added: metrics.num_files_added })
     }
 
     fn has(&self, epoch: u64) -> bool {

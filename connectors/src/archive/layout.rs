@@ -6,6 +6,9 @@ use datafusion::parquet::basic::{Compression, ZstdLevel};
 use datafusion::parquet::file::properties::{EnabledStatistics, WriterProperties};
 use datafusion::parquet::schema::types::ColumnPath;
 
+/// What small files are joined to.
+pub(crate) const FILE_BYTES: u64 = 128 << 20;
+
 /// Rows of a row group; small enough that its statistics and bloom filters still exclude something.
 const ROW_GROUP_ROWS: usize = 256 * 1024;
 

@@ -191,6 +191,48 @@ async fn files_without_a_commit_are_not_rows() {
 }
 
 #[tokio::test]
+async fn small_files_are_joined_and_rows_and_cursor_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = archive_in(folder.path());
+    let stream = stream(columns());
+    let mut table = archive.stream_writer(&stream).await.unwrap();
+    let mut late = archive.stream_writer(&stream).await.unwrap();
+    for epoch in 1..=10 {
+        table.append(epoch, &[events(&[epoch as i64 * 10, DAY_US + epoch as i64])]).await.unwrap();
+    }
+    let sql = r#"SELECT * FROM conn ORDER BY "_time""#;
+    let before = ask(&archive, &stream, sql).await;
+    assert_eq!(table.compact().await.unwrap(), Compacted { removed: 20, added: 2 });
+    assert_eq!(ask(&archive, &stream, sql).await, before);
+    assert_eq!(table.cursor(), Some(10));
+    assert_eq!(table.compact().await.unwrap(), Compacted::default());
+    // One who did not notice goes on all the same, and once.
+    assert!(late.append(10, &[events(&[1])]).await.unwrap().repeated);
+    assert!(!late.append(11, &[events(&[2])]).await.unwrap().repeated);
+    assert!(table.append(11, &[events(&[2])]).await.unwrap().repeated);
+    assert_eq!(count(&archive, &stream).await, 21);
+}
+
+#[tokio::test]
+async fn a_long_log_is_summed_up_and_keeps_its_cursor() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = archive_in(folder.path());
+    let stream = stream(columns());
+    let mut table = archive.stream_writer(&stream).await.unwrap();
+    for epoch in 1..=101 {
+        table.append(epoch, &[events(&[epoch as i64])]).await.unwrap();
+    }
+    // Even without the commits that were summed up.
+    let log = folder.path().join("my archive/conn/_delta_log");
+    for version in 0..100 {
+        std::fs::remove_file(log.join(format!("{version:020}.json"))).unwrap();
+    }
+    let again = archive.stream_writer(&stream).await.unwrap();
+    assert_eq!(again.cursor(), Some(101));
+    assert_eq!(count(&archive, &stream).await, 101);
+}
+
+#[tokio::test]
 async fn new_columns_are_added_and_are_null_in_old_rows() {
     let archive = Archive::new(Location::memory(), "weir");
     let old = stream(columns());
