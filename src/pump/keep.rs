@@ -31,6 +31,9 @@ const PERIOD: Duration = Duration::from_secs(10);
 /// Records that are written in one commit at most, so that memory stays bounded while the archive catches up.
 const RECORDS_MAX: u64 = 500_000;
 
+/// Files of a table that are joined once there are so many new ones.
+const FILES_MAX: u64 = 256;
+
 /// Starts the archive; `cursors` are those of the other sinks, to which its own is added.
 pub(super) async fn spawn(
     setup: &Arc<Setup>,
@@ -85,6 +88,8 @@ struct Table {
     open: Option<ArchiveTable>,
     /// The last epoch whose rows are in the table, as far as this process knows.
     cursor: Option<u64>,
+    /// Files written since the last time that files were joined.
+    files: u64,
 }
 
 enum Kind {
@@ -96,7 +101,7 @@ enum Kind {
 
 impl Table {
     const fn new(kind: Kind) -> Self {
-        Self { kind, open: None, cursor: None }
+        Self { kind, open: None, cursor: None, files: 0 }
     }
 
     fn spec(&self) -> TableSpec {
@@ -105,6 +110,20 @@ impl Table {
             Kind::Alerts(spec) => spec.clone(),
             Kind::LateEvents => late_events(),
             Kind::DeadLetters => dead_letters(),
+        }
+    }
+}
+
+impl Table {
+    /// Joins small files now and then. What fails is tried again with the next ones; all rows are readable either way.
+    async fn join_files(&mut self) {
+        let Some(table) = self.open.as_mut().filter(|_| self.files >= FILES_MAX) else { return };
+        self.files = 0;
+        match table.compact().await {
+            Ok(done) => {
+                tracing::debug!(table = table.spec().name, removed = done.removed, added = done.added, "joined files")
+            }
+            Err(error) => tracing::warn!(%error, "small files of the archive stay as they are for now"),
         }
     }
 }
@@ -158,7 +177,7 @@ impl Keeper {
                 Kind::Stream(stream) => self.events(stream, self.tables[at].cursor, until).await?,
                 _ => self.outputs(&self.tables[at], until).await?,
             };
-            let Table { open: Some(table), cursor, .. } = &mut self.tables[at] else { return Ok(()) };
+            let Table { open: Some(table), cursor, files, .. } = &mut self.tables[at] else { return Ok(()) };
             let appended = table.append(until, &batches).await?;
             if appended.rows > 0 {
                 tracing::debug!(
@@ -170,7 +189,9 @@ impl Keeper {
                 );
             }
             *cursor = Some(until);
+            *files += appended.files;
         }
+        self.tables[at].join_files().await;
         Ok(())
     }
 
