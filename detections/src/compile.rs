@@ -45,6 +45,13 @@ pub struct Compiled {
     pub diagnostics: Vec<Diagnostic>,
 }
 
+/// Some detections of a project, compiled without the others.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    pub(crate) program: Arc<Program>,
+    pub(crate) detections: Vec<Arc<Detection>>,
+}
+
 /// Compiles a project. `today` decides which exceptions have expired; without it, none has.
 #[must_use]
 pub fn compile(texts: &Texts, today: Option<NaiveDate>) -> Compiled {
@@ -109,13 +116,13 @@ impl Compiled {
     ///
     /// # Errors
     /// What is wrong with their SQL.
-    pub(crate) fn program_of(&self, picks: &[usize]) -> Result<(Arc<Program>, Vec<Arc<Detection>>), Vec<Diagnostic>> {
+    pub(crate) fn program_of(&self, picks: &[usize]) -> Result<Part, Vec<Diagnostic>> {
         let detections: Vec<_> = picks.iter().map(|at| Arc::clone(&self.detections[*at])).collect();
         let queries: Vec<Query> = detections.iter().map(|detection| detection.query(&[])).collect();
         let (program, found) = Program::compile(&self.catalog, &self.published, queries);
         let mut errors = in_files(found, &detections);
         errors.retain(|diagnostic| diagnostic.level == Level::Error);
-        if errors.is_empty() { Ok((Arc::new(program), detections)) } else { Err(errors) }
+        if errors.is_empty() { Ok(Part { program: Arc::new(program), detections }) } else { Err(errors) }
     }
 }
 

@@ -31,7 +31,7 @@ use crate::codes;
 use crate::document::{Codes, Entry, Fields, Node, Report, Value, parse_yaml};
 
 pub use self::compare::{Difference, Problem};
-pub use self::run::{CaseResult, Decoded, Outside, check, run, subject};
+pub use self::run::{CaseResult, Decode, Decoded, Outside, Rejections, check, run, subject};
 
 /// The keys of a test file.
 pub(crate) const FILE_KEYS: [&str; 3] = ["detection", "with", "cases"];

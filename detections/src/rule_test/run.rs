@@ -16,13 +16,19 @@ use weir_engine::{
 
 use super::compare::{Problem, compare};
 use super::{Case, RuleTest, given};
-use crate::compile::Compiled;
+use crate::compile::{Compiled, Part};
 use crate::{Detection, codes, ocsf};
+
+/// A function that decodes records of a stream into the given columns, in their order.
+pub type Decode<'a> = dyn Fn(&Arc<Stream>, &ColumnSet, &[String]) -> Result<Decoded, String> + 'a;
+
+/// Records that were refused: their text and why.
+pub type Rejections = Vec<(String, String)>;
 
 /// What a rule test needs and this room must not do itself.
 pub struct Outside<'a> {
-    /// Decodes records of a stream into the given columns, in their order.
-    pub decode: &'a dyn Fn(&Arc<Stream>, &ColumnSet, &[String]) -> Result<Decoded, String>,
+    /// Decodes records of a stream.
+    pub decode: &'a Decode<'a>,
     /// Reads the lines of a file, named from the folder of the test.
     pub lines: &'a dyn Fn(&str) -> Result<Vec<String>, String>,
     /// Loads a look-up table from where the catalog says.
@@ -34,8 +40,8 @@ pub struct Outside<'a> {
 pub struct Decoded {
     /// The rows of a source batch.
     pub rows: RecordBatch,
-    /// The records that were refused: their text and why.
-    pub rejected: Vec<(String, String)>,
+    /// The records that were refused.
+    pub rejected: Rejections,
 }
 
 /// How one case ended.
@@ -105,7 +111,7 @@ fn table(catalog: &Catalog, name: &str) -> Option<Arc<Table>> {
 /// What is wrong with the detection's SQL, or with that of another one that has to run with it.
 pub fn run(test: &RuleTest, compiled: &Compiled, outside: &Outside<'_>) -> Result<Vec<CaseResult>, Vec<Diagnostic>> {
     let Some((at, _)) = subject(test, &compiled.detections) else { return Err(check(test, compiled)) };
-    let (program, detections) = compiled.program_of(&compiled.company(at, &test.with))?;
+    let Part { program, detections } = compiled.program_of(&compiled.company(at, &test.with))?;
     let bench = Bench { program, detections, catalog: &compiled.catalog, outside };
     Ok(test.cases.iter().map(|case| bench.result(case, &compiled.detections[at].id)).collect())
 }
@@ -157,7 +163,7 @@ impl Bench<'_> {
         Ok((problems, alerts.len()))
     }
 
-    fn events(&self, case: &Case) -> Result<(Vec<Events>, Vec<(String, String)>), String> {
+    fn events(&self, case: &Case) -> Result<(Vec<Events>, Rejections), String> {
         let (mut events, mut rejected) = (Vec::new(), Vec::new());
         for given in &case.given {
             let Some(stream) = self.catalog.stream(&given.stream) else {
