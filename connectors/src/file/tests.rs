@@ -33,8 +33,10 @@ fn columns() -> ColumnSet {
     ColumnSet { columns: names.iter().filter_map(find).collect() }
 }
 
-/// Everything a source gives: (line, text) of the rows, and (line, reason) of the refused.
-fn drain(mut source: FileSource) -> (Vec<(i64, String)>, Vec<(i64, RejectReason)>, Option<FileError>) {
+/// Everything a source gives: (line, text) of the rows, (line, reason) of the refused, and what ended it early.
+type Drained = (Vec<(i64, String)>, Vec<(i64, RejectReason)>, Option<FileError>);
+
+fn drain(mut source: FileSource) -> Drained {
     let (mut rows, mut rejected, mut error) = (Vec::new(), Vec::new(), None);
     while let Some(output) = source.next_batch() {
         match output {
