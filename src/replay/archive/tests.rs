@@ -137,7 +137,7 @@ impl Prepared {
         for step in steps {
             match step {
                 Step::Events(output) => keep(engine.push(output.batch).unwrap()),
-                Step::End(index) => {
+                Step::End(index, _) => {
                     keep(engine.end_partition(&partitions[index].stream, partitions[index].id).unwrap())
                 }
                 Step::Broken(_, error) => panic!("{error:#}"),
