@@ -169,6 +169,9 @@ pub enum EngineError {
     /// A snapshot is not of this format, or not of this program.
     #[error("snapshot: {0}")]
     Snapshot(String),
+    /// Bytes that are no frame of this format.
+    #[error("frame: {0}")]
+    Frame(String),
 }
 
 /// Every code a text can be refused with, and what it stands for.

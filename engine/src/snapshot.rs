@@ -5,8 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
+use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::DataType;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use serde::{Deserialize, Serialize};
@@ -14,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::batch::PartitionId;
 use crate::clock::{Held, PartitionClock};
 use crate::error::EngineError;
-use crate::rows::Rows;
+use crate::rows::{Rows, batch_of};
 
 /// The format of the bytes. A snapshot of another version is refused with a message.
 const FORMAT: u32 = 1;
@@ -104,7 +106,7 @@ impl WorkerSnapshot {
             // The batches of one operator may differ in schema, so each is a stream of its own.
             for batch in batches {
                 header.parts.push(name.clone());
-                bodies.push(write(batch)?);
+                bodies.push(write_batch(batch)?);
             }
         }
         for (stream, partitions) in &self.clocks {
@@ -117,7 +119,7 @@ impl WorkerSnapshot {
                     records_left: clock.held.as_ref().map(|held| held.records_left),
                 });
                 if let Some(held) = &clock.held {
-                    bodies.push(write(&held.row.to_batch()?)?);
+                    bodies.push(write_batch(&held.row.to_batch()?)?);
                 }
             }
         }
@@ -147,13 +149,13 @@ impl WorkerSnapshot {
             .map_err(|error| EngineError::Snapshot(format!("header: {error}")))?;
         let mut snapshot = Self::default();
         for name in header.parts {
-            let batches = read(part(&mut rest)?)?;
+            let batches = read_batches(part(&mut rest)?)?;
             snapshot.nodes.entry(name).or_default().extend(batches);
         }
         for clock in header.clocks {
             let held = match clock.records_left {
                 Some(records_left) => {
-                    let row = read(part(&mut rest)?)?;
+                    let row = read_batches(part(&mut rest)?)?;
                     let row = row.first().ok_or_else(|| EngineError::Snapshot("a held row is missing".to_owned()))?;
                     Some(Held { row: Rows::from_batch(row)?, records_left })
                 }
@@ -174,13 +176,26 @@ impl SavedClock {
     }
 }
 
-fn write(batch: &RecordBatch) -> Result<Vec<u8>, EngineError> {
+/// One batch as an Arrow IPC stream, which holds what its rows need and no more of the buffers they were cut from.
+pub(crate) fn write_batch(batch: &RecordBatch) -> Result<Vec<u8>, EngineError> {
+    let columns = batch.columns().iter().map(compacted).collect();
+    let batch = batch_of(batch.schema(), columns, batch.num_rows())?;
     let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema())?;
-    writer.write(batch)?;
+    writer.write(&batch)?;
     Ok(writer.into_inner()?)
 }
 
-fn read(bytes: &[u8]) -> Result<Vec<RecordBatch>, EngineError> {
+/// Views keep all bytes of the batch that they were read from; a copy keeps only its own.
+fn compacted(column: &ArrayRef) -> ArrayRef {
+    match column.data_type() {
+        DataType::Utf8View => Arc::new(column.as_string_view().gc()),
+        DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
+        _ => Arc::clone(column),
+    }
+}
+
+/// The batches of an Arrow IPC stream.
+pub(crate) fn read_batches(bytes: &[u8]) -> Result<Vec<RecordBatch>, EngineError> {
     Ok(StreamReader::try_new(Cursor::new(bytes), None)?.collect::<Result<Vec<_>, _>>()?)
 }
 
