@@ -10,6 +10,9 @@ use arrow::datatypes::{DataType, Field, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde_json::Value;
 
+mod ids;
+mod oracle;
+
 use super::Engine;
 use crate::catalog::TIME_TYPE;
 use crate::{

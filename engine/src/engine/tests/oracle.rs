@@ -1,0 +1,147 @@
+//! The engine against a slow twin: DataFusion's batch over the same rows must give the last record of every alert.
+//!
+//! Events, queries and ways to run are drawn at random: ties, duplicates, NULLs, bursts, times at the edge of windows
+//! and of lateness, jumps; several streams and partitions; filters, CASE, windows, look-ups and views; any cut into
+//! batches, any order of partitions and frames, any number of workers, a restart half-way. `WEIR_PROPTEST_CASES` says
+//! how many cases are tried.
+
+mod drive;
+mod events;
+mod grammar;
+mod twin;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use proptest::test_runner::Config;
+
+use self::drive::{Way, run};
+use self::events::{Partition, TABLE_ROWS};
+use self::grammar::Select;
+use super::{published, query};
+use crate::{Activity, Catalog, Hit, LateReason, Program, Uid, parse_catalog};
+
+const STREAMS: &str = "
+CREATE STREAM s (time TIMESTAMP, id STRING, k STRING, t STRING, n BIGINT, f DOUBLE, b BOOLEAN)
+WITH (event_time = 'time', lateness = '10 seconds', future_guard = '10 minutes');
+CREATE STREAM r (time TIMESTAMP, id STRING, k STRING, t STRING, n BIGINT, f DOUBLE, b BOOLEAN)
+WITH (event_time = 'time', lateness = '3 seconds', future_guard = '10 minutes');
+CREATE VIEW v AS
+SELECT time, id, k, t, n, f, b FROM s WHERE b IS NOT FALSE
+UNION ALL SELECT time, id, upper(k) AS k, 'r' AS t, n + 1 AS n, f, NOT b AS b FROM r;
+CREATE VIEW w AS
+SELECT time, id, k, CASE WHEN n > 1 THEN 'xbig' WHEN n <= 1 THEN 'small' END AS t, n, f, b FROM v WHERE k IS NOT NULL;
+CREATE TABLE tab (key STRING, weight BIGINT, tag STRING) WITH (location = 'tab.csv', format = 'csv');
+";
+
+fn catalog() -> Catalog {
+    let (catalog, diagnostics) = parse_catalog(&[("oracle.sql".to_owned(), STREAMS.to_owned())]);
+    assert_eq!(diagnostics, []);
+    catalog
+}
+
+fn cases(few: u32) -> Config {
+    let wanted = std::env::var("WEIR_PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    Config { cases: wanted.unwrap_or(few), max_shrink_iters: 2000, ..Config::default() }
+}
+
+/// The last record of each alert, as text; the first of each must be a create, and no other.
+fn last_records(hits: &[Hit], of: usize, is_row_level: bool) -> BTreeMap<Uid, String> {
+    let mut last: BTreeMap<Uid, &Hit> = BTreeMap::new();
+    for hit in hits.iter().filter(|hit| hit.query == of) {
+        let before = last.insert(hit.uid, hit);
+        assert_eq!(hit.activity == Activity::Create, before.is_none(), "one create, and it comes first: {hit:?}");
+        assert!(before.is_none_or(|before| before.count <= hit.count), "a count never falls: {hit:?}");
+    }
+    last.into_iter().map(|(uid, hit)| (uid, twin::show(&hit.row, 0, hit.count, is_row_level && hit.late))).collect()
+}
+
+fn check(selects: &[Select], partitions: &[Partition], ways: &[Way]) -> Result<(), TestCaseError> {
+    let catalog = catalog();
+    let queries = selects.iter().enumerate().map(|(index, select)| query(&format!("q{index}"), &select.sql)).collect();
+    let (program, faults) = Program::compile(&catalog, &published(), queries);
+    prop_assert_eq!(faults, vec![], "the queries compile");
+    let program = Arc::new(program);
+    let expected: Vec<BTreeMap<Uid, String>> = selects
+        .iter()
+        .enumerate()
+        .map(|(index, select)| twin::records(&catalog, &program, index, select, partitions))
+        .collect();
+    let read = |stream: &str| program.columns(stream).is_some();
+    let mut expected_late = twin::late_events(partitions.iter().filter(|partition| read(partition.stream)));
+    expected_late.sort();
+    for way in ways {
+        let (hits, mut late) = run(&program, partitions, way);
+        late.sort_by_key(|late| (late.stream.to_string(), late.partition, late.time, late.uid, late.reason));
+        let late: Vec<_> = late
+            .into_iter()
+            .map(|late| (late.stream.to_string(), late.partition, late.time, late.uid, late.reason))
+            .collect();
+        prop_assert_eq!(&late, &expected_late, "late events, run as {:?}", way);
+        for (index, select) in selects.iter().enumerate() {
+            let got = last_records(&hits, index, select.groups.is_none());
+            prop_assert_eq!(&got, &expected[index], "{}\nrun as {:?}", select.sql, way);
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(cases(120))]
+
+    #[test]
+    fn every_way_to_run_gives_the_answer_of_batch(
+        selects in prop::collection::vec(grammar::select(), 1..3),
+        partitions in events::partitions(),
+        ways in prop::collection::vec(drive::way(), 2),
+    ) {
+        check(&selects, &partitions, &ways)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(80))]
+
+    /// Thresholds fire early and are corrected at the close, so they get cases of their own.
+    #[test]
+    fn thresholds_give_the_answer_of_batch(
+        select in grammar::threshold(),
+        partitions in events::partitions(),
+        ways in prop::collection::vec(drive::way(), 3),
+    ) {
+        check(&[select], &partitions, &ways)?;
+    }
+}
+
+/// An oracle that never sees anything agrees with everything.
+#[test]
+fn the_cases_are_not_empty() {
+    use proptest::strategy::ValueTree;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    for _ in 0..60 {
+        let drawn = (grammar::threshold(), events::partitions(), drive::way()).new_tree(&mut runner);
+        let (select, partitions, way) = drawn.expect("a case").current();
+        let (program, _) = Program::compile(&catalog(), &published(), vec![query("q0", &select.sql)]);
+        let (hits, late) = run(&Arc::new(program), &partitions, &way);
+        let mut note = |what, is_so: bool| *seen.entry(what).or_default() += usize::from(is_so);
+        note("hits", !hits.is_empty());
+        note("updates", hits.iter().any(|hit| hit.activity == Activity::Update));
+        note("counts", hits.iter().any(|hit| hit.count > 1));
+        note("late", late.iter().any(|late| late.reason == LateReason::Lateness));
+        note("future", late.iter().any(|late| late.reason == LateReason::Future));
+    }
+    let few: Vec<_> = [("hits", 25), ("updates", 6), ("counts", 1), ("late", 15), ("future", 1)]
+        .into_iter()
+        .filter(|(what, least)| seen.get(what).is_none_or(|count| count < least))
+        .collect();
+    assert_eq!(few, [], "too rarely seen; all that was seen: {seen:?}");
+}
+
+#[test]
+fn the_table_has_what_is_hard_about_tables() {
+    let keys: Vec<Option<&str>> = TABLE_ROWS.iter().map(|(key, _, _)| *key).collect();
+    assert!(keys.contains(&None), "a NULL key");
+    assert!(keys.iter().filter(|key| **key == Some("a")).count() > 1, "a key with two rows");
+}

@@ -1,0 +1,235 @@
+//! Ways to run a program: through the engine, or by workers whose frames arrive in any order that their edges allow.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::events::{Partition, source_batch, table};
+use crate::{
+    Engine, Frame, Hit, LateEvent, Outputs, PartitionId, Program, SourceBatch, Worker, WorkerOutput, WorkerSnapshot,
+};
+
+/// How events are cut, in which order they come, and who does the work.
+#[derive(Debug, Clone)]
+pub(super) struct Way {
+    workers: u32,
+    /// Rows of each batch, over and over.
+    cuts: Vec<usize>,
+    /// Draws: which partition is next, which edge delivers next, and how often.
+    draws: Vec<usize>,
+    /// After how many batches everything stops, and how many workers go on.
+    restart: Option<(usize, u32)>,
+    /// Whether a partition is ended as soon as it has no more events.
+    ends_early: bool,
+    /// Whether frames wait on their edges and go through bytes, rather than arrive at once.
+    is_scattered: bool,
+}
+
+pub(super) fn way() -> impl Strategy<Value = Way> {
+    let workers = || prop::sample::select(vec![1_u32, 2, 4]);
+    let cuts = prop::collection::vec(1_usize..8, 1..4);
+    let draws = prop::collection::vec(0_usize..64, 1..8);
+    let restart = prop::option::of((0_usize..12, workers()));
+    (workers(), cuts, draws, restart, any::<bool>(), any::<bool>()).prop_map(
+        |(workers, cuts, draws, restart, ends_early, is_scattered)| Way {
+            workers,
+            cuts,
+            draws,
+            restart,
+            ends_early,
+            is_scattered,
+        },
+    )
+}
+
+/// What happens to a program, one after the other.
+enum Step {
+    Push(SourceBatch),
+    End(&'static str, PartitionId),
+    Restart(u32),
+}
+
+/// Runs a program over all events; gives hits in the order in which they left, and late events.
+pub(super) fn run(program: &Arc<Program>, partitions: &[Partition], way: &Way) -> (Vec<Hit>, Vec<LateEvent>) {
+    let read: Vec<&Partition> =
+        partitions.iter().filter(|partition| program.columns(partition.stream).is_some()).collect();
+    let steps = steps(program, &read, way);
+    let outputs =
+        if way.is_scattered { scattered(program, &read, way, steps) } else { in_engine(program, &read, way, steps) };
+    (outputs.hits, outputs.late)
+}
+
+fn steps(program: &Program, partitions: &[&Partition], way: &Way) -> Vec<Step> {
+    let mut steps = vec![];
+    let mut at = vec![0; partitions.len()];
+    let (mut cuts, mut draws) = (way.cuts.iter().cycle(), way.draws.iter().cycle());
+    let mut pushed = 0;
+    loop {
+        if way.restart.is_some_and(|(after, _)| after == pushed) {
+            steps.extend(way.restart.map(|(_, workers)| Step::Restart(workers)));
+        }
+        let open: Vec<usize> =
+            (0..partitions.len()).filter(|index| at[*index] < partitions[*index].events.len()).collect();
+        if open.is_empty() {
+            return steps;
+        }
+        let index = open[draws.next().copied().unwrap_or(0) % open.len()];
+        let partition = partitions[index];
+        let until = partition.events.len().min(at[index] + cuts.next().copied().unwrap_or(1));
+        steps.push(Step::Push(source_batch(program, partition, &partition.events[at[index]..until])));
+        at[index] = until;
+        pushed += 1;
+        if way.ends_early && until == partition.events.len() {
+            steps.push(Step::End(partition.stream, PartitionId(partition.number)));
+        }
+    }
+}
+
+fn through_bytes(snapshots: &[WorkerSnapshot]) -> Vec<WorkerSnapshot> {
+    let bytes = snapshots.iter().map(|snapshot| snapshot.to_bytes().expect("bytes"));
+    bytes.map(|bytes| WorkerSnapshot::from_bytes(&bytes).expect("own bytes")).collect()
+}
+
+fn in_engine(program: &Arc<Program>, partitions: &[&Partition], way: &Way, steps: Vec<Step>) -> Outputs {
+    let started = |workers: u32| {
+        let mut engine = Engine::new(Arc::clone(program), workers as usize, &[table()]).expect("tables are given");
+        partitions.iter().for_each(|of| engine.add_partition(of.stream, PartitionId(of.number)));
+        engine
+    };
+    let mut engine = started(way.workers);
+    engine.start();
+    let mut outputs = Outputs::default();
+    for step in steps {
+        match step {
+            Step::Push(batch) => outputs.extend(engine.push(batch).expect("a batch of its own program")),
+            Step::End(stream, number) => outputs.extend(engine.end_partition(stream, number).expect("an end")),
+            Step::Restart(workers) => {
+                let saved = through_bytes(&engine.snapshot().expect("operators can be saved"));
+                engine = started(workers);
+                engine.restore(&saved).expect("own snapshot");
+                engine.start();
+            }
+        }
+    }
+    outputs.extend(engine.finish().expect("the end"));
+    outputs
+}
+
+/// Workers, and frames under way between them.
+struct Cluster {
+    workers: Vec<Worker>,
+    /// Frames in order, by edge, sender and receiver.
+    under_way: BTreeMap<(u32, u32, u32), VecDeque<Vec<u8>>>,
+    draws: Vec<usize>,
+    drawn: usize,
+    outputs: Outputs,
+    snapshots: Vec<WorkerSnapshot>,
+    owners: BTreeMap<(&'static str, PartitionId), usize>,
+}
+
+fn scattered(program: &Arc<Program>, partitions: &[&Partition], way: &Way, steps: Vec<Step>) -> Outputs {
+    let mut cluster = Cluster::new(program, partitions, way.workers, &way.draws);
+    cluster.on_each(|worker, output| worker.without_partitions(output));
+    for step in steps {
+        match step {
+            Step::Push(batch) => {
+                let owner = cluster.owners[&(if &*batch.stream == "s" { "s" } else { "r" }, batch.partition)];
+                cluster.on(owner, |worker, output| worker.push(batch, output));
+            }
+            Step::End(stream, number) => {
+                let owner = cluster.owners[&(stream, number)];
+                cluster.on(owner, |worker, output| worker.end_partition(stream, number, output));
+            }
+            Step::Restart(workers) => {
+                cluster.on_each(|worker, output| worker.barrier(1, output));
+                cluster.deliver(usize::MAX);
+                let saved = through_bytes(&cluster.snapshots);
+                assert_eq!(saved.len(), cluster.workers.len(), "every worker ends its epoch");
+                let outputs = std::mem::take(&mut cluster.outputs);
+                cluster = Cluster::new(program, partitions, workers, &way.draws);
+                cluster.outputs = outputs;
+                cluster.restore(&saved);
+                cluster.on_each(|worker, output| worker.without_partitions(output));
+            }
+        }
+        let some = cluster.draw() % 6;
+        cluster.deliver(some);
+    }
+    cluster.on_each(|worker, output| worker.finish(output));
+    cluster.deliver(usize::MAX);
+    cluster.outputs
+}
+
+impl Cluster {
+    fn new(program: &Arc<Program>, partitions: &[&Partition], workers: u32, draws: &[usize]) -> Self {
+        let owners: BTreeMap<_, _> = partitions
+            .iter()
+            .enumerate()
+            .map(|(index, of)| ((of.stream, PartitionId(of.number)), index % workers as usize))
+            .collect();
+        let mut all: Vec<Worker> = (0..workers)
+            .map(|index| Worker::new(Arc::clone(program), index, workers, &[table()]).expect("tables are given"))
+            .collect();
+        owners.iter().for_each(|((stream, number), owner)| all[*owner].add_partition(stream, *number));
+        Self {
+            workers: all,
+            under_way: BTreeMap::new(),
+            draws: draws.to_vec(),
+            drawn: 0,
+            outputs: Outputs::default(),
+            snapshots: vec![],
+            owners,
+        }
+    }
+
+    fn draw(&mut self) -> usize {
+        self.drawn += 1;
+        self.draws[self.drawn % self.draws.len()] + self.drawn
+    }
+
+    fn on(
+        &mut self,
+        worker: usize,
+        act: impl FnOnce(&mut Worker, &mut WorkerOutput) -> Result<(), crate::EngineError>,
+    ) {
+        let mut output = WorkerOutput::default();
+        act(&mut self.workers[worker], &mut output).expect("facts that fit");
+        for (receiver, frame) in output.frames {
+            let bytes = frame.to_bytes().expect("a frame has bytes");
+            self.under_way.entry((frame.edge, frame.worker, receiver)).or_default().push_back(bytes);
+        }
+        self.outputs.hits.extend(output.hits);
+        self.outputs.late.extend(output.late);
+        self.snapshots.extend(output.snapshot.map(|(_, snapshot)| snapshot));
+    }
+
+    fn on_each(&mut self, act: impl Fn(&mut Worker, &mut WorkerOutput) -> Result<(), crate::EngineError>) {
+        (0..self.workers.len()).for_each(|worker| self.on(worker, &act));
+    }
+
+    /// Delivers up to so many frames, each the first of an edge that is drawn.
+    fn deliver(&mut self, count: usize) {
+        for _ in 0..count {
+            let waiting: Vec<(u32, u32, u32)> =
+                self.under_way.iter().filter(|(_, frames)| !frames.is_empty()).map(|(edge, _)| *edge).collect();
+            if waiting.is_empty() {
+                return;
+            }
+            let edge = waiting[self.draw() % waiting.len()];
+            let bytes = self.under_way.get_mut(&edge).and_then(VecDeque::pop_front).expect("a frame is waiting");
+            let frame = Frame::from_bytes(&bytes).expect("own bytes");
+            self.on(edge.2 as usize, |worker, output| worker.receive(frame, output));
+        }
+    }
+
+    fn restore(&mut self, saved: &[WorkerSnapshot]) {
+        let owners = self.owners.clone();
+        for (index, worker) in self.workers.iter_mut().enumerate() {
+            let owns = |stream: &str, partition: PartitionId| {
+                owners.iter().any(|((of, number), owner)| *of == stream && *number == partition && *owner == index)
+            };
+            worker.restore(saved, &owns).expect("own snapshot");
+        }
+    }
+}

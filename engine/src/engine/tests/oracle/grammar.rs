@@ -1,0 +1,263 @@
+//! Random queries out of what runs today.
+
+use proptest::prelude::*;
+use proptest::sample::{select as one_of, subsequence};
+
+/// A query, and what its alerts are about.
+#[derive(Debug, Clone)]
+pub(super) struct Select {
+    pub(super) sql: String,
+    /// How many columns lead with the group's key, before the window; `None` for a row-level query.
+    pub(super) groups: Option<usize>,
+}
+
+fn texts(all: &[&str]) -> BoxedStrategy<String> {
+    one_of(all.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>()).boxed()
+}
+
+/// Puts strategies in the place of `#` in a template.
+fn filled(template: &'static str, parts: Vec<BoxedStrategy<String>>) -> BoxedStrategy<String> {
+    parts
+        .prop_map(move |parts| {
+            let mut pieces = template.split('#');
+            let first = pieces.next().unwrap_or_default().to_owned();
+            pieces.zip(parts).fold(first, |text, (piece, part)| text + &part + piece)
+        })
+        .boxed()
+}
+
+fn number(depth: u32) -> BoxedStrategy<String> {
+    let leaf = texts(&["n", "n", "1", "3", "0", "CAST(k AS BIGINT)", "length(t)", "CAST(NULL AS BIGINT)"]);
+    if depth == 0 {
+        return leaf;
+    }
+    let inner = || number(depth - 1);
+    prop_oneof![
+        3 => leaf,
+        1 => filled("(# + #)", vec![inner(), inner()]),
+        1 => filled("(# - 2 * #)", vec![inner(), inner()]),
+        1 => filled("(# / #)", vec![inner(), inner()]),
+        1 => filled("(# % #)", vec![inner(), inner()]),
+        1 => filled("CASE WHEN # THEN # ELSE # END", vec![condition(depth - 1), inner(), inner()]),
+        1 => filled("coalesce(#, #)", vec![inner(), inner()]),
+        1 => filled("nullif(#, #)", vec![inner(), inner()]),
+    ]
+    .boxed()
+}
+
+fn text(depth: u32) -> BoxedStrategy<String> {
+    let leaf = texts(&["k", "t", "'x'", "upper(k)", "CAST(n AS STRING)", "substr(t, 1, 1)", "CAST(NULL AS STRING)"]);
+    if depth == 0 {
+        return leaf;
+    }
+    let inner = || text(depth - 1);
+    prop_oneof![
+        3 => leaf,
+        1 => filled("(# || #)", vec![inner(), inner()]),
+        1 => filled("concat(#, '-', #)", vec![inner(), inner()]),
+        1 => filled("CASE WHEN # THEN # END", vec![condition(depth - 1), inner()]),
+        1 => filled("CASE # WHEN 'a' THEN 'first' WHEN 'b' THEN # ELSE 'z' END", vec![inner(), inner()]),
+    ]
+    .boxed()
+}
+
+fn condition(depth: u32) -> BoxedStrategy<String> {
+    let atom = prop_oneof![
+        2 => texts(&[
+            "b", "b IS NOT TRUE", "k IS NULL", "k IS NOT NULL", "k IN ('a', 'b')", "k NOT IN ('a', NULL)",
+            "t LIKE 'x%'", "t NOT LIKE '%y'", "t ILIKE 'X_'", "n BETWEEN 1 AND 3", "n NOT BETWEEN 0 AND 2", "f >= 1.5",
+            "f / n > 0.5", "k IS DISTINCT FROM t", "starts_with(t, 'x')", "regexp_like(t, '^x')", "k < t",
+            "time < TIMESTAMP '1970-01-01 00:02:00'", "NULL", "1 = 0",
+        ]),
+        1 => filled("# > #", vec![number(0), number(0)]),
+        1 => filled("# <= #", vec![number(0), number(0)]),
+        1 => filled("# = #", vec![text(0), text(0)]),
+        1 => filled("# <> #", vec![text(0), text(0)]),
+    ]
+    .boxed();
+    if depth == 0 {
+        return atom;
+    }
+    let inner = || condition(depth - 1);
+    prop_oneof![
+        2 => atom,
+        1 => filled("(# AND #)", vec![inner(), inner()]),
+        1 => filled("(# OR #)", vec![inner(), inner()]),
+        1 => filled("NOT (#)", vec![inner()]),
+        1 => filled("(CASE WHEN # THEN # ELSE # END)", vec![inner(), inner(), inner()]),
+        1 => filled("# > #", vec![number(depth - 1), number(depth - 1)]),
+        1 => filled("# = #", vec![text(depth - 1), text(depth - 1)]),
+    ]
+    .boxed()
+}
+
+/// A `WITH` and a name behind `FROM` that has the columns time, id, k, t, n, f and b.
+fn relation() -> BoxedStrategy<(String, String)> {
+    let own = |name: &str| (String::new(), name.to_owned());
+    let named = |body: String| (format!("WITH c AS ({body}) "), "c".to_owned());
+    let joins = texts(&["JOIN", "LEFT JOIN"]);
+    let residual = texts(&["", "", " AND s.n > tab.weight", " AND tab.tag LIKE 'x%'", " AND s.b"]);
+    let sub = texts(&[
+        "k IN (SELECT key FROM tab)",
+        "k IN (SELECT key FROM tab WHERE weight > 1)",
+        "EXISTS (SELECT 1 FROM tab WHERE tab.key = s.k AND tab.weight > s.n)",
+        "NOT EXISTS (SELECT 1 FROM tab WHERE tab.key = s.k)",
+        "NOT EXISTS (SELECT 1 FROM tab WHERE tab.key = s.k AND tab.weight < s.n)",
+    ]);
+    prop_oneof![
+        3 => Just(own("s")),
+        2 => Just(own("v")),
+        2 => Just(own("w")),
+        1 => condition(1).prop_map(move |p| named(format!("SELECT time, id, k, t, n, f, b FROM s WHERE {p}"))),
+        1 => (text(1), number(1)).prop_map(move |(k, n)| {
+            named(format!("SELECT time, id, {k} AS k, t, {n} AS n, f, b FROM v"))
+        }),
+        2 => (joins, residual).prop_map(move |(join, residual)| named(format!(
+            "SELECT s.time, s.id, s.k, tab.tag AS t, tab.weight AS n, s.f, s.b FROM s {join} tab ON s.k = tab.key{residual}"
+        ))),
+        1 => Just(named(
+            "SELECT s.time, s.id, tab.key AS k, s.t, s.n, s.f, s.b FROM tab JOIN s ON upper(s.k) = upper(tab.key)".to_owned()
+        )),
+        2 => (sub, condition(0)).prop_map(move |(sub, p)| {
+            named(format!("SELECT time, id, k, t, n, f, b FROM s WHERE {sub} AND ({p}) IS NOT FALSE"))
+        }),
+    ]
+    .boxed()
+}
+
+fn rows() -> BoxedStrategy<Select> {
+    (relation(), text(2), number(2), prop::option::of(condition(2)))
+        .prop_map(|((with, from), c1, c2, filter)| {
+            let filter = filter.map(|filter| format!(" WHERE {filter}")).unwrap_or_default();
+            let sql = format!("{with}SELECT time, id, {c1} AS c1, {c2} AS c2, f FROM {from}{filter}");
+            Select { sql, groups: None }
+        })
+        .boxed()
+}
+
+const AGGREGATES: [&str; 21] = [
+    "count(*)",
+    "count(n)",
+    "sum(n)",
+    "min(n)",
+    "max(n)",
+    "min(t)",
+    "max(t)",
+    "avg(f)",
+    "avg(n)",
+    "count(DISTINCT t)",
+    "count(*) FILTER (WHERE b)",
+    "sum(n) FILTER (WHERE k = 'a')",
+    "sum(f)",
+    "stddev(f)",
+    "median(n)",
+    "bool_or(b)",
+    "sum(DISTINCT n)",
+    "max(f)",
+    "min(time)",
+    "CASE WHEN count(*) > 2 THEN 'high' ELSE 'low' END",
+    "count(*) * 2",
+];
+
+/// Conditions that never turn false again.
+const MONOTONE: [&str; 8] = [
+    "count(*) >= 2",
+    "count(DISTINCT t) > 1",
+    "max(n) > 3",
+    "min(n) < 1",
+    "2 <= count(n)",
+    "max(t) >= 'xy'",
+    "count(*) FILTER (WHERE b) > 1",
+    "min(f) <= 0",
+];
+
+/// Conditions that may.
+const OTHER: [&str; 10] = [
+    "count(*) = 2",
+    "sum(n) > 3",
+    "avg(n) < 2",
+    "max(n) < 3",
+    "min(n) > 0",
+    "count(*) < 3",
+    "sum(f) >= 1.5",
+    "count(n) = count(*)",
+    "NOT (count(*) >= 3)",
+    "max(n) IS NULL",
+];
+
+fn having() -> BoxedStrategy<String> {
+    let monotone = || texts(&MONOTONE);
+    let any = || prop_oneof![texts(&MONOTONE), texts(&OTHER)].boxed();
+    prop_oneof![
+        3 => monotone(),
+        2 => filled("# AND #", vec![monotone(), monotone()]),
+        2 => filled("# OR #", vec![monotone(), monotone()]),
+        2 => texts(&OTHER),
+        2 => filled("# AND #", vec![any(), any()]),
+        2 => filled("# OR #", vec![any(), any()]),
+        1 => filled("NOT (#)", vec![any()]),
+        1 => filled("CASE WHEN # THEN # END", vec![any(), any()]),
+    ]
+    .boxed()
+}
+
+fn windows(having: BoxedStrategy<Option<String>>) -> BoxedStrategy<Select> {
+    let keys = subsequence(vec!["k", "t", "n % 2", "upper(k)", "b", "CASE WHEN n > 2 THEN 'big' END", "f"], 0..3);
+    let aggregates = subsequence(AGGREGATES.to_vec(), 1..4);
+    let size = texts(&[
+        "INTERVAL '5 seconds'",
+        "INTERVAL '10 seconds'",
+        "INTERVAL '7 seconds'",
+        "INTERVAL '1 minute', INTERVAL '2 seconds'",
+    ]);
+    (relation(), keys, aggregates, size, prop::option::of(condition(1)), having)
+        .prop_map(|((with, from), keys, aggregates, size, filter, having)| {
+            let filter = filter.map(|filter| format!(" WHERE {filter}")).unwrap_or_default();
+            let having = having.map(|having| format!(" HAVING {having}")).unwrap_or_default();
+            let groups = keys.len();
+            let mut columns: Vec<String> = keys.iter().zip(0..).map(|(key, at)| format!("{key} AS g{at}")).collect();
+            columns.extend(["window_start".to_owned(), "window_end".to_owned()]);
+            columns.extend(aggregates.iter().zip(0..).map(|(aggregate, at)| format!("{aggregate} AS a{at}")));
+            let by: Vec<&str> = keys.into_iter().chain(["window_start", "window_end"]).collect();
+            let (columns, by) = (columns.join(", "), by.join(", "));
+            let sql = format!("{with}SELECT {columns} FROM TUMBLE({from}, time, {size}){filter} GROUP BY {by}{having}");
+            Select { sql, groups: Some(groups) }
+        })
+        .boxed()
+}
+
+/// What a query may do with the results of windows: ask more of them, join them with a table, count them again.
+fn over_windows() -> BoxedStrategy<Select> {
+    let inner = "SELECT k AS g0, window_start, window_end, count(*) AS c, max(n) AS m, min(t) AS t
+         FROM TUMBLE(#, time, INTERVAL '5 seconds') GROUP BY k, window_start, window_end";
+    let from = texts(&["s", "v", "w"]);
+    let having = prop_oneof![2 => Just(String::new()), 3 => having().prop_map(|having| format!(" HAVING {having}"))];
+    let outer = texts(&[
+        "SELECT g0, window_start, window_end, c + 1 AS c, m FROM i",
+        "SELECT g0, window_start, window_end, c FROM i WHERE c >= 2",
+        "SELECT g0, window_start, window_end, c FROM i WHERE c >= 2 AND m > 2",
+        "SELECT g0, window_start, window_end, c FROM i WHERE c < 3",
+        "SELECT g0, window_start, window_end, c FROM i WHERE t LIKE 'x%' OR g0 = 'a'",
+        "SELECT g0, window_start, window_end, c FROM (SELECT g0, window_start, window_end, c * 2 AS c FROM i) WHERE c > 3",
+        "SELECT i.g0, i.window_start, i.window_end, i.c, tab.tag FROM i LEFT JOIN tab ON i.g0 = tab.key",
+        "SELECT i.g0, i.window_start, i.window_end, i.c, tab.tag FROM i JOIN tab ON i.g0 = tab.key WHERE tab.weight < i.c",
+        "SELECT g0, window_start, window_end, c FROM i WHERE g0 IN (SELECT key FROM tab)",
+        "SELECT g0, window_start, window_end, c FROM i WHERE EXISTS (SELECT 1 FROM tab WHERE tab.key = i.g0 AND tab.weight < i.c)",
+    ]);
+    (filled(inner, vec![from]), having, outer)
+        .prop_map(|(inner, having, outer)| Select {
+            sql: format!("WITH i AS ({inner}{having}) {outer}"),
+            groups: Some(1),
+        })
+        .boxed()
+}
+
+/// A windowed query with a condition on its groups.
+pub(super) fn threshold() -> BoxedStrategy<Select> {
+    prop_oneof![2 => windows(having().prop_map(Some).boxed()), 1 => over_windows()].boxed()
+}
+
+/// Any query.
+pub(super) fn select() -> BoxedStrategy<Select> {
+    prop_oneof![3 => rows(), 2 => windows(prop::option::of(having()).boxed())].boxed()
+}

@@ -1,0 +1,206 @@
+//! The slow twin: lateness told naively, and alerts from DataFusion's batch over all rows at once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::{cast, concat_batches};
+use arrow::datatypes::Float64Type;
+use arrow::row::{RowConverter, SortField};
+use arrow::util::display::array_value_to_string;
+use datafusion::datasource::{MemTable, provider_as_source};
+use datafusion::logical_expr::TableSource;
+use datafusion::prelude::{SessionConfig, SessionContext};
+
+use super::events::{self, Event, Partition};
+use super::grammar::Select;
+use crate::canonical::encode_rows;
+use crate::{Catalog, EventTime, LateReason, PartitionId, Program, Uid, plan_batch};
+
+const GUARD: i64 = 600_000_000;
+
+fn lateness(stream: &str) -> i64 {
+    if stream == "s" { 10_000_000 } else { 3_000_000 }
+}
+
+/// Why each event of a partition is late, or `None`. An event is late iff it is more than the lateness behind the
+/// greatest earlier time. A jump beyond the guard waits: the next event that is not more than the guard behind it
+/// confirms it and so does the end; after sixteen others it is set aside. Only one jump waits at a time. Where the arrival
+/// of a record is known, nothing waits: it is set aside iff it is ahead of its arrival by more than the guard.
+pub(super) fn judged(partition: &Partition) -> Vec<Option<LateReason>> {
+    let mut verdicts: Vec<Option<LateReason>> = vec![None; partition.events.len()];
+    let mut on_time: Vec<i64> = vec![];
+    let mut waiting: Option<(usize, u32)> = None;
+    let late = |on_time: &[i64], time: i64| {
+        on_time.iter().any(|earlier| time < earlier - lateness(partition.stream)).then_some(LateReason::Lateness)
+    };
+    for (at, event) in partition.events.iter().enumerate() {
+        if let Some((jump, others)) = waiting {
+            let time = partition.events[jump].time;
+            if event.time >= time - GUARD {
+                on_time.push(time);
+                waiting = None;
+            } else if others == 15 {
+                verdicts[jump] = Some(LateReason::Future);
+                waiting = None;
+            } else {
+                waiting = Some((jump, others + 1));
+            }
+        }
+        if let Some(arrival) = event.arrival {
+            verdicts[at] = match event.time > arrival + GUARD {
+                true => Some(LateReason::Future),
+                false => late(&on_time, event.time),
+            };
+            on_time.extend(verdicts[at].is_none().then_some(event.time));
+            continue;
+        }
+        let is_jump = !on_time.is_empty() && on_time.iter().all(|earlier| event.time > earlier + GUARD);
+        if is_jump && waiting.is_none() {
+            waiting = Some((at, 0));
+            continue;
+        }
+        verdicts[at] = late(&on_time, event.time);
+        on_time.extend(verdicts[at].is_none().then_some(event.time));
+    }
+    verdicts
+}
+
+/// All late events: stream, partition, time, uid and reason.
+pub(super) fn late_events<'a>(
+    partitions: impl Iterator<Item = &'a Partition>,
+) -> Vec<(String, Option<PartitionId>, EventTime, Uid, LateReason)> {
+    partitions
+        .flat_map(|partition| {
+            let verdicts = partition.events.iter().zip(judged(partition));
+            verdicts.filter_map(|(event, reason)| {
+                let number = Some(PartitionId(partition.number));
+                Some((partition.stream.to_owned(), number, EventTime(event.time), event.uid(partition.stream), reason?))
+            })
+        })
+        .collect()
+}
+
+/// The events of a stream, all or those on time.
+fn rows_of(stream: &str, partitions: &[Partition], only_on_time: bool) -> RecordBatch {
+    let events: Vec<Event> = partitions
+        .iter()
+        .filter(|partition| partition.stream == stream)
+        .flat_map(|partition| {
+            let verdicts = partition.events.iter().cloned().zip(judged(partition));
+            verdicts.filter(|(_, late)| late.is_none() || !only_on_time).map(|(event, _)| event)
+        })
+        .collect();
+    events::batch(stream, &events)
+}
+
+/// The answer of batch to a query.
+fn batch_answer(catalog: &Catalog, select: &Select, partitions: &[Partition]) -> Vec<RecordBatch> {
+    let source = |name: &str| -> Option<Arc<dyn TableSource>> {
+        let rows = match name {
+            "s" | "r" => rows_of(name, partitions, select.groups.is_some()),
+            "tab" => events::table().rows,
+            _ => return None,
+        };
+        let table = MemTable::try_new(rows.schema(), vec![vec![rows]]).expect("rows of one schema");
+        Some(provider_as_source(Arc::new(table)))
+    };
+    let plan = plan_batch(catalog, &select.sql, &BTreeMap::new(), &source).expect("what runs live runs in batch");
+    // DataFusion 55 takes `x NOT IN ('a', NULL)` for never NULL when it plans, and then finds that it can be.
+    let unchecked = "datafusion.execution.skip_physical_aggregate_schema_check";
+    let config = SessionConfig::new().with_target_partitions(1).set_bool(unchecked, true);
+    let context = SessionContext::new_with_config(config);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let answer = runtime.block_on(async { context.execute_logical_plan(plan).await?.collect().await });
+    answer.unwrap_or_else(|error| panic!("batch answers {}: {error}", select.sql))
+}
+
+/// The records that the alerts of a query must end with.
+pub(super) fn records(
+    catalog: &Catalog,
+    program: &Program,
+    index: usize,
+    select: &Select,
+    partitions: &[Partition],
+) -> BTreeMap<Uid, String> {
+    let schema = program.output_schema(index).expect("the query compiled");
+    let answer = batch_answer(catalog, select, partitions);
+    let parts: Vec<RecordBatch> = answer
+        .iter()
+        .map(|part| {
+            let columns = part.columns().iter().zip(schema.fields());
+            let columns =
+                columns.map(|(column, field)| cast(column, field.data_type()).expect("the same type")).collect();
+            RecordBatch::try_new(Arc::clone(schema), columns).expect("the same columns")
+        })
+        .collect();
+    let rows = concat_batches(schema, &parts).expect("parts of one schema");
+    let fields = schema.fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
+    let converter = RowConverter::new(fields).expect("columns that have an order");
+    let order = converter.convert_columns(rows.columns()).expect("columns that have an order");
+
+    let mut alerts: BTreeMap<Uid, Vec<usize>> = BTreeMap::new();
+    for (row, cause) in causes(&rows, select).into_iter().enumerate() {
+        alerts.entry(Uid::of_cause([format!("q{index}").as_bytes(), &cause.0])).or_default().push(row);
+    }
+    let late = late_ids(partitions);
+    let records = alerts.into_iter().map(|(uid, same)| {
+        let least = *same.iter().min_by_key(|row| order.row(**row)).expect("an alert has a row");
+        let is_late = select.groups.is_none() && late.contains(&text(&rows, "id", least));
+        (uid, show(&rows, least, same.len() as u64, is_late))
+    });
+    records.collect()
+}
+
+/// The `id` of every event that is late in some partition.
+fn late_ids(partitions: &[Partition]) -> Vec<String> {
+    let verdicts = |partition: &Partition| partition.events.iter().cloned().zip(judged(partition)).collect::<Vec<_>>();
+    partitions
+        .iter()
+        .flat_map(|partition| {
+            let late = verdicts(partition).into_iter().filter(|(_, late)| late.is_some());
+            late.map(|(event, _)| event.id(partition.stream)).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+fn text(rows: &RecordBatch, name: &str, row: usize) -> String {
+    rows.column_by_name(name).expect("the column is selected").as_string_view().value(row).to_owned()
+}
+
+/// What each row was caused by: its event, or its group and window.
+fn causes(rows: &RecordBatch, select: &Select) -> Vec<Uid> {
+    let Some(groups) = select.groups else {
+        let of_event = |row: usize| {
+            let id = text(rows, "id", row);
+            Uid::of_record(id.split(' ').next().expect("an id begins with its stream"), id.as_bytes())
+        };
+        return (0..rows.num_rows()).map(of_event).collect();
+    };
+    let keys = encode_rows(&rows.columns()[..groups], rows.num_rows()).expect("keys have an encoding");
+    let instant = |column: usize, row: usize| {
+        rows.column(column).as_primitive::<arrow::datatypes::TimestampMicrosecondType>().value(row).to_le_bytes()
+    };
+    let cause = |(row, key): (usize, &Vec<u8>)| {
+        Uid::of_cause([b"window".as_slice(), key, &instant(groups, row), &instant(groups + 1, row)])
+    };
+    keys.iter().enumerate().map(cause).collect()
+}
+
+/// A record as text: the row, its count, whether it is late. Floats are told to twelve digits.
+pub(super) fn show(row: &RecordBatch, at: usize, count: u64, is_late: bool) -> String {
+    let cells: Vec<String> = row.columns().iter().map(|column| cell(column, at)).collect();
+    format!("{} x{count}{}", cells.join("|"), if is_late { " late" } else { "" })
+}
+
+fn cell(column: &ArrayRef, at: usize) -> String {
+    if column.is_null(at) {
+        return "NULL".to_owned();
+    }
+    match column.as_primitive_opt::<Float64Type>() {
+        // What is left of a sum that cancels itself out is noise.
+        Some(floats) if floats.value(at).abs() < 1e-9 => "0".to_owned(),
+        Some(floats) => format!("{:.11e}", floats.value(at)),
+        None => array_value_to_string(column, at).expect("printable"),
+    }
+}
