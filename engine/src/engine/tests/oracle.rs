@@ -20,7 +20,7 @@ use self::drive::{Way, run};
 use self::events::{Partition, TABLE_ROWS};
 use self::grammar::Select;
 use super::{published, query};
-use crate::{Activity, Catalog, Hit, LateReason, Program, Uid, parse_catalog};
+use crate::{Activity, Catalog, Hit, LateReason, Program, Query, Uid, parse_catalog};
 
 const STREAMS: &str = "
 CREATE STREAM s (time TIMESTAMP, id STRING, k STRING, t STRING, n BIGINT, f DOUBLE, b BOOLEAN)
@@ -54,12 +54,22 @@ fn last_records(hits: &[Hit], of: usize, is_row_level: bool) -> BTreeMap<Uid, St
         assert_eq!(hit.activity == Activity::Create, before.is_none(), "one create, and it comes first: {hit:?}");
         assert!(before.is_none_or(|before| before.count <= hit.count), "a count never falls: {hit:?}");
     }
-    last.into_iter().map(|(uid, hit)| (uid, twin::show(&hit.row, 0, hit.count, is_row_level && hit.late))).collect()
+    last.into_iter()
+        .map(|(uid, hit)| (uid, twin::show(&hit.row, 0, hit.count, is_row_level && hit.late, hit.suppressed_by)))
+        .collect()
+}
+
+fn asked(index: usize, select: &Select) -> Query {
+    let (cooldown_us, cooldown_keys) = match &select.cooldown {
+        Some((period, keys)) => (Some(*period), keys.iter().map(|key| (*key).to_owned()).collect()),
+        None => (None, vec![]),
+    };
+    Query { cooldown_us, cooldown_keys, ..query(&format!("q{index}"), &select.sql) }
 }
 
 fn check(selects: &[Select], partitions: &[Partition], ways: &[Way]) -> Result<(), TestCaseError> {
     let catalog = catalog();
-    let queries = selects.iter().enumerate().map(|(index, select)| query(&format!("q{index}"), &select.sql)).collect();
+    let queries = selects.iter().enumerate().map(|(index, select)| asked(index, select)).collect();
     let (program, faults) = Program::compile(&catalog, &published(), queries);
     prop_assert_eq!(faults, vec![], "the queries compile");
     let program = Arc::new(program);
@@ -107,6 +117,20 @@ proptest! {
     #[test]
     fn thresholds_give_the_answer_of_batch(
         select in grammar::threshold(),
+        partitions in events::partitions(),
+        ways in prop::collection::vec(drive::way(), 3),
+    ) {
+        check(&[select], &partitions, &ways)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(60))]
+
+    /// What is said at once of a repeat may be wrong until the order is certain.
+    #[test]
+    fn repeats_are_suppressed_as_if_in_order(
+        select in grammar::cooling(),
         partitions in events::partitions(),
         ways in prop::collection::vec(drive::way(), 3),
     ) {

@@ -199,8 +199,8 @@ impl Cluster {
             let bytes = frame.to_bytes().expect("a frame has bytes");
             self.under_way.entry((frame.edge, frame.worker, receiver)).or_default().push_back(bytes);
         }
-        self.outputs.hits.extend(output.hits);
-        self.outputs.late.extend(output.late);
+        self.outputs.hits.extend(output.hits.into_iter().map(|(_, hit)| hit));
+        self.outputs.late.extend(output.late.into_iter().map(|(_, late)| late));
         self.snapshots.extend(output.snapshot.map(|(_, snapshot)| snapshot));
     }
 

@@ -9,6 +9,18 @@ pub(super) struct Select {
     pub(super) sql: String,
     /// How many columns lead with the group's key, before the window; `None` for a row-level query.
     pub(super) groups: Option<usize>,
+    /// How long repeats are suppressed, and the columns that say whose.
+    pub(super) cooldown: Option<(i64, Vec<&'static str>)>,
+}
+
+impl Select {
+    const fn row_level(sql: String) -> Self {
+        Self { sql, groups: None, cooldown: None }
+    }
+
+    const fn windowed(sql: String, groups: usize) -> Self {
+        Self { sql, groups: Some(groups), cooldown: None }
+    }
 }
 
 fn texts(all: &[&str]) -> BoxedStrategy<String> {
@@ -130,7 +142,7 @@ fn rows() -> BoxedStrategy<Select> {
         .prop_map(|((with, from), c1, c2, filter)| {
             let filter = filter.map(|filter| format!(" WHERE {filter}")).unwrap_or_default();
             let sql = format!("{with}SELECT time, id, {c1} AS c1, {c2} AS c2, f FROM {from}{filter}");
-            Select { sql, groups: None }
+            Select::row_level(sql)
         })
         .boxed()
 }
@@ -221,7 +233,7 @@ fn windows(having: BoxedStrategy<Option<String>>) -> BoxedStrategy<Select> {
             let by: Vec<&str> = keys.into_iter().chain(["window_start", "window_end"]).collect();
             let (columns, by) = (columns.join(", "), by.join(", "));
             let sql = format!("{with}SELECT {columns} FROM TUMBLE({from}, time, {size}){filter} GROUP BY {by}{having}");
-            Select { sql, groups: Some(groups) }
+            Select::windowed(sql, groups)
         })
         .boxed()
 }
@@ -245,10 +257,7 @@ fn over_windows() -> BoxedStrategy<Select> {
         "SELECT g0, window_start, window_end, c FROM i WHERE EXISTS (SELECT 1 FROM tab WHERE tab.key = i.g0 AND tab.weight < i.c)",
     ]);
     (filled(inner, vec![from]), having, outer)
-        .prop_map(|(inner, having, outer)| Select {
-            sql: format!("WITH i AS ({inner}{having}) {outer}"),
-            groups: Some(1),
-        })
+        .prop_map(|(inner, having, outer)| Select::windowed(format!("WITH i AS ({inner}{having}) {outer}"), 1))
         .boxed()
 }
 
@@ -260,4 +269,19 @@ pub(super) fn threshold() -> BoxedStrategy<Select> {
 /// Any query.
 pub(super) fn select() -> BoxedStrategy<Select> {
     prop_oneof![3 => rows(), 2 => windows(prop::option::of(having()).boxed())].boxed()
+}
+
+/// Any query whose repeats are suppressed.
+pub(super) fn cooling() -> BoxedStrategy<Select> {
+    let period = one_of(vec![1_i64, 1_000_000, 5_000_000, 30_000_000, 5_000_000_000]);
+    (prop_oneof![rows(), threshold()], period, any::<bool>())
+        .prop_map(|(select, period, by_key)| {
+            let key = match select.groups {
+                None => Some("c1"),
+                Some(groups) => (groups > 0).then_some("g0"),
+            };
+            let keys = key.filter(|_| by_key).into_iter().collect();
+            Select { cooldown: Some((period, keys)), ..select }
+        })
+        .boxed()
 }

@@ -1,11 +1,11 @@
 //! The slow twin: lateness told naively, and alerts from DataFusion's batch over all rows at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{cast, concat_batches};
-use arrow::datatypes::Float64Type;
+use arrow::datatypes::{Float64Type, TimestampMicrosecondType};
 use arrow::row::{RowConverter, SortField};
 use arrow::util::display::array_value_to_string;
 use datafusion::datasource::{MemTable, provider_as_source};
@@ -143,25 +143,59 @@ pub(super) fn records(
     for (row, cause) in causes(&rows, select).into_iter().enumerate() {
         alerts.entry(Uid::of_cause([format!("q{index}").as_bytes(), &cause.0])).or_default().push(row);
     }
-    let late = late_ids(partitions);
-    let records = alerts.into_iter().map(|(uid, same)| {
-        let least = *same.iter().min_by_key(|row| order.row(**row)).expect("an alert has a row");
-        let is_late = select.groups.is_none() && late.contains(&text(&rows, "id", least));
-        (uid, show(&rows, least, same.len() as u64, is_late))
+    let on_time = ids_on_time(partitions);
+    let time_column = select.groups.map_or(0, |groups| groups + 1);
+    let alerts = alerts.into_iter().map(|(uid, same)| {
+        let row = *same.iter().min_by_key(|row| order.row(**row)).expect("an alert has a row");
+        let is_late = select.groups.is_none() && !on_time.contains(&text(&rows, "id", row));
+        let time = rows.column(time_column).as_primitive::<TimestampMicrosecondType>().value(row);
+        Alert { uid, time, row, count: same.len() as u64, is_late, suppressed_by: None }
     });
-    records.collect()
+    let mut alerts: Vec<Alert> = alerts.collect();
+    if let Some((period, keys)) = &select.cooldown {
+        let key = |row: usize| {
+            keys.iter().map(|key| cell(rows.column_by_name(key).expect("a column"), row)).collect::<Vec<_>>().join("|")
+        };
+        suppress(&mut alerts, *period, &key);
+    }
+    let told = |alert: Alert| (alert.uid, show(&rows, alert.row, alert.count, alert.is_late, alert.suppressed_by));
+    alerts.into_iter().map(told).collect()
 }
 
-/// The `id` of every event that is late in some partition.
-fn late_ids(partitions: &[Partition]) -> Vec<String> {
-    let verdicts = |partition: &Partition| partition.events.iter().cloned().zip(judged(partition)).collect::<Vec<_>>();
-    partitions
-        .iter()
-        .flat_map(|partition| {
-            let late = verdicts(partition).into_iter().filter(|(_, late)| late.is_some());
-            late.map(|(event, _)| event.id(partition.stream)).collect::<Vec<_>>()
-        })
-        .collect()
+/// What batch says of one alert.
+struct Alert {
+    uid: Uid,
+    time: i64,
+    row: usize,
+    count: u64,
+    is_late: bool,
+    suppressed_by: Option<Uid>,
+}
+
+/// In order of time and uid, per key: a repeat within the period of the last alert that was not suppressed is suppressed
+/// by it. Late alerts stand apart.
+fn suppress(alerts: &mut [Alert], period: i64, key: &dyn Fn(usize) -> String) {
+    alerts.sort_by_key(|alert| (alert.time, alert.uid));
+    let mut leads: BTreeMap<String, usize> = BTreeMap::new();
+    for at in (0..alerts.len()).filter(|at| !alerts[*at].is_late).collect::<Vec<_>>() {
+        let key = key(alerts[at].row);
+        match leads.get(&key).copied().filter(|lead| alerts[at].time - alerts[*lead].time < period) {
+            Some(lead) => {
+                alerts[at].suppressed_by = Some(alerts[lead].uid);
+                alerts[lead].count += 1;
+            }
+            None => drop(leads.insert(key, at)),
+        }
+    }
+}
+
+/// The `id` of every event of which some copy is on time.
+fn ids_on_time(partitions: &[Partition]) -> BTreeSet<String> {
+    let on_time = |partition: &Partition| -> Vec<String> {
+        let verdicts = partition.events.iter().zip(judged(partition));
+        verdicts.filter(|(_, late)| late.is_none()).map(|(event, _)| event.id(partition.stream)).collect()
+    };
+    partitions.iter().flat_map(on_time).collect()
 }
 
 fn text(rows: &RecordBatch, name: &str, row: usize) -> String {
@@ -179,7 +213,7 @@ fn causes(rows: &RecordBatch, select: &Select) -> Vec<Uid> {
     };
     let keys = encode_rows(&rows.columns()[..groups], rows.num_rows()).expect("keys have an encoding");
     let instant = |column: usize, row: usize| {
-        rows.column(column).as_primitive::<arrow::datatypes::TimestampMicrosecondType>().value(row).to_le_bytes()
+        rows.column(column).as_primitive::<TimestampMicrosecondType>().value(row).to_le_bytes()
     };
     let cause = |(row, key): (usize, &Vec<u8>)| {
         Uid::of_cause([b"window".as_slice(), key, &instant(groups, row), &instant(groups + 1, row)])
@@ -187,10 +221,11 @@ fn causes(rows: &RecordBatch, select: &Select) -> Vec<Uid> {
     keys.iter().enumerate().map(cause).collect()
 }
 
-/// A record as text: the row, its count, whether it is late. Floats are told to twelve digits.
-pub(super) fn show(row: &RecordBatch, at: usize, count: u64, is_late: bool) -> String {
+/// A record as text: the row, its count, whether it is late, what suppresses it. Floats are told to twelve digits.
+pub(super) fn show(row: &RecordBatch, at: usize, count: u64, is_late: bool, suppressed_by: Option<Uid>) -> String {
     let cells: Vec<String> = row.columns().iter().map(|column| cell(column, at)).collect();
-    format!("{} x{count}{}", cells.join("|"), if is_late { " late" } else { "" })
+    let by = suppressed_by.map(|by| format!(" suppressed by {by}")).unwrap_or_default();
+    format!("{} x{count}{}{by}", cells.join("|"), if is_late { " late" } else { "" })
 }
 
 fn cell(column: &ArrayRef, at: usize) -> String {
