@@ -1,6 +1,7 @@
 //! `weir run`: a project's texts and configuration, put together as a pipeline that runs until it is stopped.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::cli::Globals;
 use crate::config::{self, Config, Need};
@@ -16,6 +17,9 @@ use weir_connectors::location::Location;
 use weir_connectors::state::StateStore;
 use weir_playbooks::run::Mode;
 
+/// How long requests that are on their way may take when the pipeline stops.
+const LAST_REQUESTS: Duration = Duration::from_secs(5);
+
 /// Runs the pipeline until SIGTERM or SIGINT.
 pub(crate) fn run(globals: &Globals) -> CommandResult {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -29,9 +33,16 @@ pub(crate) fn run(globals: &Globals) -> CommandResult {
                 _ = interrupt.recv() => {}
             }
         };
+        let respond = setup.respond.clone();
         let pump = Pump::start(setup).await.context("the pipeline cannot start").outside()?;
         tracing::info!("running");
-        pump.run_until(stop).await.context("the pipeline stopped").outside()?;
+        let ended = pump.run_until(stop).await.context("the pipeline stopped").outside();
+        if let Some(respond) = respond
+            && tokio::time::timeout(LAST_REQUESTS, respond.stop()).await.is_err()
+        {
+            tracing::info!("a responder has not answered; its run goes on with the next start");
+        }
+        ended?;
         tracing::info!("stopped; everything that was read is committed");
         Ok(Outcome::Done)
     })
@@ -53,13 +64,10 @@ async fn setup(globals: &Globals) -> Result<Setup, CommandError> {
     let start = config.kafka.as_ref().map_or(Start::Earliest, |kafka| kafka.start);
     let state = Location::at(&config.state.url, &BTreeMap::new()).usage()?;
     let archive = hunt::archive(&config)?;
-    let respond = if response.playbooks.is_empty() {
-        None
-    } else {
-        let names: Vec<&str> = rules.catalog.tables().map(|table| table.name.as_str()).collect();
-        let (tables, _) = compile::tables(names, &rules, &project.dir);
-        Some(service::start(&config, response, service::lookup_in(tables), Role::Service).await?)
-    };
+    // Without a playbook there are still cases.
+    let names: Vec<&str> = rules.catalog.tables().map(|table| table.name.as_str()).collect();
+    let (tables, _) = compile::tables(names, &rules, &project.dir);
+    let respond = Some(service::start(&config, response, service::lookup_in(tables), Role::Service).await?);
     Ok(Setup {
         rules,
         dir: project.dir.clone(),

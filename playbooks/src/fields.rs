@@ -134,6 +134,17 @@ fn leaves(fields: &[(&str, Kind)]) -> Names {
     Names::branch(fields.iter().map(|(name, kind)| (*name, Names::Leaf(*kind))))
 }
 
+/// The names that `when` can use: a playbook is chosen by its alert alone.
+pub(crate) fn of_alert() -> Names {
+    match facts() {
+        Names::Branch(mut fields) => {
+            fields.retain(|name, _| name == "alert");
+            Names::Branch(fields)
+        }
+        other => other,
+    }
+}
+
 /// The names of the facts that every playbook and responder can use: `alert`, `case`, `run` and `playbook`.
 pub(crate) fn facts() -> Names {
     use Kind::{Number, Severity, Text, Texts};

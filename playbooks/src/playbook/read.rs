@@ -38,7 +38,7 @@ fn header(text: &str, root: &Node, problems: &mut Vec<Problem>) -> Option<Playbo
     }
     let name = fields.text("name", problems);
     let description = fields.text("description", problems).unwrap_or_default();
-    let facts = fields::facts();
+    let facts = fields::of_alert();
     let when = fields.take("when").and_then(|node| condition(node, text, &facts, problems));
     let default_on_fail = fields.word("on_fail", &[("stop", OnFail::Stop), ("continue", OnFail::Continue)], problems);
     let (steps, on_close) = (fields.take("steps"), fields.take("on_close"));

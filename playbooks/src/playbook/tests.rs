@@ -150,3 +150,9 @@ fn step_that_nobody_can_carry_out_is_found_at_load() {
         ["4:12: P013 unknown table `asets`; did you mean `assets`?"]
     );
 }
+
+#[test]
+fn trigger_sees_the_alert_and_nothing_that_comes_later() {
+    let all = problems("id: p\nwhen: exists(case.id)\nsteps:\n  - notify: x\n");
+    assert_eq!(all, ["2:14: P005 unknown field `case`; known here: alert"]);
+}

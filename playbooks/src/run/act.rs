@@ -26,6 +26,13 @@ impl Run {
             Ok(found) => found,
             Err(why) => return self.fail_step(step, StepStatus::Failed, why, world, now),
         };
+        if self.ticket.is_none() {
+            // Another playbook of the case may have opened one.
+            let of_case =
+                world.case.and_then(|case| case.tickets.iter().find(|ticket| ticket.responder == responder.id));
+            self.ticket =
+                of_case.filter(|_| !matches!(step.what, What::Ticket { deed: TicketDeed::Open, .. })).cloned();
+        }
         if let What::Ticket { deed: TicketDeed::Update | TicketDeed::Close, .. } = &step.what
             && self.ticket.is_none()
         {
