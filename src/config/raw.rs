@@ -107,7 +107,7 @@ pub(super) struct RawAlerts {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawDeadLetters {
-    /// Kafka topic: the raw bytes of each rejected record, with reason and position as headers.
+    /// Kafka topic: one JSON record per rejected record, with reason, position and the raw bytes in base64.
     /// Default: `weir.dead-letters`.
     pub(super) topic: Option<At<String>>,
 }
