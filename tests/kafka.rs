@@ -1,7 +1,7 @@
 //! The real process on a real broker: 200,000 events over 6 partitions, stopped half-way and started again, must give
 //! exactly what an obvious program computes from the same records.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::support::archive;
@@ -21,7 +21,7 @@ fn a_stop_and_a_start_lose_and_double_nothing() {
     let Some(address) = broker::shared("kafka::a_stop_and_a_start_lose_and_double_nothing") else { return };
     let partitions = generate(20_240_301, EVENTS, PARTITIONS);
     let expected = oracle(&partitions);
-    assert!(expected.guessing.len() > 100 && expected.locked.len() > 100, "the events are worth a test");
+    assert!(expected.guessing.len() > 40 && expected.locked.len() > 100, "the events are worth a test");
     assert!(expected.late > 100 && expected.dead.len() > 50, "the events are worth a test");
 
     let pipeline = Pipeline::new(&address);
@@ -51,10 +51,10 @@ fn a_stop_and_a_start_lose_and_double_nothing() {
     let mut found = outcome_of_alerts(records.iter().map(alert));
     read_archive(project, &mut found);
     assert_same(&found, &expected);
-    let in_topic = kafka::read_committed(&address, dead_letters);
-    assert_eq!(in_topic.len(), expected.dead.len(), "each dead letter is in the topic once");
-    let in_topic: BTreeSet<Vec<u8>> = in_topic.into_iter().map(|record| record.payload).collect();
-    assert_eq!(in_topic, expected.dead.into_values().collect());
+    let letters = kafka::read_committed(&address, dead_letters);
+    assert_eq!(letters.len(), expected.dead.len(), "each dead letter is in the topic once");
+    let letters: BTreeMap<_, _> = letters.iter().map(dead_letter).collect();
+    assert!(letters == expected.dead, "each dead letter has its position and its bytes");
 }
 
 fn produce<'a>(address: &str, topic: &str, partitions: impl Iterator<Item = &'a [Entry]>) {
@@ -90,6 +90,32 @@ fn read_archive(project: &Project, outcome: &mut Outcome) {
         let raw = row["raw"].as_str().unwrap_or_else(|| panic!("a dead letter without its bytes: {row}"));
         outcome.dead.insert((number("partition"), number("offset")), hexadecimal(raw));
     }
+}
+
+/// Position and raw bytes of a record of the dead-letter topic.
+fn dead_letter(record: &Stored) -> ((i64, i64), Vec<u8>) {
+    let json: serde_json::Value = serde_json::from_slice(&record.payload).expect("a dead letter is JSON");
+    let number = |name: &str| json[name].as_i64().unwrap_or_else(|| panic!("a dead letter without {name}: {json}"));
+    assert!(json["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "a dead letter without reason: {json}");
+    let raw = json["raw"].as_str().unwrap_or_else(|| panic!("a dead letter without its bytes: {json}"));
+    ((number("partition"), number("offset")), from_base64(raw))
+}
+
+/// RFC 4648, section 4.
+fn from_base64(text: &str) -> Vec<u8> {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut bytes = Vec::new();
+    let (mut bits, mut held) = (0_u32, 0);
+    for digit in text.bytes().filter(|digit| *digit != b'=') {
+        let value = ALPHABET.iter().position(|letter| *letter == digit).expect("a digit of base64");
+        bits = bits << 6 | value as u32;
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push((bits >> held) as u8);
+        }
+    }
+    bytes
 }
 
 /// Bytes as arrow writes them into JSON.

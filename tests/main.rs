@@ -7,6 +7,8 @@ mod captures; // recordings of real attacks
 mod cli; // the command line as scripts use it
 mod content; // the shipped content, as a user gets it
 mod docker; // the container's project
+mod kafka; // the real process on a real broker
+mod kafka_faults; // a broker that is not there, or goes away
 mod readme; // the README's commands, typed in an empty folder
 mod replay; // recorded events, however packed, spread or computed
 mod rooms; // which room may use which, and what no file may contain

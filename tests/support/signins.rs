@@ -91,15 +91,13 @@ pub(crate) fn generate(seed: u64, events: usize, partitions: usize) -> Vec<Vec<E
         }
         entries.push(Entry::Good(event));
     }
-    // Later than everything: the windows before it close.
+    // Later than everything, so that the windows before it close; the second record confirms the jump of the first.
     for (partition, entries) in entries_of.iter_mut().enumerate() {
-        let end = Event {
-            seq: events + partition,
-            time_us: BASE_US + 180 * MINUTE_US,
-            user: "end".to_owned(),
-            status: "Success",
-        };
-        entries.push(Entry::Good(end));
+        for nth in 0..2 {
+            let seq = events + 2 * partition + nth;
+            let time_us = BASE_US + 180 * MINUTE_US;
+            entries.push(Entry::Good(Event { seq, time_us, user: "end".to_owned(), status: "Success" }));
+        }
     }
     entries_of
 }
