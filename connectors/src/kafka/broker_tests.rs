@@ -90,6 +90,21 @@ fn a_twin_is_fenced_and_nothing_of_it_is_seen() {
 }
 
 #[test]
+fn only_the_record_that_is_too_large_for_its_topic_is_left_out() {
+    let Some(real) = real("only_the_record_that_is_too_large_for_its_topic_is_left_out") else { return };
+    real.create(1, &[("max.message.bytes", "3000")]);
+    // Hashes, because the limit is for what remains after compression.
+    let noise = |bytes: usize| -> String {
+        (0..bytes as u64 / 64 + 1).map(|number| blake3::hash(&number.to_le_bytes()).to_string()).collect()
+    };
+    let mut records: Vec<SinkRecord> = (0..40).map(|_| record_to(&real.topic, &noise(200))).collect();
+    records[7] = record_to(&real.topic, &noise(20_000));
+    let delivered = real.sink().deliver("alerts", 1, &records).expect("delivered");
+    assert_eq!(delivered.too_large, [7]);
+    assert_eq!(read_all(real.settings(), &real.topic, 0..1000).len(), 39);
+}
+
+#[test]
 fn what_a_crash_left_open_never_happened() {
     let Some(real) = real("what_a_crash_left_open_never_happened") else { return };
     real.create(1, &[]);

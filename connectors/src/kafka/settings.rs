@@ -44,6 +44,10 @@ pub struct SettingProblem {
     pub hint: Option<String>,
 }
 
+/// The largest record that is sent unless the settings say otherwise. The brokers' own limit is for what remains of a record
+/// after compression, so that theirs is the one that counts.
+pub(super) const RECORD_BYTES_MAX: usize = 8 << 20;
+
 /// Settings that Weir sets itself, and why.
 const OWNED: &[(&str, &str)] = &[
     ("bootstrap.servers", "write it as `bootstrap_servers` under `[kafka]`"),
@@ -138,6 +142,9 @@ impl KafkaSettings {
         config.set("enable.idempotence", "true").set("acks", "all");
         if !["compression.type", "compression.codec"].iter().any(|key| self.client.contains_key(*key)) {
             config.set("compression.type", "zstd");
+        }
+        if !self.client.contains_key("message.max.bytes") {
+            config.set("message.max.bytes", RECORD_BYTES_MAX.to_string());
         }
         config
     }

@@ -16,6 +16,7 @@ use weir_engine::EventTime;
 
 use super::context::Context;
 use super::oauth::Oauth;
+use super::settings::RECORD_BYTES_MAX;
 use super::{KafkaError, KafkaSettings, TopicSpec, create_topics, cursors};
 
 /// How to write.
@@ -63,6 +64,16 @@ pub struct KafkaSink {
     record_bytes_max: usize,
 }
 
+/// What one attempt has to send.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    records: &'a [SinkRecord],
+    /// Places of records that are too large.
+    left_out: &'a [usize],
+    /// Whether each record is sent in a batch of its own.
+    is_alone: bool,
+}
+
 /// What became of one attempt.
 enum Attempt {
     Done,
@@ -91,7 +102,8 @@ impl KafkaSink {
         }
         let producer: ThreadedProducer<Context> =
             config.create_with_context(Context::new(Oauth::of(settings))).map_err(KafkaError::Client)?;
-        let bytes_max = settings.get("message.max.bytes").and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
+        let bytes_max =
+            settings.get("message.max.bytes").and_then(|text| text.parse().ok()).unwrap_or(RECORD_BYTES_MAX);
         let sink = Self { transactional_id, cursors_topic, producer, record_bytes_max: bytes_max, options };
         if sink.options.is_transactional {
             sink.init()?;
@@ -134,12 +146,14 @@ impl KafkaSink {
     pub fn deliver(&mut self, sink: &str, epoch: u64, records: &[SinkRecord]) -> Result<Delivered, KafkaError> {
         let mut delivered = Delivered { too_large: self.too_large(records), retries: 0 };
         let deadline = Instant::now() + self.options.patience;
+        let mut is_alone = false;
         loop {
             self.producer.context().heard().undelivered.clear();
+            let wanted = Wanted { records, left_out: &delivered.too_large, is_alone };
             let attempt = if self.options.is_transactional {
-                self.in_transaction(sink, epoch, records, &delivered.too_large, deadline)?
+                self.in_transaction(sink, epoch, wanted, deadline)?
             } else {
-                self.one_by_one(sink, epoch, records, &delivered.too_large, deadline)
+                self.one_by_one(sink, epoch, wanted, deadline)
             };
             let source = match attempt {
                 Attempt::Done => return Ok(delivered),
@@ -151,7 +165,12 @@ impl KafkaSink {
                 return Err(KafkaError::NotDelivered { epoch, trouble, source });
             }
             tracing::warn!(target: "weir::kafka", epoch, error = %source, "a delivery is tried again");
-            delivered.too_large.extend(refused);
+            // A broker refuses whole batches. Sent one by one, the records tell which of them was meant.
+            if is_alone {
+                delivered.too_large.extend(refused);
+            } else {
+                is_alone = !refused.is_empty();
+            }
             delivered.retries += 1;
         }
     }
@@ -160,12 +179,11 @@ impl KafkaSink {
         &self,
         sink: &str,
         epoch: u64,
-        records: &[SinkRecord],
-        left_out: &[usize],
+        wanted: Wanted<'_>,
         deadline: Instant,
     ) -> Result<Attempt, KafkaError> {
         let sent = self.producer.begin_transaction().and_then(|()| {
-            self.send_all(records, left_out, deadline)?;
+            self.send_all(wanted, deadline)?;
             self.send_cursor(sink, epoch, deadline)
         });
         let error = match sent {
@@ -217,16 +235,9 @@ impl KafkaSink {
     }
 
     /// Records first and the cursor behind them, so that a crash in between repeats records and loses none.
-    fn one_by_one(
-        &self,
-        sink: &str,
-        epoch: u64,
-        records: &[SinkRecord],
-        left_out: &[usize],
-        deadline: Instant,
-    ) -> Attempt {
+    fn one_by_one(&self, sink: &str, epoch: u64, wanted: Wanted<'_>, deadline: Instant) -> Attempt {
         let out = self
-            .send_all(records, left_out, deadline)
+            .send_all(wanted, deadline)
             .and_then(|()| self.flush(deadline))
             .and_then(|()| self.send_cursor(sink, epoch, deadline))
             .and_then(|()| self.flush(deadline));
@@ -239,7 +250,8 @@ impl KafkaSink {
         heard.undelivered.first().map_or(Ok(()), |(_, error)| Err(error.clone()))
     }
 
-    fn send_all(&self, records: &[SinkRecord], left_out: &[usize], deadline: Instant) -> Result<(), ClientError> {
+    fn send_all(&self, wanted: Wanted<'_>, deadline: Instant) -> Result<(), ClientError> {
+        let Wanted { records, left_out, is_alone } = wanted;
         for (at, record) in records.iter().enumerate().filter(|(at, _)| !left_out.contains(at)) {
             let mut out = BaseRecord::with_opaque_to(&record.topic, at).payload(&record.payload[..]);
             if let Some(key) = &record.key {
@@ -249,6 +261,9 @@ impl KafkaSink {
                 out = out.timestamp(time.0.div_euclid(1000));
             }
             self.send(out, deadline)?;
+            if is_alone {
+                self.flush(deadline)?;
+            }
         }
         Ok(())
     }

@@ -408,7 +408,7 @@ fn a_delivery_that_a_broker_refuses_for_now_is_tried_again() {
 fn a_record_that_is_too_large_does_not_hold_back_the_others() {
     let cluster = cluster(&[("alerts", 1), ("weir.cursors", 1)]);
     let mut sink = sink(&cluster, true);
-    let delivered = sink.deliver("alerts", 1, &[record("a"), record(&"x".repeat(2_000_000)), record("b")]);
+    let delivered = sink.deliver("alerts", 1, &[record("a"), record(&"x".repeat(9_000_000)), record("b")]);
     assert_eq!(delivered.expect("delivered").too_large, [1]);
     assert_eq!(read_all(settings(&cluster), "alerts", 0..2), ["0 a", "1 b"]);
 }
