@@ -222,6 +222,31 @@ fn differ(path: &str, expected: &Value, actual: &Value, found: &mut Vec<Differen
     }
 }
 
+/// Every path at which two values differ, and both values there; null where one has none.
+pub(crate) fn unlike(one: &Value, two: &Value) -> Vec<(String, Value, Value)> {
+    fn collect(path: &str, one: &Value, two: &Value, out: &mut Vec<(String, Value, Value)>) {
+        match (one, two) {
+            _ if one == two => {}
+            (Value::Object(ones), Value::Object(twos)) => {
+                let more = twos.keys().filter(|key| !ones.contains_key(*key));
+                for key in ones.keys().chain(more) {
+                    let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                    collect(&path, &one[key], &two[key], out);
+                }
+            }
+            (Value::Array(ones), Value::Array(twos)) if ones.len() == twos.len() => {
+                for (at, (one, two)) in ones.iter().zip(twos).enumerate() {
+                    collect(&format!("{path}.{at}"), one, two, out);
+                }
+            }
+            _ => out.push((path.to_owned(), one.clone(), two.clone())),
+        }
+    }
+    let mut out = Vec::new();
+    collect("", one, two, &mut out);
+    out
+}
+
 fn equal(path: &str, expected: &Value, actual: &Value) -> bool {
     match (expected, actual) {
         (Value::Number(one), Value::Number(other)) => equal_numbers(one, other),

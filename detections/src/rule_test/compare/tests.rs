@@ -131,3 +131,12 @@ fn no_alerts_where_none_are_expected_is_right() {
     assert_eq!(compare(&[], &[]), []);
     assert_eq!(compare(&[], &[alert("a", "High", json!({}))]).len(), 1);
 }
+
+#[test]
+fn two_records_are_told_apart_by_path() {
+    let one = json!({ "a": 1, "b": { "c": [1, 2], "d": 1 }, "same": true });
+    let two = json!({ "b": { "c": [1, 3], "e": 5, "d": 1 }, "same": true });
+    let paths: Vec<_> =
+        super::unlike(&one, &two).into_iter().map(|(path, one, two)| format!("{path} {one} {two}")).collect();
+    assert_eq!(paths, ["a 1 null", "b.c.1 2 3", "b.e null 5"]);
+}
