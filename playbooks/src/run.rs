@@ -118,7 +118,7 @@ pub enum Phase {
 /// One run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
-    /// Hash of alert, playbook and part: a second delivery of the alert is the same run.
+    /// Hash of alert, playbook, part and mode: a second delivery of the alert is the same run.
     pub id: String,
     /// The alert as it was when the run began.
     pub alert: AlertFacts,
@@ -271,10 +271,11 @@ pub enum Outcome {
 }
 
 impl Run {
-    /// The id of the run of a playbook's part on an alert.
+    /// The id of the run of a playbook's part on an alert. A dry run is another run: trying a playbook does not use up
+    /// the alert.
     #[must_use]
-    pub fn id_of(alert: &str, playbook: &str, part: Part) -> String {
-        format!("run-{}", &hash(&[alert, playbook, part.as_str()])[..16])
+    pub fn id_of(alert: &str, playbook: &str, part: Part, mode: Mode) -> String {
+        format!("run-{}", &hash(&[alert, playbook, part.as_str(), mode.as_str()])[..16])
     }
 
     /// A new run.
@@ -288,7 +289,7 @@ impl Run {
         now: Moment,
     ) -> (Self, Note) {
         let run = Self {
-            id: Self::id_of(&alert.uid, playbook, part),
+            id: Self::id_of(&alert.uid, playbook, part, mode),
             playbook: playbook.to_owned(),
             part,
             mode,

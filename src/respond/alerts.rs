@@ -48,7 +48,7 @@ impl Respond {
             let start = move |journal: &mut dyn Journal| {
                 let mut attempt = attempt(journal, &alert, opens, &grouping, at)?;
                 for name in &names {
-                    let id = Run::id_of(&alert.facts.uid, name, Part::Steps);
+                    let id = Run::id_of(&alert.facts.uid, name, Part::Steps, mode);
                     if !journal.runs(&RunFilter { id: Some(id), ..RunFilter::default() })?.is_empty() {
                         continue;
                     }

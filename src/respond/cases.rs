@@ -95,9 +95,8 @@ fn close(
     let opened = of_case.iter().filter(|run| run.part == Part::Steps && closing.contains(&run.playbook));
     for earlier in opened {
         // A ticket is closed once; after a reopening the second closing finds its run and leaves the ticket.
-        let has_closed = of_case.iter().any(|run| {
-            run.part == Part::OnClose && run.playbook == earlier.playbook && run.alert.uid == earlier.alert.uid
-        });
+        let closing = Run::id_of(&earlier.alert.uid, &earlier.playbook, Part::OnClose, earlier.mode);
+        let has_closed = of_case.iter().any(|run| run.id == closing);
         if has_closed {
             continue;
         }

@@ -39,9 +39,16 @@ impl Responder {
         })
     }
 
+    /// Stands for the base URL in a dry run where its setting is missing; no such host exists (RFC 2606).
+    fn unresolved(&self) -> String {
+        let host = format!("https://{}.invalid", self.id.replace('_', "-"));
+        let path = self.base_url.split_once('}').map_or("", |(_, path)| path.trim_end_matches('/'));
+        if path.contains("${") { host } else { host + path }
+    }
+
     fn url(&self, call: &Call, scope: &Value) -> Result<String, RenderError> {
-        let unresolved = format!("https://{}.invalid", self.id.replace('_', "-"));
-        let base = self.base.as_ref().map_or(unresolved, |base| base.as_str().trim_end_matches('/').to_owned());
+        let base =
+            self.base.as_ref().map_or_else(|| self.unresolved(), |base| base.as_str().trim_end_matches('/').to_owned());
         let mut url = base.clone();
         for segment in &call.segments {
             url.push('/');

@@ -125,3 +125,11 @@ fn responder_that_speaks_openc2_gets_the_whole_message() {
     let request = responder.render(&responder.operations[0].call, &json!({"openc2": {"headers": {}}}), true).unwrap();
     assert_eq!((request.url.as_str(), request.body), ("https://r.invalid", Some(json!({"headers": {}}))));
 }
+
+#[test]
+fn dry_run_without_a_setting_still_shows_the_whole_path() {
+    let text = "id: r_t\nbase_url: ${RT_URL}/REST/2.0/\noperations:\n  - does: notify\n    post: /x\n";
+    let responder = Responder::parse(text).unwrap();
+    let request = responder.render(&responder.operations[0].call, &json!({}), true).unwrap();
+    assert_eq!(request.url, "https://r-t.invalid/REST/2.0/x");
+}

@@ -65,6 +65,8 @@ fn same_alert_gives_the_same_run_and_keys() {
     let other = Run::start(alert("a2", &ENTITIES), "phishing", Part::Steps, Mode::Live, None, at(0)).0;
     assert_ne!((&first.id, first.action_id("contain")), (&other.id, other.action_id("contain")));
     assert_ne!(first.action_id("contain"), first.action_id("isolate"));
+    let dry = Run::start(alert("a1", &ENTITIES), "phishing", Part::Steps, Mode::DryRun, None, at(0)).0;
+    assert_ne!(first.id, dry.id, "trying a playbook does not use up the alert");
 }
 
 #[test]
