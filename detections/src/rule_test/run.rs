@@ -11,7 +11,7 @@ use weir_engine::catalog::{Stream, Table};
 use weir_engine::error::nearest;
 use weir_engine::{
     Activity, Catalog, ColumnSet, Diagnostic, Engine, EngineError, Hit, Outputs, PartitionId, Program, Relation,
-    SourceBatch, TableVersion, Uid,
+    SourceBatch, TableVersion, Uid, WorkerSnapshot,
 };
 
 use super::compare::{Problem, compare, unlike};
@@ -241,9 +241,12 @@ impl Bench<'_> {
         let mut answer = Answer::default();
         for (at, piece) in pieces.into_iter().enumerate() {
             if at == half {
-                let snapshot = engine.snapshot()?;
+                let saved = engine.snapshot()?;
+                let saved = saved.iter().map(WorkerSnapshot::to_bytes).collect::<Result<Vec<_>, _>>()?;
+                let saved = saved.iter().map(|bytes| WorkerSnapshot::from_bytes(bytes));
+                let saved = saved.collect::<Result<Vec<_>, _>>()?;
                 engine = self.engine(3, tables, 1)?;
-                engine.restore(&snapshot)?;
+                engine.restore(&saved)?;
             }
             answer.add(engine.push(piece)?);
         }

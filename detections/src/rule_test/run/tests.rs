@@ -317,3 +317,42 @@ cases:
     let problems: Vec<_> = results[0].problems.iter().map(ToString::to_string).collect();
     assert_eq!(problems, Vec::<String>::new());
 }
+
+#[test]
+fn an_exception_hides_its_hits_and_nothing_else() {
+    let exception = "- { name: scanner, detection: 'identity.*', where: \"SRC_IP = '10.0.0.9' AND user <> 'eve'\", \
+                     owner: me, reason: ours, expires: 2026-06-30 }\n";
+    let texts = Texts {
+        streams: vec![("streams/all.sql".to_owned(), STREAM.to_owned())],
+        detections: vec![("failure.sql".to_owned(), FAILURE.to_owned())],
+        exceptions: vec![("exceptions/all.yaml".to_owned(), exception.to_owned())],
+        ..Texts::default()
+    };
+    let compiled = compile(&texts, None);
+    assert_eq!(compiled.diagnostics, []);
+    let event = |user: &str, ip: &str| {
+        let time = "2026-01-01T00:00:00Z";
+        serde_json::json!({ "time": time, "user": user, "src_ip": ip, "status": "Failure" }).to_string()
+    };
+    let events = [event("ann", "10.0.0.9"), event("ann", "10.0.0.1"), event("eve", "10.0.0.9")];
+    let (stream, columns) = compiled.program.streams().next().expect("it reads signin");
+    let decoded = decode(stream, columns, &events).expect("good events");
+    let mut engine = super::Engine::new(Arc::clone(&compiled.program), 1, &[]).expect("no tables");
+    let batch = super::batch(&stream.name.as_str().into(), 0, decoded.rows);
+    let mut hits = engine.push(batch).expect("a good batch").hits;
+    hits.extend(engine.finish().expect("an end").hits);
+    let told: std::collections::BTreeSet<_> = hits
+        .iter()
+        .map(|hit| {
+            let alert = crate::ocsf(&compiled.detections[hit.query], hit);
+            let who = alert["evidences"][0]["data"].clone();
+            format!("{} {} {} {}", who["user"], who["src_ip"], alert["status"], alert["unmapped"]["weir"]["exception"])
+        })
+        .collect();
+    let expected = [
+        "\"ann\" \"10.0.0.1\" \"New\" null",
+        "\"ann\" \"10.0.0.9\" \"Suppressed\" \"scanner\"",
+        "\"eve\" \"10.0.0.9\" \"New\" null",
+    ];
+    assert_eq!(told.into_iter().collect::<Vec<_>>(), expected);
+}
