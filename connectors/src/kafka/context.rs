@@ -80,12 +80,16 @@ impl ClientContext for Context {
     fn stats(&self, statistics: Statistics) {
         let mut heard = self.heard();
         heard.rounds += 1;
-        heard.is_cut_off = !statistics.brokers.values().any(|broker| broker.state == "UP");
+        let up: Vec<i32> =
+            statistics.brokers.values().filter(|broker| broker.state == "UP").map(|broker| broker.nodeid).collect();
+        heard.is_cut_off = up.is_empty();
         for topic in statistics.topics.values() {
             for partition in topic.partitions.values().filter(|partition| partition.desired) {
                 let place = TopicPartition { topic: topic.topic.as_str().into(), partition: partition.partition };
                 let end = partition.ls_offset.max(partition.hi_offset);
-                let is_at_end = end >= 0 && partition.fetchq_cnt == 0 && partition.next_offset >= end;
+                // Without its leader nobody knows where a partition ends.
+                let is_known = end >= 0 && up.contains(&partition.leader);
+                let is_at_end = is_known && partition.fetchq_cnt == 0 && partition.next_offset >= end;
                 let lag = if is_at_end { 0 } else { partition.consumer_lag.max(0) };
                 heard.partitions.insert(place, Reading { is_at_end, lag });
             }

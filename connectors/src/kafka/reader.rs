@@ -236,6 +236,10 @@ impl Reader {
         let heard = self.consumer.context().heard();
         self.rounds = heard.rounds;
         let is_cut_off = heard.is_cut_off && heard.rounds > 0;
+        if is_cut_off {
+            // Silence counts from when records could come again.
+            self.assigned.iter_mut().for_each(|assigned| assigned.last_record = Instant::now());
+        }
         let mut lag = 0;
         let mut silent = Vec::new();
         for (at, assigned) in self.assigned.iter_mut().enumerate() {
@@ -367,10 +371,14 @@ impl Reader {
         Ok(())
     }
 
-    fn switch(&self, is_paused: bool) {
+    fn switch(&mut self, is_paused: bool) {
+        let rounds = self.consumer.context().heard().rounds;
         let mut list = TopicPartitionList::new();
-        for assigned in &self.assigned {
+        for assigned in &mut self.assigned {
             list.add_partition(&assigned.place.topic, assigned.place.partition);
+            // A pause is no silence, and what was known of the partition's end is old.
+            assigned.last_record = Instant::now();
+            assigned.rounds_then = rounds;
         }
         let result = if is_paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
         if let Err(error) = result {
