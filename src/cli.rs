@@ -10,13 +10,13 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::exit::{Blame, CommandError, CommandResult};
 use crate::{
-    case, check, dead_letters, explain, hunt, init, playbook, replay, run as run_pipeline, schema, stdout, telemetry,
+    case, check, dead_letters, demo, explain, hunt, init, playbook, replay, run as run_pipeline, schema, stdout, telemetry,
     test,
 };
 use args::{Cli, Command};
 
 pub(crate) use args::{
-    CheckArgs, DeadLettersCommand, DeadLettersListArgs, ExplainArgs, Globals, HuntArgs, InitArgs, ReplayArgs,
+    CheckArgs, DeadLettersCommand, DeadLettersListArgs, DemoArgs, ExplainArgs, Globals, HuntArgs, InitArgs, ReplayArgs,
     SchemaArgs, TestArgs,
 };
 pub(crate) use response_args::{
@@ -54,7 +54,8 @@ fn run(cli: Cli) -> CommandResult {
         Command::Approve(args) => case::approve(&cli.globals, args),
         Command::Playbook(command) => playbook::run(&cli.globals, command),
         Command::Run(_) => run_pipeline::run(&cli.globals),
-        Command::Demo(_) | Command::Intel(_) | Command::Sigma(_) => Err(not_built(&cli.command)),
+        Command::Demo(args) => demo::run(&cli.globals, args),
+        Command::Intel(_) | Command::Sigma(_) => Err(not_built(&cli.command)),
     }
 }
 

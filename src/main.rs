@@ -10,6 +10,7 @@ mod cli;
 mod compile;
 mod config;
 mod dead_letters;
+mod demo;
 mod exit;
 mod explain;
 mod hunt;

@@ -48,8 +48,13 @@ pub(crate) fn run(globals: &Globals) -> CommandResult {
     })
 }
 
+/// What the project's configuration means, whatever is wrong with it.
+pub(crate) fn configuration(globals: &Globals) -> Config {
+    Project::load(&globals.dir, Need::Texts).0.config
+}
+
 /// The parts of the pipeline as the project describes them.
-async fn setup(globals: &Globals) -> Result<Setup, CommandError> {
+pub(crate) async fn setup(globals: &Globals) -> Result<Setup, CommandError> {
     let (project, mut diagnostics) = Project::load(&globals.dir, Need::Everything);
     let rules = compile::rules(&project, &project.detections);
     diagnostics.extend(rules.diagnostics.iter().cloned());

@@ -31,7 +31,7 @@ pub(super) struct Cli {
 }
 
 /// What can be said before or after any command.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Globals {
     /// The project folder
     #[arg(short = 'C', value_name = "DIR", default_value = ".", global = true)]
@@ -53,13 +53,11 @@ pub(crate) struct Globals {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Show the phishing incident end to end, with nothing installed
-    #[command(hide = true)]
-    Demo(Unbuilt),
+    Demo(DemoArgs),
     /// Write a new project folder that works
     Init(InitArgs),
     /// Run the pipeline until stopped
-    #[command(hide = true)]
-    Run(Unbuilt),
+    Run(RunArgs),
     /// Check every text of the project and show all errors at once
     Check(CheckArgs),
     /// Run rule tests
@@ -120,6 +118,19 @@ pub(crate) struct Unbuilt {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
     rest: Vec<OsString>,
 }
+
+/// `weir demo`
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Where the demo's project is written [default: weir-demo in the folder for temporary files]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// `weir run`
+#[derive(Debug, Args)]
+#[command(after_help = "It goes on where the last run stopped, and stops cleanly on SIGTERM and Ctrl-C.")]
+pub(crate) struct RunArgs {}
 
 /// `weir init`
 #[derive(Debug, Args)]
