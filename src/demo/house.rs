@@ -46,7 +46,10 @@ impl House {
         for source in Source::ALL {
             cluster.create_topic(source.topic(), PARTITIONS, 1).context("a topic cannot be made")?;
         }
-        cluster.create_topic(ALERTS_TOPIC, 1, 1).context("a topic cannot be made")?;
+        // The in-process broker makes no topics on request, so all of them are made here.
+        for topic in [ALERTS_TOPIC, "weir.dead-letters", "weir-demo.cursors"] {
+            cluster.create_topic(topic, 1, 1).context("a topic cannot be made")?;
+        }
         let servers = cluster.bootstrap_servers();
         let producer: BaseProducer = ClientConfig::new()
             .set("bootstrap.servers", &servers)
