@@ -80,11 +80,13 @@ pub(super) fn all(begin: DateTime<Utc>) -> Vec<Record> {
     records.extend(scan(begin));
     records.sort_by_key(|record| record.time);
     records.extend(odd_ones(begin));
-    // The last record of every source is an hour later: it tells that the hour is over.
+    // The last records of every partition are an hour later: they tell that the hour is over.
     for source in Source::ALL {
-        let at = begin + TimeDelta::minutes(118);
-        records.push(record(source, begin + TimeDelta::minutes(90), ordinary(source, begin + TimeDelta::minutes(90), &mut random), None));
-        records.push(record(source, at, ordinary(source, at, &mut random), None));
+        for minutes in [90, 118] {
+            let at = begin + TimeDelta::minutes(minutes);
+            let more = (0..PARTITIONS).map(|_| record(source, at, ordinary(source, at, &mut random), None));
+            records.extend(more.collect::<Vec<_>>());
+        }
     }
     records
 }
