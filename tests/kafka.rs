@@ -1,5 +1,5 @@
-//! The real process on a real broker: 200,000 events over 6 partitions, stopped half-way and started again, must give
-//! exactly what an obvious program computes from the same records.
+//! The real process on a real broker: events over 6 partitions, interrupted half-way and started again, must give exactly
+//! what an obvious program computes from the same records.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,35 +8,49 @@ use crate::support::archive;
 use crate::support::broker;
 use crate::support::kafka::{self, Stored, Tail};
 use crate::support::pipeline::Pipeline;
+use crate::support::process::Running;
 use crate::support::project::Project;
 use crate::support::rows::{Alert, last_by_uid};
 use crate::support::signins::{Entry, Outcome, assert_same, generate, oracle, outcome_of_alerts};
 
 const PARTITIONS: usize = 6;
-const EVENTS: usize = 200_000;
 const PATIENCE: Duration = Duration::from_secs(180);
 
 #[test]
 fn a_stop_and_a_start_lose_and_double_nothing() {
     let Some(address) = broker::shared("kafka::a_stop_and_a_start_lose_and_double_nothing") else { return };
-    let partitions = generate(20_240_301, EVENTS, PARTITIONS);
-    let expected = oracle(&partitions);
-    assert!(expected.guessing.len() > 40 && expected.locked.len() > 100, "the events are worth a test");
-    assert!(expected.late > 100 && expected.dead.len() > 50, "the events are worth a test");
+    interrupted(&address, 200_000, |weir| {
+        let status = weir.terminate(PATIENCE);
+        assert!(status.success(), "SIGTERM ends the process well, not with {status}:\n{}", weir.printed());
+    });
+}
 
-    let pipeline = Pipeline::new(&address);
-    pipeline.create_topics(&address, PARTITIONS);
+#[test]
+fn a_sudden_death_loses_and_doubles_nothing() {
+    let Some(address) = broker::shared("kafka::a_sudden_death_loses_and_doubles_nothing") else { return };
+    interrupted(&address, 60_000, Running::kill);
+}
+
+/// Runs the process over the first half of the events, interrupts it before it is through, and lets a second process
+/// do the rest.
+fn interrupted(address: &str, events: usize, interrupt: impl FnOnce(&mut Running)) {
+    let partitions = generate(20_240_301, events, PARTITIONS);
+    let expected = oracle(&partitions);
+    assert!(expected.guessing.len() > 10 && expected.locked.len() > 40, "the events are worth a test");
+    assert!(expected.late > 100 && expected.dead.len() > 20, "the events are worth a test");
+
+    let pipeline = Pipeline::new(address);
+    pipeline.create_topics(address, PARTITIONS);
     let Pipeline { project, topic, alerts, dead_letters } = &pipeline;
     // The second half is written after the stop, so that the stop is half-way however fast the machine is.
     let ids = expected.guessing.len() + expected.locked.len();
-    let mut tail = Tail::new(&address, alerts);
-    produce(&address, topic, partitions.iter().map(|entries| &entries[..entries.len() / 2]));
+    let mut tail = Tail::new(address, alerts);
+    produce(address, topic, partitions.iter().map(|entries| &entries[..entries.len() / 2]));
     let mut first = project.start(&["run"]);
     let some = tail.wait_until(PATIENCE, |records| last_by_uid(records.iter().map(alert)).len() >= ids / 5);
     assert!(some, "no alerts in {PATIENCE:?}:\n{}", first.printed());
-    let status = first.terminate(PATIENCE);
-    assert!(status.success(), "SIGTERM ends the process well, not with {status}:\n{}", first.printed());
-    produce(&address, topic, partitions.iter().map(|entries| &entries[entries.len() / 2..]));
+    interrupt(&mut first);
+    produce(address, topic, partitions.iter().map(|entries| &entries[entries.len() / 2..]));
     let mut second = project.start(&["run"]);
     // Where this never comes, the comparison below says what is different.
     let _complete = tail.wait_until(PATIENCE, |records| {
@@ -46,12 +60,12 @@ fn a_stop_and_a_start_lose_and_double_nothing() {
     let status = second.terminate(PATIENCE);
     assert!(status.success(), "SIGTERM ends the process well, not with {status}:\n{}", second.printed());
 
-    let records = kafka::read_committed(&address, alerts);
+    let records = kafka::read_committed(address, alerts);
     assert_each_alert_is_created_once(&records);
     let mut found = outcome_of_alerts(records.iter().map(alert));
     read_archive(project, &mut found);
     assert_same(&found, &expected);
-    let letters = kafka::read_committed(&address, dead_letters);
+    let letters = kafka::read_committed(address, dead_letters);
     assert_eq!(letters.len(), expected.dead.len(), "each dead letter is in the topic once");
     let letters: BTreeMap<_, _> = letters.iter().map(dead_letter).collect();
     assert!(letters == expected.dead, "each dead letter has its position and its bytes");

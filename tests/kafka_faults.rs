@@ -1,10 +1,12 @@
-//! A broker that is not there, that goes away, or that lacks a topic: Weir says so, waits, and loses nothing.
+//! What may fail around the pipeline: a broker that is not there, goes away or lacks a topic, a disk that cannot be
+//! written. Weir says so, waits where waiting helps, and loses nothing.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::support::broker::Broker;
+use crate::support::archive;
+use crate::support::broker::{self, Broker};
 use crate::support::events::rfc3339;
 use crate::support::kafka::{self, Stored, Tail};
 use crate::support::pipeline::Pipeline;
@@ -22,7 +24,7 @@ fn a_broker_that_is_down_at_the_start_is_waited_for() {
     broker.start();
     let pipeline = Pipeline::new(&broker.address);
     pipeline.create_topics(&broker.address, 2);
-    produce_locked(&broker, &pipeline, 0..100);
+    produce_locked(&broker.address, &pipeline, 0..100);
     broker.stop();
 
     let mut weir = pipeline.project.start(&["run"]);
@@ -32,7 +34,7 @@ fn a_broker_that_is_down_at_the_start_is_waited_for() {
     let mut tail = Tail::new(&broker.address, &pipeline.alerts);
     assert!(tail.wait_until(PATIENCE, |records| locked(records).len() == 100), "{}", weir.printed());
     assert!(weir.terminate(PATIENCE).success(), "{}", weir.printed());
-    assert_exactly(&broker, &pipeline, 0..100);
+    assert_exactly(&broker.address, &pipeline, 0..100);
 }
 
 #[test]
@@ -46,18 +48,63 @@ fn a_broker_that_dies_and_returns_costs_and_doubles_no_alert() {
     let mut weir = pipeline.project.start(&["run"]);
     let mut tail = Tail::new(&broker.address, &pipeline.alerts);
     for round in 0..3 {
-        produce_locked(&broker, &pipeline, round * 100..(round + 1) * 100);
+        produce_locked(&broker.address, &pipeline, round * 100..(round + 1) * 100);
         let arrived = tail.wait_until(PATIENCE, |records| locked(records).len() == (round as usize + 1) * 100);
         assert!(arrived, "round {round}:\n{}", weir.printed());
         broker.kill();
         broker.start();
     }
     assert!(weir.terminate(PATIENCE).success(), "{}", weir.printed());
-    assert_exactly(&broker, &pipeline, 0..300);
+    assert_exactly(&broker.address, &pipeline, 0..300);
+}
+
+#[test]
+fn a_topic_that_does_not_exist_is_named() {
+    let Some(address) = broker::shared("kafka_faults::a_topic_that_does_not_exist_is_named") else { return };
+    let pipeline = Pipeline::new(&address);
+    let mut weir = pipeline.project.start(&["run"]);
+    assert_eq!(weir.wait(PATIENCE).code(), Some(3), "the outside lacks it:\n{}", weir.printed());
+    weir.wait_for_line(&format!("no topic `{}`", pipeline.topic), PATIENCE);
+}
+
+#[test]
+fn state_that_cannot_be_written_stops_the_start() {
+    let Some(address) = broker::shared("kafka_faults::state_that_cannot_be_written_stops_the_start") else { return };
+    let pipeline = Pipeline::new(&address);
+    pipeline.create_topics(&address, 2);
+    pipeline.configure("file:./state", "file:./weir.toml/state");
+    let mut weir = pipeline.project.start(&["run"]);
+    assert_eq!(weir.wait(PATIENCE).code(), Some(3), "{}", weir.printed());
+    weir.wait_for_line("the state cannot be written", PATIENCE);
+}
+
+#[test]
+fn an_archive_that_cannot_be_written_is_filled_later() {
+    let Some(address) = broker::shared("kafka_faults::an_archive_that_cannot_be_written_is_filled_later") else {
+        return;
+    };
+    let pipeline = Pipeline::new(&address);
+    pipeline.create_topics(&address, 2);
+    // A file stands where the folder should be; not even root can write below it.
+    let obstacle = pipeline.project.write("obstacle", "");
+    pipeline.configure("file:./archive", "file:./obstacle/archive");
+    produce_locked(&address, &pipeline, 0..100);
+    let mut weir = pipeline.project.start(&["run"]);
+    weir.wait_for_line("the archive is behind", PATIENCE);
+    let mut tail = Tail::new(&address, &pipeline.alerts);
+    assert!(tail.wait_until(PATIENCE, |records| locked(records).len() == 100), "alerts go on:\n{}", weir.printed());
+    assert!(weir.terminate(PATIENCE).success(), "{}", weir.printed());
+
+    std::fs::remove_file(obstacle).expect("the obstacle can be removed");
+    let mut weir = pipeline.project.start(&["run"]);
+    weir.wait_for_line("running", PATIENCE);
+    assert!(weir.terminate(PATIENCE).success(), "{}", weir.printed());
+    assert_eq!(archive::rows(&pipeline.project.join("obstacle/archive/signin")).len(), 100);
+    assert_exactly(&address, &pipeline, 0..100);
 }
 
 /// Locked accounts with these numbers, over both partitions.
-fn produce_locked(broker: &Broker, pipeline: &Pipeline, numbers: Range<i64>) {
+fn produce_locked(address: &str, pipeline: &Pipeline, numbers: Range<i64>) {
     let records: Vec<(i32, Vec<u8>)> = numbers
         .map(|seq| {
             let time = rfc3339(BASE_US + seq * 1_000_000);
@@ -66,7 +113,7 @@ fn produce_locked(broker: &Broker, pipeline: &Pipeline, numbers: Range<i64>) {
         })
         .collect();
     let records = records.iter().map(|(partition, payload)| (*partition, payload.as_slice()));
-    kafka::produce(&broker.address, &pipeline.topic, records);
+    kafka::produce(address, &pipeline.topic, records);
 }
 
 /// The numbers that alerts were created for.
@@ -79,8 +126,8 @@ fn read(record: &Stored) -> Alert {
 }
 
 #[track_caller]
-fn assert_exactly(broker: &Broker, pipeline: &Pipeline, numbers: Range<i64>) {
-    let records = kafka::read_committed(&broker.address, &pipeline.alerts);
+fn assert_exactly(address: &str, pipeline: &Pipeline, numbers: Range<i64>) {
+    let records = kafka::read_committed(address, &pipeline.alerts);
     assert_eq!(records.len(), numbers.clone().count(), "one record for each alert");
     assert_eq!(locked(&records), numbers.map(|seq| seq.to_string()).collect());
 }

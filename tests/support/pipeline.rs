@@ -94,4 +94,11 @@ impl Pipeline {
         kafka::create_topic(address, &self.alerts, 3);
         kafka::create_topic(address, &self.dead_letters, 1);
     }
+
+    /// Replaces a text of `weir.toml`.
+    pub(crate) fn configure(&self, text: &str, other: &str) {
+        let config = self.project.read("weir.toml");
+        assert!(config.contains(text), "{text} is not in weir.toml");
+        self.project.write("weir.toml", config.replace(text, other));
+    }
 }
