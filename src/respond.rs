@@ -34,7 +34,6 @@ pub(crate) mod simulated;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use alerts::Taken;
 pub(crate) use facts::NotAnAlert;
 
 /// Finds the row of a table whose column has a value.

@@ -10,6 +10,7 @@ use weir_playbooks::library;
 use weir_playbooks::responder::Responder;
 use weir_playbooks::run::{RunStatus, StepStatus};
 
+use super::alerts::Taken;
 use super::simulated::Simulated;
 use super::*;
 
