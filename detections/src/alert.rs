@@ -27,7 +27,8 @@ pub fn ocsf(detection: &Detection, hit: &Hit) -> Value {
     let alert = Alert { detection, hit, row: row_to_json(&hit.row, 0), says: RowSays::of(detection, &hit.row) };
     let mut record = alert.record();
     // The id of the record, not of the alert: two records of one alert differ in it, two deliveries of one do not.
-    let uid = Uid::of_cause([Value::Object(record.clone()).to_string().as_bytes()]);
+    let text = serde_json::to_vec(&record).expect("a map of JSON values is JSON");
+    let uid = Uid::of_cause([text.as_slice()]);
     if let Some(Value::Object(metadata)) = record.get_mut("metadata") {
         metadata.insert("uid".to_owned(), uid.to_string().into());
     }
@@ -118,6 +119,9 @@ impl Alert<'_> {
         put("finding_info", self.finding_info());
         put("evidences", json!([evidence::artifacts(&entities, &self.row)]));
         put("observables", evidence::observables(&entities));
+        if let Some(remediation) = self.remediation() {
+            put("remediation", remediation);
+        }
         put("unmapped", json!({ "weir": self.extension(&entities) }));
         record
     }
@@ -181,6 +185,15 @@ impl Alert<'_> {
             info["related_analytics"] = related.map(|id| json!({ "uid": id, "type_id": 1, "type": "Rule" })).collect();
         }
         info
+    }
+
+    /// What an analyst does about it: the runbook, and where to read more. OCSF wants a text in it.
+    fn remediation(&self) -> Option<Value> {
+        let mut remediation = json!({ "desc": self.detection.runbook.as_ref()? });
+        if !self.detection.references.is_empty() {
+            remediation["references"] = self.detection.references.clone().into();
+        }
+        Some(remediation)
     }
 
     fn analytic(&self) -> Value {

@@ -105,6 +105,9 @@ pub struct AlertFacts {
     /// The row of the detection's `SELECT`.
     #[serde(default)]
     pub evidence: Map<String, Value>,
+    /// What an analyst does about it, in Markdown, where the detection says so.
+    #[serde(default)]
+    pub runbook: Option<String>,
 }
 
 impl AlertFacts {
@@ -131,6 +134,7 @@ impl AlertFacts {
             "attack": self.attack,
             "entities": entities,
             "evidence": self.evidence,
+            "runbook": self.runbook,
         })
     }
 }

@@ -160,6 +160,7 @@ pub(crate) fn facts() -> Names {
         ("time", Text),
         ("count", Number),
         ("attack", Texts),
+        ("runbook", Text),
     ]);
     alert.add("entities", Names::branch(ENTITY_KINDS.iter().map(|kind| (*kind, Names::Leaf(Text)))));
     alert.add("evidence", Names::Open);

@@ -22,5 +22,6 @@ pub(crate) fn alert(uid: &str, entities: &[(&str, &str)]) -> AlertFacts {
         attack: vec!["T1566".to_owned()],
         entities: entities.iter().map(|(kind, value)| ((*kind).to_owned(), (*value).to_owned())).collect(),
         evidence: serde_json::Map::new(),
+        runbook: None,
     }
 }

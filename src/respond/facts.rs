@@ -50,6 +50,7 @@ pub(crate) fn alert_facts(record: &Value) -> Result<AlertRecord, NotAnAlert> {
             .filter_map(|(kind, value)| Some((kind.clone(), first(value)?)))
             .collect(),
         evidence: record.pointer("/evidences/0/data").and_then(Value::as_object).cloned().unwrap_or_else(Map::new),
+        runbook: text("/remediation/desc"),
         uid,
         detection,
     };

@@ -254,3 +254,16 @@ fn every_kind_of_entity_finds_a_place() {
     }
     assert_eq!(alert["observables"].as_array().map(Vec::len), Some(EntityKind::ALL.len()));
 }
+
+#[test]
+fn the_runbook_goes_with_the_alert_to_whoever_reads_the_ticket() {
+    let with_runbook = Detection {
+        runbook: Some("# Ask the user".to_owned()),
+        references: vec!["https://attack.mitre.org/techniques/T1110/".to_owned()],
+        ..detection()
+    };
+    let alert = ocsf(&with_runbook, &usual());
+    assert_eq!(alert["remediation"]["desc"], "# Ask the user");
+    assert_eq!(alert["remediation"]["references"][0], "https://attack.mitre.org/techniques/T1110/");
+    assert!(ocsf(&detection(), &usual()).get("remediation").is_none());
+}

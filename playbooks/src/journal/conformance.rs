@@ -40,6 +40,7 @@ fn alert(uid: &str) -> AlertFacts {
         attack: Vec::new(),
         entities: [("host".to_owned(), "ws1".to_owned())].into(),
         evidence: serde_json::Map::new(),
+        runbook: None,
     }
 }
 
