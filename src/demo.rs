@@ -61,6 +61,8 @@ struct Seen {
     alerts: BTreeMap<String, (Instant, Value)>,
     /// When the record that completes a story was sent.
     sent: BTreeMap<&'static str, Instant>,
+    /// When the domain was seen to be blocked.
+    blocked: Option<Instant>,
 }
 
 async fn play(globals: &Globals, dir: &Path) -> anyhow::Result<bool> {
@@ -92,6 +94,8 @@ async fn play(globals: &Globals, dir: &Path) -> anyhow::Result<bool> {
     let progress = pump.progress().borrow().clone();
     pump.stop().await?;
     hear_last(&mut seen, &mut alerts, &told).await?;
+    drop(alerts);
+    house.silence().await;
     respond.stop().await;
     analyst.abort();
 
@@ -99,7 +103,7 @@ async fn play(globals: &Globals, dir: &Path) -> anyhow::Result<bool> {
     ledger(&mut checks, &progress, records.len() as u64, &told)?;
     again(&mut checks, dir, &samples, &seen, &told).await?;
     told.chapter("What the checks say")?;
-    told.latencies(&seen.latencies(&house))?;
+    told.latencies(&seen.latencies())?;
     checks.tell(&told)?;
     told.farewell(dir)?;
     Ok(checks.all_passed())
@@ -172,6 +176,9 @@ async fn wait_for_response(
     let done = wait_for(PATIENCE, || {
         failed |= hear(seen, alerts, told).is_err();
         let world = house.simulated.world();
+        if seen.blocked.is_none() && world.blocked.contains(events::BAD_DOMAIN) {
+            seen.blocked = Some(Instant::now());
+        }
         for deed in told::deeds(&world) {
             if told_of.insert(deed.clone()) {
                 failed |= told.line("action", &deed).is_err();
@@ -269,7 +276,9 @@ fn ledger(checks: &mut Checks, progress: &Progress, sent: u64, told: &Told) -> a
     told.chapter("The ledger")?;
     let mut sum = weir_connectors::state::Ledger::default();
     for (stream, ledger) in &progress.ledger {
-        told.ledger(stream, ledger)?;
+        if ledger.records > 0 {
+            told.ledger(stream, ledger)?;
+        }
         sum.records += ledger.records;
         sum.on_time += ledger.on_time;
         sum.late += ledger.late;
@@ -339,15 +348,17 @@ async fn weir(dir: &Path, args: &[&str]) -> anyhow::Result<String> {
 }
 
 impl Seen {
-    /// From the record that completes a story to its alert on the topic.
-    fn latencies(&self, _house: &House) -> Vec<(&'static str, Duration)> {
-        self.sent
-            .iter()
-            .filter_map(|(detection, sent)| {
-                let heard = self.alerts.values().find(|(_, record)| text(record, "/finding_info/analytic/uid") == *detection);
-                heard.map(|(first, _)| (*detection, first.saturating_duration_since(*sent)))
-            })
-            .collect()
+    /// From the record that completes a story to its alert on the topic, and to the first action.
+    fn latencies(&self) -> Vec<(String, Duration)> {
+        let alerts = self.sent.iter().filter_map(|(detection, sent)| {
+            let is_it = |record: &Value| text(record, "/finding_info/analytic/uid") == *detection;
+            let (first, _) = self.alerts.values().find(|(_, record)| is_it(record))?;
+            Some((format!("{detection}, event to alert"), first.saturating_duration_since(*sent)))
+        });
+        let action = self.sent.get(CHAIN).zip(self.blocked).map(|(sent, blocked)| {
+            (format!("{CHAIN}, event to blocked domain"), blocked.saturating_duration_since(*sent))
+        });
+        alerts.chain(action).collect()
     }
 }
 

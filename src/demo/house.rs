@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -29,6 +29,7 @@ pub(super) struct House {
     pub(super) simulated: Simulated,
     producer: BaseProducer,
     servers: String,
+    listener: Mutex<Option<std::thread::JoinHandle<()>>>,
     // The broker lives as long as this value.
     _cluster: MockCluster<'static, DefaultProducerContext>,
 }
@@ -59,7 +60,7 @@ impl House {
             .context("the producer cannot start")?;
         let simulated = Simulated::start().await?;
         write_project(dir, &servers, &simulated, begin)?;
-        Ok(Self { dir: dir.to_owned(), simulated, producer, servers, _cluster: cluster })
+        Ok(Self { dir: dir.to_owned(), simulated, producer, servers, listener: Mutex::new(None), _cluster: cluster })
     }
 
     /// Sends a record.
@@ -108,8 +109,18 @@ impl House {
                 }
             }
         };
-        std::thread::Builder::new().name("listen".to_owned()).spawn(listen).context("no thread to listen")?;
+        let thread = std::thread::Builder::new().name("listen".to_owned()).spawn(listen);
+        *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread.context("no thread to listen")?);
         Ok(alerts)
+    }
+
+    /// Waits until nobody listens any more, so that the broker can go without a word. Drop the receiver first.
+    pub(super) async fn silence(&self) {
+        let thread = self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+            tracing::debug!(clean = joined.is_ok_and(|joined| joined.is_ok()), "the listener has ended");
+        }
     }
 }
 

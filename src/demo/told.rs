@@ -64,10 +64,9 @@ impl Told {
         Ok(stdout::print(&format!("          {stream:<14} {what}"))?)
     }
 
-    pub(super) fn latencies(&self, latencies: &[(&'static str, Duration)]) -> anyhow::Result<()> {
-        for (detection, latency) in latencies {
-            let what = format!("{} ms from the event that completes it to the alert on its topic", latency.as_millis());
-            self.line("latency", &format!("{detection}: {what}"))?;
+    pub(super) fn latencies(&self, latencies: &[(String, Duration)]) -> anyhow::Result<()> {
+        for (what, latency) in latencies {
+            self.line("latency", &format!("{what}: {} ms", latency.as_millis()))?;
         }
         Ok(())
     }
