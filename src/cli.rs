@@ -10,8 +10,8 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::exit::{Blame, CommandError, CommandResult};
 use crate::{
-    case, check, dead_letters, demo, explain, hunt, init, playbook, replay, run as run_pipeline, schema, stdout, telemetry,
-    test,
+    case, check, dead_letters, demo, explain, hunt, init, playbook, replay, run as run_pipeline, schema, stdout,
+    telemetry, test,
 };
 use args::{Cli, Command};
 

@@ -73,7 +73,9 @@ async fn play(globals: &Globals, dir: &Path) -> anyhow::Result<bool> {
     told.chapter("The house")?;
     let house: Shared = Arc::new(House::build(dir, begin).await?);
     let samples = house::write_samples(dir, &records)?;
-    let mut setup = run::setup(&Globals { dir: dir.to_owned(), ..globals.clone() }).await.map_err(|error| anyhow::anyhow!("{error}"))?;
+    let mut setup = run::setup(&Globals { dir: dir.to_owned(), ..globals.clone() })
+        .await
+        .map_err(|error| anyhow::anyhow!("{error}"))?;
     // The in-process broker has no transaction markers, so there is nothing to gain from transactions.
     setup.is_transactional = false;
     let detections = setup.rules.detections.len();
@@ -211,7 +213,10 @@ async fn close_cases(
     let cases = journal.cases(&CaseFilter::default())?;
     for case in &cases {
         if !case.tickets.is_empty() {
-            told.line("analyst", &format!("(SIMULATED) closes case {} as a true positive: {}", short(&case.id), case.title))?;
+            told.line(
+                "analyst",
+                &format!("(SIMULATED) closes case {} as a true positive: {}", short(&case.id), case.title),
+            )?;
             respond.close_case(&case.id, Verdict::TruePositive, Some("seen and contained"), "analyst").await?;
         }
     }
@@ -247,24 +252,38 @@ fn stories(checks: &mut Checks, seen: &Seen, house: &House, responded: bool, clo
     let of_maya = |detection: &str| of(detection).iter().any(|record| record.to_string().contains("maya.lindt"));
     checks.add("the delivered phishing mail is an alert", of_maya("mail.phishing_delivered"));
     checks.add("the click on its link is an alert", of_maya("proxy.phishing_link_clicked"));
-    checks.add("the script host started by the mail client is an alert", of_maya("endpoint.script_host_from_user_application"));
+    checks.add(
+        "the script host started by the mail client is an alert",
+        of_maya("endpoint.script_host_from_user_application"),
+    );
     let chain = of(CHAIN);
     let is_critical = |record: &&Value| {
         text(record, "/severity").eq_ignore_ascii_case("critical") && text(record, "/message").contains("known bad")
     };
-    checks.add("the three become one alert, critical because intelligence knows the site, and it says so",
-        chain.len() == 1 && chain.iter().all(is_critical));
+    checks.add(
+        "the three become one alert, critical because intelligence knows the site, and it says so",
+        chain.len() == 1 && chain.iter().all(is_critical),
+    );
     let uid = chain.first().map_or("", |record| text(record, "/finding_info/uid"));
-    checks.add("a ticket was opened for it, once", world.tickets.iter().filter(|ticket| ticket.fingerprint == uid).count() == 1);
+    checks.add(
+        "a ticket was opened for it, once",
+        world.tickets.iter().filter(|ticket| ticket.fingerprint == uid).count() == 1,
+    );
     checks.add("the firewall blocks the domain", world.blocked.contains(events::BAD_DOMAIN));
-    checks.add("the endpoint is isolated after approval, and the password reset",
-        responded && world.isolated.contains("ws-maya") && world.reset.iter().any(|user| user.contains("maya")));
+    checks.add(
+        "the endpoint is isolated after approval, and the password reset",
+        responded && world.isolated.contains("ws-maya") && world.reset.iter().any(|user| user.contains("maya")),
+    );
     checks.add("the team was told", !world.messages.is_empty());
     checks.add("the verdict closed case and ticket", closed);
     let second = of(SECOND);
-    checks.add("port scan and suspicious process on one host become one high alert",
-        second.len() == 1 && second.iter().all(|record| record.to_string().contains("ws-ines")));
-    let noisy: BTreeSet<&str> = seen.alerts.values()
+    checks.add(
+        "port scan and suspicious process on one host become one high alert",
+        second.len() == 1 && second.iter().all(|record| record.to_string().contains("ws-ines")),
+    );
+    let noisy: BTreeSet<&str> = seen
+        .alerts
+        .values()
         .map(|(_, record)| text(record, "/finding_info/analytic/uid"))
         .filter(|detection| !EXPECTED.contains(detection))
         .collect();
@@ -285,8 +304,10 @@ fn ledger(checks: &mut Checks, progress: &Progress, sent: u64, told: &Told) -> a
         sum.rejected += ledger.rejected;
     }
     told.ledger("all", &sum)?;
-    checks.add("in = on time + late + rejected, with one late and one rejected",
-        sum.is_balanced() && sum.records == sent && sum.late == 1 && sum.rejected == 1);
+    checks.add(
+        "in = on time + late + rejected, with one late and one rejected",
+        sum.is_balanced() && sum.records == sent && sum.late == 1 && sum.rejected == 1,
+    );
     Ok(())
 }
 
@@ -307,14 +328,20 @@ async fn again(
     let found = weir(dir, &["hunt", "--format", "json", &sql]).await?;
     told.line("hunt", &format!("who else visited {}?", events::BAD_DOMAIN))?;
     found.lines().try_for_each(|line| told.line("", line))?;
-    checks.add("a hunt over the archive finds both visitors", found.contains("maya.lindt") && found.contains("omar.haddad"));
+    checks.add(
+        "a hunt over the archive finds both visitors",
+        found.contains("maya.lindt") && found.contains("omar.haddad"),
+    );
 
     let live: BTreeSet<&str> = seen.alerts.keys().map(String::as_str).collect();
     let mut args: Vec<String> = vec!["replay".into(), "--parallelism".into(), "1".into()];
     for (source, path) in samples {
         args.extend(["--input".into(), format!("{}={}", source.stream(), path.display())]);
     }
-    for (name, args) in [("files", args), ("the archive", vec!["replay".into(), "--archive".into(), "--parallelism".into(), "1".into()])] {
+    for (name, args) in [
+        ("files", args),
+        ("the archive", vec!["replay".into(), "--archive".into(), "--parallelism".into(), "1".into()]),
+    ] {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let alerts = weir(dir, &args).await?;
         let ids: BTreeSet<String> = alerts
@@ -323,8 +350,14 @@ async fn again(
             .map(|record| text(&record, "/finding_info/uid").to_owned())
             .collect();
         let same = ids.iter().map(String::as_str).collect::<BTreeSet<_>>() == live;
-        told.line("replay", &format!("from {name}: {} alerts, {} of them known from live", ids.len(),
-            ids.iter().filter(|id| live.contains(id.as_str())).count()))?;
+        told.line(
+            "replay",
+            &format!(
+                "from {name}: {} alerts, {} of them known from live",
+                ids.len(),
+                ids.iter().filter(|id| live.contains(id.as_str())).count()
+            ),
+        )?;
         checks.add(&format!("a replay from {name} gives the same alert ids"), same && !ids.is_empty());
     }
     Ok(())

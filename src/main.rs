@@ -24,6 +24,7 @@ mod replay;
 mod respond;
 mod run;
 mod schema;
+mod serve;
 mod service;
 mod stdout;
 mod telemetry;

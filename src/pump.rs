@@ -183,10 +183,9 @@ async fn resume(setup: &Arc<Setup>) -> anyhow::Result<Resumed> {
             setup.state.place()
         );
     }
-    let progress = manifest.as_ref().map_or_else(Progress::default, |manifest| Progress {
-        epoch: manifest.epoch,
-        ledger: manifest.ledger.clone(),
-    });
+    let progress = manifest
+        .as_ref()
+        .map_or_else(Progress::default, |manifest| Progress { epoch: manifest.epoch, ledger: manifest.ledger.clone() });
     Ok(Resumed { manifest, snapshots: Arc::new(snapshots), progress, sink, delivered })
 }
 
@@ -205,11 +204,7 @@ struct Running {
     sources_stopped: usize,
 }
 
-async fn start(
-    setup: &Arc<Setup>,
-    resumed: Resumed,
-    committed: watch::Sender<Progress>,
-) -> anyhow::Result<Running> {
+async fn start(setup: &Arc<Setup>, resumed: Resumed, committed: watch::Sender<Progress>) -> anyhow::Result<Running> {
     let mut tables = vec![];
     let mut versions = vec![];
     for name in setup.rules.program.tables() {
@@ -237,8 +232,7 @@ async fn start(
     let (stop_followers, stopping) = watch::channel(false);
     let mut followers = JoinSet::new();
     let progress = committed.subscribe();
-    let cursors =
-        deliver::spawn(setup, resumed.sink, resumed.delivered, &progress, &stopping, &mut followers).await?;
+    let cursors = deliver::spawn(setup, resumed.sink, resumed.delivered, &progress, &stopping, &mut followers).await?;
     let cursors = keep::spawn(setup, &progress, &stopping, &mut followers, cursors).await?;
     follow::spawn_retention(setup.state.clone(), cursors, &progress, &stopping, &mut followers);
     let epochs = Epochs::new(resumed.manifest, &setup.rules, &versions);
@@ -402,12 +396,13 @@ impl Running {
         if !parts.iter().any(|part| part.is_dirty) {
             return Ok(());
         }
-        let manifest = self.epochs.commit(&self.setup.state, &self.setup.rules, parts).await.map_err(|error| {
-            match error.downcast_ref::<StateError>() {
+        let manifest =
+            self.epochs.commit(&self.setup.state, &self.setup.rules, parts).await.map_err(|error| match error
+                .downcast_ref::<StateError>()
+            {
                 Some(StateError::Fenced { .. }) => error.context("this process was overtaken"),
                 _ => error,
-            }
-        })?;
+            })?;
         self.commit_to_group(&manifest);
         self.committed.send_replace(Progress { epoch: manifest.epoch, ledger: manifest.ledger.clone() });
         Ok(())
@@ -459,7 +454,9 @@ impl Running {
                     let version = Arc::new(version);
                     self.send_all(|| Message::Table(Arc::clone(&version)))?;
                 }
-                Err(error) => tracing::warn!(table = name, %error, "the table's new content is refused, the old one stays"),
+                Err(error) => {
+                    tracing::warn!(table = name, %error, "the table's new content is refused, the old one stays")
+                }
             }
         }
         Ok(())
@@ -493,7 +490,9 @@ impl Running {
             self.followers.shutdown().await;
         }
         let threads = std::mem::take(&mut self.threads);
-        let joined = tokio::task::spawn_blocking(move || threads.into_iter().map(std::thread::JoinHandle::join).all(|joined| joined.is_ok()));
+        let joined = tokio::task::spawn_blocking(move || {
+            threads.into_iter().map(std::thread::JoinHandle::join).all(|joined| joined.is_ok())
+        });
         if !joined.await.context("waiting for shards panicked")? {
             bail!("a shard panicked");
         }

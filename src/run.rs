@@ -9,7 +9,7 @@ use crate::exit::{Blame, CommandError, CommandResult, Outcome};
 use crate::project::Project;
 use crate::pump::{Pump, Setup, Topics};
 use crate::respond::Role;
-use crate::{check, compile, hunt, service};
+use crate::{check, compile, hunt, serve, service};
 use anyhow::{Context as _, anyhow};
 use tokio::signal::unix::{SignalKind, signal};
 use weir_connectors::kafka::{KafkaSettings, Start};
@@ -35,12 +35,19 @@ pub(crate) fn run(globals: &Globals) -> CommandResult {
         };
         let respond = setup.respond.clone();
         let pump = Pump::start(setup).await.context("the pipeline cannot start").outside()?;
+        let http = match configuration(globals).http {
+            Some(listen) => Some(serve::start(listen, pump.progress()).await.outside()?),
+            None => None,
+        };
         tracing::info!("running");
         let ended = pump.run_until(stop).await.context("the pipeline stopped").outside();
         if let Some(respond) = respond
             && tokio::time::timeout(LAST_REQUESTS, respond.stop()).await.is_err()
         {
             tracing::info!("a responder has not answered; its run goes on with the next start");
+        }
+        if let Some(http) = http {
+            http.abort();
         }
         ended?;
         tracing::info!("stopped; everything that was read is committed");

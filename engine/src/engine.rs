@@ -116,7 +116,9 @@ impl Engine {
         self.deliver(inbox, &mut Outputs::default(), &mut snapshots)?;
         snapshots
             .into_iter()
-            .map(|snapshot| snapshot.ok_or_else(|| EngineError::Snapshot("a worker did not finish its epoch".to_owned())))
+            .map(|snapshot| {
+                snapshot.ok_or_else(|| EngineError::Snapshot("a worker did not finish its epoch".to_owned()))
+            })
             .collect()
     }
 
@@ -184,7 +186,11 @@ impl Engine {
     }
 
     /// Workers without a partition of a stream do not hold it back, once its partitions are known.
-    fn yield_idle_workers(&mut self, inbox: &mut VecDeque<(u32, Frame)>, outputs: &mut Outputs) -> Result<(), EngineError> {
+    fn yield_idle_workers(
+        &mut self,
+        inbox: &mut VecDeque<(u32, Frame)>,
+        outputs: &mut Outputs,
+    ) -> Result<(), EngineError> {
         for worker in 0..self.workers.len() {
             let mut output = WorkerOutput::default();
             self.workers[worker].without_partitions(&mut output)?;

@@ -55,7 +55,10 @@ pub(crate) trait Operator: Send {
 }
 
 /// The operator of a node, without state. `inputs` are the schemas of the nodes it reads.
-pub(crate) fn build(node: &Node, input: Option<&arrow::datatypes::SchemaRef>) -> Result<Box<dyn Operator>, EngineError> {
+pub(crate) fn build(
+    node: &Node,
+    input: Option<&arrow::datatypes::SchemaRef>,
+) -> Result<Box<dyn Operator>, EngineError> {
     let schema = Arc::clone(&node.schema);
     Ok(match &node.spec {
         Spec::Source(_) | Spec::Union => Box::new(stateless::Rename::new(schema)),
@@ -72,9 +75,7 @@ pub(crate) fn build(node: &Node, input: Option<&arrow::datatypes::SchemaRef>) ->
     })
 }
 
-fn input_schema(
-    input: Option<&arrow::datatypes::SchemaRef>,
-) -> Result<arrow::datatypes::SchemaRef, EngineError> {
+fn input_schema(input: Option<&arrow::datatypes::SchemaRef>) -> Result<arrow::datatypes::SchemaRef, EngineError> {
     input
         .cloned()
         .ok_or_else(|| EngineError::from(DataFusionError::Internal("a stateful operator has an input".to_owned())))

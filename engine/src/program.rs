@@ -144,16 +144,18 @@ impl Program {
         text.push_str("\nreads\n");
         for (stream, set) in self.streams() {
             let names: Vec<&str> = set.columns.iter().map(|column| column.name().as_str()).collect();
-            let reads_it = compiled.nodes.iter().any(|node| {
-                matches!(&self.graph.nodes[*node].spec, Spec::Source(source) if source.name == stream.name)
-            });
+            let reads_it = compiled.nodes.iter().any(
+                |node| matches!(&self.graph.nodes[*node].spec, Spec::Source(source) if source.name == stream.name),
+            );
             if reads_it {
                 let _infallible = writeln!(text, "  {}: {}", stream.name, names.join(", "));
             }
         }
         let emission = match (compiled.is_row_level, compiled.is_early) {
             (true, _) => "at the event",
-            (false, true) => "at the event that crosses the threshold, and again when the window closes if values differ",
+            (false, true) => {
+                "at the event that crosses the threshold, and again when the window closes if values differ"
+            }
             (false, false) => "when the watermark closes the window",
         };
         let _infallible = writeln!(text, "\nemission\n  {emission}");
@@ -228,7 +230,8 @@ fn decoded_columns<'a>(plans: impl Iterator<Item = &'a LogicalPlan>) -> BTreeMap
     for plan in plans {
         each_scan(plan, &mut |source, fields| {
             if let Source::Stream(stream) = source {
-                let entry = wanted.entry(stream.name.to_lowercase()).or_insert_with(|| (Arc::clone(stream), BTreeMap::new()));
+                let entry =
+                    wanted.entry(stream.name.to_lowercase()).or_insert_with(|| (Arc::clone(stream), BTreeMap::new()));
                 let read = fields.iter().filter(|field| ![system::TIME, system::RAW].contains(&field.name().as_str()));
                 entry.1.extend(read.map(|field| (field.name().clone(), Arc::clone(field))));
             }
@@ -238,7 +241,8 @@ fn decoded_columns<'a>(plans: impl Iterator<Item = &'a LogicalPlan>) -> BTreeMap
         .into_iter()
         .map(|(name, (stream, fields))| {
             // Declared columns in their order, then the others by name.
-            let place = |name: &str| stream.columns.iter().position(|column| column.name() == name).unwrap_or(usize::MAX);
+            let place =
+                |name: &str| stream.columns.iter().position(|column| column.name() == name).unwrap_or(usize::MAX);
             let mut columns: Vec<_> = fields.into_values().collect();
             columns.sort_by_key(|field| (place(field.name()), field.name().clone()));
             (name, (stream, ColumnSet { columns: Fields::from(columns) }))
@@ -319,7 +323,8 @@ fn compile_order(
         if ready.is_empty() {
             for (index, named) in &waiting {
                 let others: Vec<&str> = named.iter().map(|named| &*queries[*named].id).collect();
-                let message = format!("this reads the {} of {}, which wait for it in turn", published.name, others.join(", "));
+                let message =
+                    format!("this reads the {} of {}, which wait for it in turn", published.name, others.join(", "));
                 let cycle = Diagnostic::error(codes::CYCLE, message)
                     .at(Span::at(queries[*index].start))
                     .hint("detections may build on each other, but not in a circle");
@@ -381,7 +386,13 @@ impl Compiler<'_> {
     }
 
     /// The nodes behind a query's last operator: identity, cooldown, sink.
-    fn finish(&mut self, index: usize, query: &Query, lowered: Lowered, reads_published: bool) -> Result<Ready, Diagnostic> {
+    fn finish(
+        &mut self,
+        index: usize,
+        query: &Query,
+        lowered: Lowered,
+        reads_published: bool,
+    ) -> Result<Ready, Diagnostic> {
         let schema = Arc::clone(&self.graph.nodes[lowered.node].schema);
         let exceptions = query
             .exceptions
@@ -392,11 +403,7 @@ impl Compiler<'_> {
             })
             .collect::<Result<Vec<_>, Diagnostic>>()?;
         let names = exceptions.iter().map(|(name, _)| Arc::clone(name)).collect();
-        let emit = EmitSpec {
-            id: Arc::clone(&query.id),
-            is_row_level: lowered.is_row_level,
-            exceptions,
-        };
+        let emit = EmitSpec { id: Arc::clone(&query.id), is_row_level: lowered.is_row_level, exceptions };
         let hits = hit_schema(&schema);
         let edge = Edge::by_identity(lowered.node);
         let emit = self.graph.add(&format!("emit {}", query.id), Spec::Emit(emit), vec![edge], hits);
@@ -438,7 +445,12 @@ impl Compiler<'_> {
     }
 
     /// The union of what all readable queries publish, for a reader of these columns.
-    fn published_node(&self, graph: &mut Graph, columns: &[String], named: &BTreeSet<usize>) -> Result<Lowered, Refusal> {
+    fn published_node(
+        &self,
+        graph: &mut Graph,
+        columns: &[String],
+        named: &BTreeSet<usize>,
+    ) -> Result<Lowered, Refusal> {
         let schema = published_schema(self.published);
         let mut edges = vec![];
         for (index, ready) in self.lowered.iter().enumerate() {
@@ -515,9 +527,10 @@ fn published_value(
     schema: &SchemaRef,
 ) -> Result<Arc<dyn PhysicalExpr>, Refusal> {
     let dfschema = DFSchema::try_from(schema.as_ref().clone())?;
-    let of = |name: &str| output_column(schema, name).map(|at| {
-        Expr::Column(datafusion::common::Column::new_unqualified(schema.field(at).name()))
-    });
+    let of = |name: &str| {
+        output_column(schema, name)
+            .map(|at| Expr::Column(datafusion::common::Column::new_unqualified(schema.field(at).name())))
+    };
     let cast = |expr: Expr| Expr::TryCast(TryCast::new(Box::new(expr), data_type.clone()));
     let expr = match value {
         PublishedValue::Constant(value) => lit(value.clone()),

@@ -120,7 +120,9 @@ impl Rows {
     pub(crate) fn uids(&self) -> FixedSizeBinaryArray {
         match &self.identity {
             Identity::Uid(uids) => uids.clone(),
-            Identity::Raw { stream, bytes } => uid_array(bytes.iter().map(|raw| Uid::of_record(stream, raw.unwrap_or(&[])))),
+            Identity::Raw { stream, bytes } => {
+                uid_array(bytes.iter().map(|raw| Uid::of_record(stream, raw.unwrap_or(&[]))))
+            }
         }
     }
 

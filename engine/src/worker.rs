@@ -313,8 +313,7 @@ impl Worker {
     /// An operator that cannot save its state.
     pub fn barrier(&mut self, epoch: u64, output: &mut WorkerOutput) -> Result<(), EngineError> {
         self.epoch = epoch;
-        let nodes: Vec<NodeId> =
-            self.sources.values().map(|source| source.node).chain(self.orphans()).collect();
+        let nodes: Vec<NodeId> = self.sources.values().map(|source| source.node).chain(self.orphans()).collect();
         for node in nodes {
             self.snapshots.insert(node, vec![]);
             self.nodes[node].barriers += 1;
@@ -374,7 +373,12 @@ impl Worker {
         self.emit_watermark(stream, watermark, output)
     }
 
-    fn emit_watermark(&mut self, stream: &str, watermark: EventTime, output: &mut WorkerOutput) -> Result<(), EngineError> {
+    fn emit_watermark(
+        &mut self,
+        stream: &str,
+        watermark: EventTime,
+        output: &mut WorkerOutput,
+    ) -> Result<(), EngineError> {
         let Some(source) = self.sources.get(&stream.to_lowercase()) else { return Ok(()) };
         let node = source.node;
         if watermark > self.nodes[node].watermark {
@@ -455,7 +459,8 @@ impl Worker {
         nodes: BTreeMap<NodeId, Vec<arrow::array::RecordBatch>>,
     ) -> Result<WorkerSnapshot, EngineError> {
         let names = |node: &NodeId| self.program.graph.nodes[*node].fingerprint.clone();
-        let states = nodes.into_iter().filter(|(_, state)| !state.is_empty()).map(|(node, state)| (names(&node), state));
+        let states =
+            nodes.into_iter().filter(|(_, state)| !state.is_empty()).map(|(node, state)| (names(&node), state));
         WorkerSnapshot::new(states, self.sources.iter().map(|(name, source)| (name.as_str(), &source.partitions)))
     }
 
@@ -463,7 +468,11 @@ impl Worker {
     ///
     /// # Errors
     /// A snapshot of another program or format.
-    pub fn restore(&mut self, parts: &[WorkerSnapshot], owns_partition: &dyn Fn(&str, PartitionId) -> bool) -> Result<(), EngineError> {
+    pub fn restore(
+        &mut self,
+        parts: &[WorkerSnapshot],
+        owns_partition: &dyn Fn(&str, PartitionId) -> bool,
+    ) -> Result<(), EngineError> {
         let (index, workers) = (self.index, self.workers);
         let owns = move |group: u32| owner(group, workers) == index;
         for part in parts {
@@ -564,7 +573,14 @@ impl Worker {
         self.queue.push_back(Arrival { node, input, sender, item });
     }
 
-    fn control(&mut self, to: NodeId, input: usize, is_exchange: bool, watermark: EventTime, output: &mut WorkerOutput) {
+    fn control(
+        &mut self,
+        to: NodeId,
+        input: usize,
+        is_exchange: bool,
+        watermark: EventTime,
+        output: &mut WorkerOutput,
+    ) {
         let own = if is_exchange { self.index as usize } else { 0 };
         self.arrive(to, input, own, Item::Watermark(watermark));
         if is_exchange {
@@ -697,11 +713,7 @@ fn rows_of(batch: &SourceBatch, stream: &Stream, schema: &arrow::datatypes::Sche
         Some(arrival) => arrival.as_primitive::<TimestampMicrosecondType>().clone(),
         None => crate::rows::no_arrival(rows.num_rows()),
     };
-    let columns = schema
-        .fields()
-        .iter()
-        .map(|field| required(field.name()).cloned())
-        .collect::<Result<Vec<_>, _>>()?;
+    let columns = schema.fields().iter().map(|field| required(field.name()).cloned()).collect::<Result<Vec<_>, _>>()?;
     let columns = columns
         .iter()
         .zip(schema.fields())
@@ -741,5 +753,7 @@ fn identity_bytes(batch: &SourceBatch) -> Result<BinaryViewArray, EngineError> {
     let Some(ids) = batch.rows.column_by_name("_event_id").and_then(|ids| ids.as_string_view_opt()) else {
         return Ok(raw.clone());
     };
-    Ok((0..raw.len()).map(|row| Some(if ids.is_valid(row) { ids.value(row).as_bytes() } else { raw.value(row) })).collect())
+    Ok((0..raw.len())
+        .map(|row| Some(if ids.is_valid(row) { ids.value(row).as_bytes() } else { raw.value(row) }))
+        .collect())
 }

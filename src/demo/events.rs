@@ -125,7 +125,12 @@ fn phishing(begin: DateTime<Utc>) -> Vec<Record> {
         },
     });
     vec![
-        record(Source::Proxy, at(9, 40), click(at(9, 40), "omar.haddad@northwind.example", "10.20.1.23", "WS-OMAR"), None),
+        record(
+            Source::Proxy,
+            at(9, 40),
+            click(at(9, 40), "omar.haddad@northwind.example", "10.20.1.23", "WS-OMAR"),
+            None,
+        ),
         record(Source::Mail, at(12, 3), mail, Some("mail gateway: \"Your password expires today\" reaches maya.lindt")),
         record(
             Source::Proxy,
@@ -148,7 +153,8 @@ fn scan(begin: DateTime<Utc>) -> Vec<Record> {
                 "action": "deny", "srcip": "10.20.1.47", "srcname": "WS-INES", "dstip": "10.20.2.40",
                 "dstport": 20 + port, "proto": 6, "devname": "FW-1", "sentbyte": 60, "rcvdbyte": 0,
             });
-            let remark = (port == 0).then_some("firewall: ws-ines is refused at one port of 10.20.2.40 after the other");
+            let remark =
+                (port == 0).then_some("firewall: ws-ines is refused at one port of 10.20.2.40 after the other");
             record(Source::Firewall, time, value, remark)
         })
         .collect();
@@ -205,8 +211,13 @@ fn ordinary(source: Source, at: DateTime<Utc>, random: &mut Random) -> Value {
             })
         }
         Source::Edr => {
-            let (parent, child) = [("explorer.exe", "chrome.exe"), ("explorer.exe", "excel.exe"), ("services.exe", "svchost.exe"),
-                ("chrome.exe", "chrome.exe"), ("teams.exe", "teams.exe")][random.below(5)];
+            let (parent, child) = [
+                ("explorer.exe", "chrome.exe"),
+                ("explorer.exe", "excel.exe"),
+                ("services.exe", "svchost.exe"),
+                ("chrome.exe", "chrome.exe"),
+                ("teams.exe", "teams.exe"),
+            ][random.below(5)];
             json!({
                 "time": iso(at), "category": "AdvancedHunting-DeviceProcessEvents",
                 "properties": {

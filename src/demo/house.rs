@@ -25,7 +25,6 @@ const ALERTS_TOPIC: &str = "weir.alerts";
 
 /// Everything around the pipeline.
 pub(super) struct House {
-    pub(super) dir: PathBuf,
     pub(super) simulated: Simulated,
     producer: BaseProducer,
     servers: String,
@@ -60,7 +59,7 @@ impl House {
             .context("the producer cannot start")?;
         let simulated = Simulated::start().await?;
         write_project(dir, &servers, &simulated, begin)?;
-        Ok(Self { dir: dir.to_owned(), simulated, producer, servers, listener: Mutex::new(None), _cluster: cluster })
+        Ok(Self { simulated, producer, servers, listener: Mutex::new(None), _cluster: cluster })
     }
 
     /// Sends a record.

@@ -132,10 +132,13 @@ pub(super) fn deeds(world: &World) -> Vec<String> {
     let reset = world.reset.iter().map(|what| {
         format!("identity provider (SIMULATED) resets the password of {what}; no undo: its owner sets a new one")
     });
-    let disabled = world.disabled.iter().map(|what| format!("identity provider (SIMULATED) disables {what}; undo: enable it"));
-    let tickets = world.tickets.iter().enumerate().map(|(number, ticket)| {
-        format!("ticket {} (SIMULATED) opened: {}", number + 1, ticket.subject)
-    });
+    let disabled =
+        world.disabled.iter().map(|what| format!("identity provider (SIMULATED) disables {what}; undo: enable it"));
+    let tickets = world
+        .tickets
+        .iter()
+        .enumerate()
+        .map(|(number, ticket)| format!("ticket {} (SIMULATED) opened: {}", number + 1, ticket.subject));
     let messages = world.messages.iter().map(|what| format!("chat (SIMULATED): {what}"));
     blocked.chain(isolated).chain(reset).chain(disabled).chain(tickets).chain(messages).collect()
 }

@@ -68,9 +68,10 @@ pub(super) struct Epochs {
 
 impl Epochs {
     pub(super) fn new(last: Option<Manifest>, rules: &Compiled, tables: &[TableVersion]) -> Self {
-        let detections = rules.detections.iter().map(|detection| {
-            (detection.id.to_string(), blake3::hash(detection.sql.as_bytes()).to_hex().to_string())
-        });
+        let detections = rules
+            .detections
+            .iter()
+            .map(|detection| (detection.id.to_string(), blake3::hash(detection.sql.as_bytes()).to_hex().to_string()));
         let (last, positions, base) = match last {
             Some(manifest) => (manifest.epoch, manifest.positions, manifest.ledger),
             None => (0, BTreeMap::new(), BTreeMap::new()),

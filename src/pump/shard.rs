@@ -15,9 +15,7 @@ use weir_connectors::kafka::{KafkaError, SourceEvent};
 use weir_connectors::position::TopicPartition;
 use weir_connectors::source::SourceOutput;
 use weir_connectors::state::{Ledger, PartitionKey};
-use weir_engine::{
-    EventTime, Frame, Hit, LateEvent, PartitionId, TableVersion, Worker, WorkerOutput, WorkerSnapshot,
-};
+use weir_engine::{EventTime, Frame, Hit, LateEvent, PartitionId, TableVersion, Worker, WorkerOutput, WorkerSnapshot};
 
 /// What a shard is told.
 pub(super) enum Message {
@@ -275,9 +273,9 @@ impl Shard {
             part.hits.push(hit);
         }
         for (barriers, late) in output.late {
-            let place = late.partition.and_then(|partition| {
-                self.state.places.get(&(late.stream.to_lowercase(), partition)).cloned()
-            });
+            let place = late
+                .partition
+                .and_then(|partition| self.state.places.get(&(late.stream.to_lowercase(), partition)).cloned());
             let part = if barriers > passed { &mut self.state.next } else { &mut self.state.open };
             part.late.push((late, place));
         }

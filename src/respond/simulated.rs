@@ -67,6 +67,7 @@ type Shared = Arc<Mutex<World>>;
 pub(crate) struct Simulated {
     address: SocketAddr,
     world: Shared,
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests wait for requests"))]
     requested: watch::Sender<u64>,
     server: JoinHandle<()>,
 }
@@ -114,6 +115,7 @@ impl Simulated {
         lock(&self.world).clone()
     }
 
+    #[cfg(test)]
     /// Waits until a request whose path contains a text has come.
     pub(crate) async fn requested(&self, path: &str) {
         let mut requested = self.requested.subscribe();
@@ -124,16 +126,19 @@ impl Simulated {
         }
     }
 
+    #[cfg(test)]
     /// Lets the next `times` requests whose path contains a text fail with 500.
     pub(crate) fn fail(&self, path: &str, times: usize) {
         lock(&self.world).failures.push((path.to_owned(), times));
     }
 
+    #[cfg(test)]
     /// Never answers requests whose path contains a text, until [`heal`](Self::heal).
     pub(crate) fn hang(&self, path: &str) {
         lock(&self.world).hung.push(path.to_owned());
     }
 
+    #[cfg(test)]
     /// Answers everything again. Requests that hang are not answered any more.
     pub(crate) fn heal(&self) {
         let mut world = lock(&self.world);

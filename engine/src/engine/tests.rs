@@ -61,11 +61,7 @@ fn batch(program: &Program, partition: u32, events: &[Value]) -> SourceBatch {
     ]);
     let raw: BinaryViewArray = events.iter().map(|event| Some(event.to_string().into_bytes())).collect();
     let mut columns = column(set, events);
-    columns.extend([
-        Arc::new(times(events)) as ArrayRef,
-        Arc::new(raw),
-        new_null_array(&TIME_TYPE, events.len()),
-    ]);
+    columns.extend([Arc::new(times(events)) as ArrayRef, Arc::new(raw), new_null_array(&TIME_TYPE, events.len())]);
     let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("columns fit their fields");
     SourceBatch { stream: "signin".into(), partition: PartitionId(partition), rows, late: None }
 }
@@ -184,9 +180,11 @@ fn last(hits: &[Hit]) -> Vec<String> {
 
 fn show(hit: &Hit) -> String {
     let options = FormatOptions::default();
-    let cells = hit.row.columns().iter().map(|column| {
-        ArrayFormatter::try_new(column, &options).expect("a printable column").value(0).to_string()
-    });
+    let cells = hit
+        .row
+        .columns()
+        .iter()
+        .map(|column| ArrayFormatter::try_new(column, &options).expect("a printable column").value(0).to_string());
     let suppressed = if hit.suppressed_by.is_some() { " suppressed" } else { "" };
     let exception = hit.exception.as_ref().map(|name| format!(" hidden by {name}")).unwrap_or_default();
     format!("{} x{}{suppressed}{exception}", cells.collect::<Vec<_>>().join("|"), hit.count)
@@ -234,7 +232,8 @@ fn a_threshold_fires_when_it_is_crossed_and_is_updated_at_the_close() {
 
 #[test]
 fn windows_keep_every_kind_of_aggregate() {
-    let sql = "SELECT user_name, count(bytes) AS c, sum(bytes) AS s, min(bytes) AS lo, max(src_ip) AS hi, avg(bytes) AS a,
+    let sql =
+        "SELECT user_name, count(bytes) AS c, sum(bytes) AS s, min(bytes) AS lo, max(src_ip) AS hi, avg(bytes) AS a,
                count(DISTINCT src_ip) AS ips, count(*) FILTER (WHERE status = 'Success') AS ok
                FROM TUMBLE(signin, time, INTERVAL '10 seconds') GROUP BY user_name, window_start";
     let events = vec![
@@ -251,7 +250,8 @@ fn a_late_event_is_seen_by_rows_and_not_by_windows() {
         event(100, "ann", "Failure", "1.1.1.1", None),
         event(5, "ann", "Failure", "1.1.1.1", None),
     ]];
-    let windowed = "SELECT who, count(*) AS n FROM TUMBLE(failures, time, INTERVAL '1 minute') GROUP BY who, window_start";
+    let windowed =
+        "SELECT who, count(*) AS n FROM TUMBLE(failures, time, INTERVAL '1 minute') GROUP BY who, window_start";
     check(vec![query("w", windowed)], &events, &["ann|1 x1", "ann|1 x1"]);
     let rows = "SELECT time FROM failures";
     let expected = ["1970-01-01T00:00:00 x1", "1970-01-01T00:00:05 x1", "1970-01-01T00:01:40 x1"];
@@ -272,10 +272,16 @@ fn a_table_raises_what_a_row_says() {
 #[test]
 fn alerts_are_a_stream_of_their_own() {
     let one = query("one", "SELECT time, who FROM failures WHERE src_ip = '1.1.1.1'");
-    let two = query("two", "SELECT who, count(*) AS n FROM TUMBLE(failures, time, INTERVAL '1 minute')
-               GROUP BY who, window_start HAVING count(*) >= 3");
-    let both = query("both", "SELECT user, count(DISTINCT detection) AS kinds FROM TUMBLE(alerts, time, INTERVAL '1 hour')
-               GROUP BY user, window_start HAVING count(DISTINCT detection) >= 2");
+    let two = query(
+        "two",
+        "SELECT who, count(*) AS n FROM TUMBLE(failures, time, INTERVAL '1 minute')
+               GROUP BY who, window_start HAVING count(*) >= 3",
+    );
+    let both = query(
+        "both",
+        "SELECT user, count(DISTINCT detection) AS kinds FROM TUMBLE(alerts, time, INTERVAL '1 hour')
+               GROUP BY user, window_start HAVING count(DISTINCT detection) >= 2",
+    );
     let events = vec![failures("ann", 0, 3), vec![event(1, "bob", "Failure", "1.1.1.1", None)]];
     let program = compile(vec![both, one, two]);
     for way in RUNS {
@@ -312,7 +318,8 @@ fn an_exception_hides_a_hit_and_says_so() {
 #[test]
 fn hostile_values_are_null_and_never_an_error() {
     let sql = "SELECT time, CAST(user_name AS BIGINT) AS n, 10 / bytes AS d, to_timestamp(src_ip) AS t FROM signin";
-    let events = vec![vec![event(1, "4624x", "", "no time", Some(0)), event(2, "7", "", "2020-01-01T00:00:00Z", Some(5))]];
+    let events =
+        vec![vec![event(1, "4624x", "", "no time", Some(0)), event(2, "7", "", "2020-01-01T00:00:00Z", Some(5))]];
     let expected = ["1970-01-01T00:00:01||| x1", "1970-01-01T00:00:02|7|2|2020-01-01T00:00:00 x1"];
     check(vec![query("q", sql)], &events, &expected);
 }

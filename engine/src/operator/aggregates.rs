@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array, UInt64Array, new_empty_array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array, UInt64Array, new_empty_array,
+};
 use arrow::compute::{cast, concat, take};
 use arrow::datatypes::{DataType, Decimal128Type, Field, Float64Type, Int64Type, Schema, SchemaRef, UInt64Type};
 use arrow::row::{OwnedRow, RowConverter, Rows as EncodedRows, SortField};
@@ -93,11 +95,14 @@ impl GroupAggregate {
     /// The values of some groups, without consuming them.
     pub(super) fn peek(&mut self, groups: &[u32], output: &DataType) -> Result<ArrayRef, EngineError> {
         let values: ArrayRef = match self {
-            Self::Count(counts) => {
-                Arc::new(groups.iter().map(|group| counts.get(*group as usize).copied().unwrap_or(0)).collect::<Int64Array>())
-            }
+            Self::Count(counts) => Arc::new(
+                groups.iter().map(|group| counts.get(*group as usize).copied().unwrap_or(0)).collect::<Int64Array>(),
+            ),
             Self::CountDistinct(distinct) => Arc::new(
-                groups.iter().map(|group| distinct.counts.get(*group as usize).copied().unwrap_or(0)).collect::<Int64Array>(),
+                groups
+                    .iter()
+                    .map(|group| distinct.counts.get(*group as usize).copied().unwrap_or(0))
+                    .collect::<Int64Array>(),
             ),
             Self::Sum(sum) => take(&sum.values()?, &UInt32Array::from(groups.to_vec()), None)?,
             Self::Extreme(extreme) => extreme.peek(groups)?,
@@ -255,14 +260,18 @@ impl Sum {
             self.is_set[group] = true;
             match self.output {
                 DataType::UInt64 => {
-                    self.unsigned[group] = self.unsigned[group].wrapping_add(values.as_primitive::<UInt64Type>().value(row));
+                    self.unsigned[group] =
+                        self.unsigned[group].wrapping_add(values.as_primitive::<UInt64Type>().value(row));
                 }
                 DataType::Float64 => self.floats[group] += values.as_primitive::<Float64Type>().value(row),
                 DataType::Decimal128(_, _) => {
                     self.decimals[group] =
                         self.decimals[group].wrapping_add(values.as_primitive::<Decimal128Type>().value(row));
                 }
-                _ => self.integers[group] = self.integers[group].wrapping_add(values.as_primitive::<Int64Type>().value(row)),
+                _ => {
+                    self.integers[group] =
+                        self.integers[group].wrapping_add(values.as_primitive::<Int64Type>().value(row))
+                }
             }
         }
         Ok(())
@@ -312,9 +321,8 @@ impl Extreme {
         for (row, group) in groups.iter().enumerate().filter(|(row, _)| arguments.counts(*row)) {
             let value = encoded.row(row);
             let best = &mut self.values[*group as usize];
-            let is_better = best.as_ref().is_none_or(|best| {
-                if self.is_max { value > best.row() } else { value < best.row() }
-            });
+            let is_better =
+                best.as_ref().is_none_or(|best| if self.is_max { value > best.row() } else { value < best.row() });
             if is_better {
                 *best = Some(value.owned());
             }

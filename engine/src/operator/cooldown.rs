@@ -129,7 +129,8 @@ impl Cooldown {
             None => {
                 let covers = |lead: i64| lead <= time && time < lead.saturating_add(period);
                 let before = entity.pending.range(..(time, uid)).rev();
-                let pending = before.take_while(|((lead, _), _)| covers(*lead)).find(|(_, pending)| pending.said.is_none());
+                let pending =
+                    before.take_while(|((lead, _), _)| covers(*lead)).find(|(_, pending)| pending.said.is_none());
                 let lead = entity.lead.as_ref().filter(|lead| covers(lead.time)).map(|lead| lead.uid);
                 lead.or(pending.map(|((_, lead), _)| *lead))
             }
@@ -141,7 +142,13 @@ impl Cooldown {
     }
 
     /// Applies the rule to one hit whose place in the order is certain.
-    fn decide(&mut self, key: &[u8], at: (i64, Uid), touched: &mut BTreeMap<Uid, Vec<u8>>, out: &mut Outbox) -> Result<(), EngineError> {
+    fn decide(
+        &mut self,
+        key: &[u8],
+        at: (i64, Uid),
+        touched: &mut BTreeMap<Uid, Vec<u8>>,
+        out: &mut Outbox,
+    ) -> Result<(), EngineError> {
         let (time, uid) = at;
         let period = self.spec.period_us;
         let Some(entity) = self.entities.get_mut(key) else { return Ok(()) };

@@ -50,7 +50,9 @@ impl Lookup {
     /// Keys in the types of the table's side, so that their encodings can be compared.
     fn keys(&self, values: Vec<ArrayRef>) -> Result<Vec<ArrayRef>, EngineError> {
         let pairs = values.into_iter().zip(&self.key_types);
-        pairs.map(|(values, key)| if values.data_type() == key { Ok(values) } else { Ok(cast(&values, key)?) }).collect()
+        pairs
+            .map(|(values, key)| if values.data_type() == key { Ok(values) } else { Ok(cast(&values, key)?) })
+            .collect()
     }
 
     fn candidates(&self, rows: &Rows, side: &TableSide, failures: &mut u64) -> Result<Pairs, EngineError> {
@@ -101,7 +103,11 @@ impl Lookup {
         table_indices: &UInt64Array,
     ) -> Result<Vec<ArrayRef>, EngineError> {
         let of = |batch: &RecordBatch, indices: &UInt64Array| {
-            batch.columns().iter().map(|column| Ok(take(column, indices, None)?)).collect::<Result<Vec<_>, EngineError>>()
+            batch
+                .columns()
+                .iter()
+                .map(|column| Ok(take(column, indices, None)?))
+                .collect::<Result<Vec<_>, EngineError>>()
         };
         let (row, table) = (of(&rows.columns, row_indices)?, of(&side.rows, table_indices)?);
         Ok(if self.spec.table_first {

@@ -48,7 +48,8 @@ impl Operator for Sink {
             self.versions.iter().map(|(name, version)| (Arc::clone(name), *version)).collect();
         for at in 0..rows.len() {
             let Some(activity) = activity_of(codes.value(at)) else { continue };
-            let exception = exceptions.is_valid(at).then(|| self.spec.exceptions.get(usize::from(exceptions.value(at))));
+            let exception =
+                exceptions.is_valid(at).then(|| self.spec.exceptions.get(usize::from(exceptions.value(at))));
             out.hits.push(Hit {
                 query: self.spec.query,
                 uid: rows.uid(at),

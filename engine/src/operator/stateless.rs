@@ -134,8 +134,7 @@ pub(super) fn project(
     input: &RecordBatch,
     failures: &mut u64,
 ) -> Result<RecordBatch, EngineError> {
-    let columns =
-        exprs.iter().map(|expr| evaluate(expr.as_ref(), input, failures)).collect::<Result<Vec<_>, _>>()?;
+    let columns = exprs.iter().map(|expr| evaluate(expr.as_ref(), input, failures)).collect::<Result<Vec<_>, _>>()?;
     Ok(batch_of(Arc::clone(schema), conform(&columns, schema)?, input.num_rows())?)
 }
 

@@ -45,8 +45,7 @@ struct Pane {
 
 impl Window {
     pub(super) fn new(spec: WindowSpec, output: SchemaRef, input: SchemaRef) -> Result<Self, EngineError> {
-        let key_types =
-            spec.keys.iter().map(|(expr, _)| expr.data_type(&input)).collect::<Result<Vec<_>, _>>()?;
+        let key_types = spec.keys.iter().map(|(expr, _)| expr.data_type(&input)).collect::<Result<Vec<_>, _>>()?;
         let converter = RowConverter::new(key_types.iter().cloned().map(SortField::new).collect())?;
         Ok(Self { spec, output, input, converter, key_types, panes: BTreeMap::new(), watermark: EventTime::MIN })
     }

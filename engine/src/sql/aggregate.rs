@@ -13,9 +13,29 @@ use crate::graph::{AggregateKind, AggregateSpec, Edge, Spec, WindowSpec};
 
 /// Aggregates that DataFusion computes and whose value does not depend on the order of their input.
 const ORDER_INDEPENDENT: &[&str] = &[
-    "approx_distinct", "avg", "bit_and", "bit_or", "bit_xor", "bool_and", "bool_or", "corr", "count", "covar_pop",
-    "covar_samp", "max", "mean", "median", "min", "stddev", "stddev_pop", "stddev_samp", "sum", "var", "var_pop",
-    "var_samp", "percentile_cont",
+    "approx_distinct",
+    "avg",
+    "bit_and",
+    "bit_or",
+    "bit_xor",
+    "bool_and",
+    "bool_or",
+    "corr",
+    "count",
+    "covar_pop",
+    "covar_samp",
+    "max",
+    "mean",
+    "median",
+    "min",
+    "stddev",
+    "stddev_pop",
+    "stddev_samp",
+    "sum",
+    "var",
+    "var_pop",
+    "var_samp",
+    "percentile_cont",
 ];
 
 /// Lowers an aggregate over rows that a window table assigned; `early` is a monotone condition on its output.
@@ -36,11 +56,8 @@ pub(super) fn lower(
             _ => keys.push((lowering.physical(expr, input)?, place)),
         }
     }
-    let aggregates = aggregate
-        .aggr_expr
-        .iter()
-        .map(|expr| aggregate_spec(lowering, expr, input))
-        .collect::<Result<Vec<_>, _>>()?;
+    let aggregates =
+        aggregate.aggr_expr.iter().map(|expr| aggregate_spec(lowering, expr, input)).collect::<Result<Vec<_>, _>>()?;
     let is_peekable = aggregates.iter().all(|aggregate| aggregate.function.is_peekable());
     let schema = relaxed(&aggregate.schema);
     let early = early.filter(|_| is_peekable && below.is_row_level);
@@ -54,14 +71,8 @@ pub(super) fn lower(
     );
     let exchange = keys.iter().map(|(expr, _)| Arc::clone(expr)).collect();
     let groups = aggregate.group_expr.len();
-    let spec = WindowSpec {
-        kind: window.kind,
-        keys,
-        starts,
-        ends: ends.clone(),
-        aggregates,
-        early: early_predicate.clone(),
-    };
+    let spec =
+        WindowSpec { kind: window.kind, keys, starts, ends: ends.clone(), aggregates, early: early_predicate.clone() };
     let width = schema.fields().len();
     let node = lowering.graph.add(&what, Spec::Window(spec), vec![Edge::by(below.node, exchange)], schema);
     Ok(Lowered {

@@ -35,7 +35,8 @@ fn classify(message: &str) -> (&'static str, Option<String>) {
         let name = message.split('\'').nth(1).unwrap_or_default();
         return (codes::UNKNOWN_FUNCTION, nearest(name, super::functions::FUNCTIONS.names()));
     }
-    let is_type = ["coerce", "coercion", "comparison operation", "type", "cast"].iter().any(|word| lower.contains(word));
+    let is_type =
+        ["coerce", "coercion", "comparison operation", "type", "cast"].iter().any(|word| lower.contains(word));
     if is_type {
         return (codes::WRONG_TYPE, Some("convert one side with CAST, or correct the declared type".to_owned()));
     }

@@ -6,7 +6,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::{JoinType, NullEquality};
 use datafusion::logical_expr::{Expr, Join, LogicalPlan};
 
-use super::lower::{Lowering, Lowered, Refusal, column_index, physical, relaxed, unsupported};
+use super::lower::{Lowered, Lowering, Refusal, column_index, physical, relaxed, unsupported};
 use super::plan::{RelationSource, Source};
 use crate::catalog::Table;
 use crate::error::codes;
@@ -56,17 +56,21 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, join: &Join) -> Result<Lowered,
         table_first,
         null_equals_null: join.null_equality == NullEquality::NullEqualsNull,
     };
-    let what = format!("lookup {join_type} {} on {:?} if {:?}: {}", table.name, join.on, join.filter, table_plan.display_indent());
+    let what = format!(
+        "lookup {join_type} {} on {:?} if {:?}: {}",
+        table.name,
+        join.on,
+        join.filter,
+        table_plan.display_indent()
+    );
     let node = lowering.graph.add(&what, Spec::Lookup(spec), vec![Edge::local(below.node)], schema);
     Ok(joined(below, node, join, table_first, &table))
 }
 
 /// What is known of the joined rows.
 fn joined(below: Lowered, node: usize, join: &Join, table_first: bool, table: &Table) -> Lowered {
-    let keeps_table = !matches!(
-        join.join_type,
-        JoinType::LeftSemi | JoinType::LeftAnti | JoinType::RightSemi | JoinType::RightAnti
-    );
+    let keeps_table =
+        !matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti | JoinType::RightSemi | JoinType::RightAnti);
     let table_width = match (keeps_table, table_first) {
         (false, _) => 0,
         (true, true) => join.left.schema().fields().len(),
@@ -124,14 +128,13 @@ fn table_side(plan: &LogicalPlan) -> Result<(Arc<Table>, Vec<TableStep>, SchemaR
         LogicalPlan::SubqueryAlias(alias) => table_side(&alias.input),
         LogicalPlan::TableScan(scan) => {
             let source = scan.source.as_ref() as &dyn std::any::Any;
-            let Some(Source::Table(table)) = source.downcast_ref::<RelationSource>().map(|source| &source.source) else {
+            let Some(Source::Table(table)) = source.downcast_ref::<RelationSource>().map(|source| &source.source)
+            else {
                 return Err(unsupported(scan.table_name.table()));
             };
             let names: Vec<&str> = scan.projected_schema.fields().iter().map(|field| field.name().as_str()).collect();
-            let indices = names
-                .iter()
-                .filter_map(|name| table.columns.iter().position(|column| column.name() == name))
-                .collect();
+            let indices =
+                names.iter().filter_map(|name| table.columns.iter().position(|column| column.name() == name)).collect();
             Ok((Arc::clone(table), vec![TableStep::Select(indices)], relaxed(&scan.projected_schema)))
         }
         LogicalPlan::Filter(filter) => {

@@ -127,8 +127,7 @@ impl<'a> Lowering<'a> {
         let Some(source) = source.downcast_ref::<RelationSource>() else {
             return Err(unsupported(scan.table_name.table()));
         };
-        let wanted: Vec<String> =
-            scan.projected_schema.fields().iter().map(|field| field.name().clone()).collect();
+        let wanted: Vec<String> = scan.projected_schema.fields().iter().map(|field| field.name().clone()).collect();
         let below = match &source.source {
             Source::Stream(stream) => {
                 let set = self.columns.get(&stream.name.to_lowercase()).cloned().unwrap_or_default();
@@ -188,7 +187,8 @@ impl<'a> Lowering<'a> {
         let source_of = |expr: &Expr| column_index(expr, input);
         let follow = |columns: &[usize]| {
             let places = projection.expr.iter().enumerate();
-            places.filter(|(_, expr)| source_of(expr).is_some_and(|index| columns.contains(&index)))
+            places
+                .filter(|(_, expr)| source_of(expr).is_some_and(|index| columns.contains(&index)))
                 .map(|(place, _)| place)
                 .collect::<Vec<_>>()
         };

@@ -12,6 +12,7 @@ use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result as PlanResult, ScalarValue, TableReference, plan_err};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner};
+use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{
     AggregateUDF, Expr, Extension, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
 };
@@ -22,7 +23,6 @@ use datafusion::optimizer::eliminate_outer_join::EliminateOuterJoin;
 use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion::optimizer::optimize_projections::OptimizeProjections;
 use datafusion::optimizer::push_down_filter::PushDownFilter;
-use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::optimizer::simplify_expressions::{ExprSimplifier, SimplifyExpressions};
 use datafusion::optimizer::{Analyzer, Optimizer, OptimizerContext, OptimizerRule};
 use datafusion::physical_expr::PhysicalExpr;
@@ -37,7 +37,6 @@ use super::window_table::{WindowTable, WindowTablePlanner};
 use crate::catalog::{Catalog, Relation, Stream, TIME_TYPE, Table};
 use crate::error::{Diagnostic, Place, Span, codes};
 use crate::query::Published;
-
 
 /// What stands behind a table scan of a plan.
 #[derive(Debug, Clone)]
@@ -240,9 +239,8 @@ impl<'a> Planner<'a> {
             Some(Relation::Table(table)) => RelationColumns::of_table(&table),
             Some(Relation::View(_)) | None => return RelationColumns::of_output(name, there.clone()),
         };
-        let known = |field: &Field| {
-            columns.columns.find(field.name()).is_some() || columns.hidden.find(field.name()).is_some()
-        };
+        let known =
+            |field: &Field| columns.columns.find(field.name()).is_some() || columns.hidden.find(field.name()).is_some();
         let further: Vec<_> = there.iter().filter(|field| !known(field)).cloned().collect();
         columns.hidden = columns.hidden.iter().cloned().chain(further).collect();
         columns
@@ -338,8 +336,7 @@ pub(crate) fn to_batch(plan: LogicalPlan) -> PlanResult<LogicalPlan> {
 
 /// The schema of the derived stream.
 pub(crate) fn published_schema(published: &Published) -> SchemaRef {
-    let mut fields =
-        vec![Field::new("time", TIME_TYPE, false), Field::new("uid", DataType::Utf8View, false)];
+    let mut fields = vec![Field::new("time", TIME_TYPE, false), Field::new("uid", DataType::Utf8View, false)];
     fields.extend(published.columns.iter().map(|(name, data_type)| Field::new(name, data_type.clone(), true)));
     Arc::new(Schema::new(fields))
 }

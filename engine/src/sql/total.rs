@@ -36,11 +36,7 @@ pub(crate) fn totalize(plan: LogicalPlan) -> Result<LogicalPlan> {
                 _ => total,
             })
         })?;
-        if rewritten.transformed {
-            rewritten.map_data(LogicalPlan::recompute_schema)
-        } else {
-            Ok(rewritten)
-        }
+        if rewritten.transformed { rewritten.map_data(LogicalPlan::recompute_schema) } else { Ok(rewritten) }
     })?;
     Ok(plan.data)
 }
@@ -119,7 +115,11 @@ pub(crate) fn evaluate(expr: &dyn PhysicalExpr, batch: &RecordBatch, failures: &
 }
 
 /// The rows for which a predicate is TRUE.
-pub(crate) fn evaluate_predicate(expr: &dyn PhysicalExpr, batch: &RecordBatch, failures: &mut u64) -> Result<BooleanArray> {
+pub(crate) fn evaluate_predicate(
+    expr: &dyn PhysicalExpr,
+    batch: &RecordBatch,
+    failures: &mut u64,
+) -> Result<BooleanArray> {
     let values = evaluate(expr, batch, failures)?;
     let values = if values.data_type() == &DataType::Boolean {
         values

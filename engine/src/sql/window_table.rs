@@ -214,7 +214,12 @@ fn relation_of(expr: &ast::Expr) -> Result<ast::TableFactor> {
         ast::Expr::Identifier(ident) => vec![ident.clone()],
         ast::Expr::CompoundIdentifier(parts) => parts.clone(),
         ast::Expr::Subquery(query) => {
-            return Ok(ast::TableFactor::Derived { lateral: false, subquery: query.clone(), alias: None, sample: None });
+            return Ok(ast::TableFactor::Derived {
+                lateral: false,
+                subquery: query.clone(),
+                alias: None,
+                sample: None,
+            });
         }
         other => return plan_err!("the first argument of a window function is a relation, not `{other}`"),
     };
@@ -238,9 +243,9 @@ pub(crate) fn interval_us(expr: &Expr) -> Result<i64> {
         return plan_err!("a window's size is a literal interval such as INTERVAL '5 minutes', not `{expr}`");
     };
     let us = match value {
-        ScalarValue::IntervalMonthDayNano(Some(value)) if value.months == 0 => {
-            i64::from(value.days).checked_mul(86_400_000_000).and_then(|days| days.checked_add(value.nanoseconds / 1000))
-        }
+        ScalarValue::IntervalMonthDayNano(Some(value)) if value.months == 0 => i64::from(value.days)
+            .checked_mul(86_400_000_000)
+            .and_then(|days| days.checked_add(value.nanoseconds / 1000)),
         ScalarValue::IntervalDayTime(Some(value)) => i64::from(value.days)
             .checked_mul(86_400_000_000)
             .and_then(|days| days.checked_add(i64::from(value.milliseconds) * 1000)),

@@ -42,7 +42,9 @@ fn refusal(text: &str) -> String {
 #[test]
 fn is_distinct_from_compares_what_stands_next_to_it() {
     use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr};
-    for text in ["SELECT 1 FROM t WHERE a IS DISTINCT FROM b OR c", "SELECT 1 FROM t WHERE a IS NOT DISTINCT FROM b OR c"] {
+    for text in
+        ["SELECT 1 FROM t WHERE a IS DISTINCT FROM b OR c", "SELECT 1 FROM t WHERE a IS NOT DISTINCT FROM b OR c"]
+    {
         let query = parse(text, Runs::OnStreams).unwrap();
         let selection = query.body.as_select().and_then(|select| select.selection.as_ref());
         assert!(matches!(selection, Some(Expr::BinaryOp { op: BinaryOperator::Or, .. })), "{selection:?}");

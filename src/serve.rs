@@ -1,0 +1,74 @@
+//! Our own HTTP while the pipeline runs: whether it lives, whether it is ready, and what it has counted.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::pump::Progress;
+
+/// Serves until the handle is aborted or dropped with the runtime.
+pub(crate) async fn start(listen: SocketAddr, progress: watch::Receiver<Progress>) -> anyhow::Result<JoinHandle<()>> {
+    let listener =
+        TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen} ([http] listen)"))?;
+    let routes = Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(|| async { "ready\n" }))
+        .route("/metrics", get(metrics))
+        .with_state(progress);
+    tracing::info!(%listen, "serving /healthz, /readyz and /metrics");
+    Ok(tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, routes).await {
+            tracing::error!(%error, "the HTTP server has ended; the pipeline goes on");
+        }
+    }))
+}
+
+async fn metrics(State(progress): State<watch::Receiver<Progress>>) -> impl IntoResponse {
+    let text = exposition(&progress.borrow());
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+}
+
+/// The Prometheus text format.
+fn exposition(progress: &Progress) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let mut line = |line: std::fmt::Arguments<'_>| drop(text.write_fmt(format_args!("{line}\n")));
+    line(format_args!(
+        "# HELP weir_epoch The last committed epoch.\n# TYPE weir_epoch gauge\nweir_epoch {}",
+        progress.epoch
+    ));
+    line(format_args!(
+        "# HELP weir_records_total What became of the records of each stream.\n# TYPE weir_records_total counter"
+    ));
+    for (stream, ledger) in &progress.ledger {
+        let outcomes = [("on_time", ledger.on_time), ("late", ledger.late), ("rejected", ledger.rejected)];
+        for (outcome, count) in outcomes {
+            line(format_args!("weir_records_total{{stream=\"{stream}\",outcome=\"{outcome}\"}} {count}"));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_connectors::state::Ledger;
+
+    use super::*;
+
+    #[test]
+    fn metrics_account_for_every_record() {
+        let ledger = Ledger { records: 7, on_time: 4, late: 2, rejected: 1 };
+        let text = exposition(&Progress { epoch: 3, ledger: [("proxy".to_owned(), ledger)].into() });
+        assert!(text.contains("weir_epoch 3\n"));
+        assert!(text.contains("weir_records_total{stream=\"proxy\",outcome=\"late\"} 2\n"), "{text}");
+    }
+}
