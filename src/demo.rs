@@ -13,7 +13,6 @@ mod told;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -26,7 +25,7 @@ use crate::exit::{Blame, CommandResult, Outcome};
 use crate::pump::{Progress, Pump};
 use crate::{run, service};
 use events::{Record, Source};
-use house::{Heard, House, Shared, wait_for};
+use house::{Heard, House, wait_for};
 use told::{Checks, Told, short};
 
 /// How long the demo waits for anything. A build without optimisation on a busy machine needs some of it.
@@ -71,7 +70,7 @@ async fn play(globals: &Globals, dir: &Path) -> anyhow::Result<bool> {
     let begin = events::begin(chrono::Utc::now());
     let records = events::all(begin);
     told.chapter("The house")?;
-    let house: Shared = Arc::new(House::build(dir, begin).await?);
+    let house = House::build(dir, begin).await?;
     let samples = house::write_samples(dir, &records)?;
     let mut setup = run::setup(&Globals { dir: dir.to_owned(), ..globals.clone() })
         .await
@@ -126,8 +125,8 @@ async fn send(
             told.event(record.time, remark)?;
             // The last sentence of each story completes it.
             match remark {
-                remark if remark.contains("mshta") => drop(seen.sent.insert(CHAIN, Instant::now())),
-                remark if remark.contains("powershell") => drop(seen.sent.insert(SECOND, Instant::now())),
+                remark if remark.contains("mshta") => seen.sent.extend([(CHAIN, Instant::now())]),
+                remark if remark.contains("powershell") => seen.sent.extend([(SECOND, Instant::now())]),
                 _ => {}
             }
             tokio::time::sleep(Duration::from_millis(400)).await;

@@ -72,6 +72,7 @@ pub(crate) async fn setup(globals: &Globals) -> Result<Setup, CommandError> {
     }
     check::stop_on_errors(&project, diagnostics)?;
     let config = project.config.clone();
+    tracing::debug!(bytes = config.engine.memory_bytes, "state is not held to [engine] memory_mb yet");
     let kafka = kafka(&config)?;
     let start = config.kafka.as_ref().map_or(Start::Earliest, |kafka| kafka.start);
     let state = Location::at(&config.state.url, &BTreeMap::new()).usage()?;

@@ -224,9 +224,12 @@ fn plan(planner: &Planner<'_>, query: &Query) -> Result<LogicalPlan, Vec<Diagnos
     })
 }
 
+/// A stream and the columns of it that are read, by name.
+type Read = (Arc<Stream>, BTreeMap<String, Arc<arrow::datatypes::Field>>);
+
 /// For every stream, the union of the columns that plans read.
 fn decoded_columns<'a>(plans: impl Iterator<Item = &'a LogicalPlan>) -> BTreeMap<String, (Arc<Stream>, ColumnSet)> {
-    let mut wanted: BTreeMap<String, (Arc<Stream>, BTreeMap<String, Arc<arrow::datatypes::Field>>)> = BTreeMap::new();
+    let mut wanted: BTreeMap<String, Read> = BTreeMap::new();
     for plan in plans {
         each_scan(plan, &mut |source, fields| {
             if let Source::Stream(stream) = source {

@@ -91,7 +91,7 @@ struct Arrival {
 }
 
 enum Item {
-    Rows(Rows),
+    Rows(Box<Rows>),
     Watermark(EventTime),
     Barrier,
 }
@@ -299,7 +299,7 @@ impl Worker {
         let (node, input) = edge_target(&self.program, frame.edge)
             .ok_or_else(|| EngineError::Snapshot(format!("a frame for edge {}, which does not exist", frame.edge)))?;
         let item = match frame.body {
-            FrameBody::Data(batch) => Item::Rows(Rows::from_batch(&batch)?),
+            FrameBody::Data(batch) => Item::Rows(Box::new(Rows::from_batch(&batch)?)),
             FrameBody::Watermark(watermark) => Item::Watermark(watermark),
             FrameBody::Barrier => Item::Barrier,
         };
@@ -408,7 +408,7 @@ impl Worker {
         match item {
             Item::Rows(rows) => {
                 if !rows.is_empty() {
-                    state.operator.rows(rows, &mut out)?;
+                    state.operator.rows(*rows, &mut out)?;
                 }
                 self.leave(node, out, None, output)
             }
@@ -555,8 +555,8 @@ impl Worker {
             for rows in rows {
                 match &exchange {
                     Some(key) if self.workers > 1 => self.exchange(to, input, key, rows, output)?,
-                    Some(_) => self.arrive(to, input, self.index as usize, Item::Rows(rows.clone())),
-                    None => self.arrive(to, input, 0, Item::Rows(rows.clone())),
+                    Some(_) => self.arrive(to, input, self.index as usize, Item::Rows(Box::new(rows.clone()))),
+                    None => self.arrive(to, input, 0, Item::Rows(Box::new(rows.clone()))),
                 }
             }
             if let Some(watermark) = watermark {
@@ -647,7 +647,7 @@ impl Worker {
             }
             let share = rows.take(&indices)?;
             if receiver == self.index {
-                self.arrive(to, input, receiver as usize, Item::Rows(share));
+                self.arrive(to, input, receiver as usize, Item::Rows(Box::new(share)));
             } else {
                 let frame = self.frame(receiver, to, input, FrameBody::Data(share.to_batch()?));
                 output.frames.push((receiver, frame));

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -220,6 +220,3 @@ pub(super) fn write_samples(dir: &Path, records: &[Record]) -> anyhow::Result<Ve
     }
     Ok(files)
 }
-
-/// The shared handle that tasks keep.
-pub(super) type Shared = Arc<House>;

@@ -70,13 +70,16 @@ impl From<DataFusionError> for Refusal {
     }
 }
 
+/// Finds the node that stands for the derived stream, given the columns that are read of it.
+pub(crate) type FindPublished<'a> = &'a mut dyn FnMut(&mut Graph, &[String]) -> Result<Lowered, Refusal>;
+
 /// What lowering needs to know beside the plan.
 pub(crate) struct Lowering<'a> {
     pub(crate) graph: &'a mut Graph,
     /// What is decoded of each stream, by lower-case name.
     pub(crate) columns: &'a BTreeMap<String, ColumnSet>,
     /// The node that stands for the derived stream, given the columns that are read of it.
-    pub(crate) published: &'a mut dyn FnMut(&mut Graph, &[String]) -> Result<Lowered, Refusal>,
+    pub(crate) published: FindPublished<'a>,
     /// A monotone condition on the output of the aggregate that is lowered next.
     early: Option<Expr>,
 }
@@ -85,7 +88,7 @@ impl<'a> Lowering<'a> {
     pub(crate) fn new(
         graph: &'a mut Graph,
         columns: &'a BTreeMap<String, ColumnSet>,
-        published: &'a mut dyn FnMut(&mut Graph, &[String]) -> Result<Lowered, Refusal>,
+        published: FindPublished<'a>,
     ) -> Self {
         Self { graph, columns, published, early: None }
     }

@@ -95,9 +95,8 @@ pub(crate) struct Resolved {
     /// The `SELECT`.
     pub(crate) query: Box<Query>,
     /// Its output columns, by exact name and in order.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the planner has them from the plan; tests read them here"))]
     pub(crate) output: Vec<Column>,
-    /// Streams, views and tables that it reads, by exact name.
-    pub(crate) relations: BTreeSet<String>,
     /// Undeclared columns that it reads of open streams: nullable text, by the stream's name.
     pub(crate) open_columns: BTreeMap<String, BTreeSet<String>>,
 }
@@ -113,9 +112,9 @@ pub(crate) fn resolve(
 ) -> Result<Resolved, Vec<Diagnostic>> {
     let mut resolver = Resolver::new(relations, functions);
     let output = resolver.query(&mut query);
-    let Resolver { read, open_columns, diagnostics, .. } = resolver;
+    let Resolver { open_columns, diagnostics, .. } = resolver;
     if diagnostics.is_empty() {
-        return Ok(Resolved { query, output, relations: read, open_columns });
+        return Ok(Resolved { query, output, open_columns });
     }
     Err(sorted(diagnostics))
 }
