@@ -25,14 +25,6 @@ impl Seed {
     pub(crate) fn once_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }
-
-    /// Brings the items into another order.
-    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
-        for last in (1..items.len()).rev() {
-            let other = self.below(last as u64 + 1) as usize;
-            items.swap(last, other);
-        }
-    }
 }
 
 /// Microseconds since 1970 as RFC 3339 with milliseconds.
