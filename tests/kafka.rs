@@ -10,8 +10,8 @@ use crate::support::kafka::{self, Stored, Tail};
 use crate::support::pipeline::Pipeline;
 use crate::support::process::Running;
 use crate::support::project::Project;
-use crate::support::rows::{Alert, last_by_uid};
-use crate::support::signins::{Entry, Outcome, assert_same, generate, oracle, outcome_of_alerts};
+use crate::support::rows::{Alert, Summary, last_by_uid, ndjson};
+use crate::support::signins::{Entry, Outcome, assert_same, assert_same_alerts, generate, oracle, outcome_of_alerts};
 
 const PARTITIONS: usize = 6;
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -69,6 +69,17 @@ fn interrupted(address: &str, events: usize, interrupt: impl FnOnce(&mut Running
     assert_eq!(letters.len(), expected.dead.len(), "each dead letter is in the topic once");
     let letters: BTreeMap<_, _> = letters.iter().map(dead_letter).collect();
     assert!(letters == expected.dead, "each dead letter has its position and its bytes");
+    replay_archive(project, &expected);
+}
+
+/// The archive holds all that a replay needs to come to the same alerts, late events included.
+fn replay_archive(project: &Project, expected: &Outcome) {
+    let replayed = project.weir(&["replay", "--archive", "--alerts", "replayed.ndjson"]).expect_code(0);
+    let alerts = ndjson(&project.read("replayed.ndjson"));
+    assert_same_alerts(&outcome_of_alerts(alerts.iter().map(Alert::read)), expected);
+    let summary = Summary::read(&replayed.stderr);
+    assert_eq!(summary.events(), expected.archived.values().sum::<usize>());
+    assert_eq!(summary.late(), expected.late);
 }
 
 fn produce<'a>(address: &str, topic: &str, partitions: impl Iterator<Item = &'a [Entry]>) {
