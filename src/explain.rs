@@ -1,4 +1,7 @@
-//! `weir explain DETECTION`: from its text to what runs: plan, operators, state and what is read.
+//! `weir explain DETECTION`: from its text to what runs: plan, operators, state and what is read. `weir explain alert UID`:
+//! the evidence behind an alert.
+
+mod alert;
 
 use crate::check;
 use crate::cli::{ExplainArgs, Globals};
@@ -8,25 +11,31 @@ use crate::exit::{CommandError, CommandResult, Outcome};
 use crate::project::Project;
 use crate::stdout;
 
-/// Prints how the detection runs.
+/// Prints how a detection runs, or how an alert came about.
 pub(crate) fn run(globals: &Globals, args: &ExplainArgs) -> CommandResult {
-    if args.uid.is_some() {
-        let version = env!("CARGO_PKG_VERSION");
-        let text = format!("`weir explain alert UID` is not part of version {version} yet");
-        return Err(CommandError::usage(anyhow::anyhow!(text)));
+    match (args.what.as_str(), &args.uid) {
+        (_, None) => detection(globals, &args.what),
+        ("alert", Some(uid)) => alert::run(globals, uid),
+        (what, Some(_)) => {
+            let text =
+                format!("`weir explain` takes a detection, or `alert UID`, and not `{what}` with more behind it");
+            Err(CommandError::usage(anyhow::anyhow!(text)))
+        }
     }
+}
+
+fn detection(globals: &Globals, wanted: &str) -> CommandResult {
     let (project, diagnostics) = Project::load(&globals.dir, Need::Texts);
     check::stop_on_errors(&project, diagnostics)?;
     let rules = compile::rules(&project, &project.detections);
-    let is_meant = |id: &str, file: &str| id == args.detection || file == args.detection;
+    let is_meant = |id: &str, file: &str| id == wanted || file == wanted;
     let Some(at) = rules.detections.iter().position(|detection| is_meant(&detection.id, &detection.file)) else {
         // The file may be there and have a header that cannot be read.
-        let in_file = rules.diagnostics.iter().filter(|found| found.file.as_deref() == Some(args.detection.as_str()));
+        let in_file = rules.diagnostics.iter().filter(|found| found.file.as_deref() == Some(wanted));
         check::stop_on_errors(&project, in_file.cloned().collect())?;
         let ids = rules.detections.iter().map(|detection| &*detection.id);
-        let hint =
-            weir_engine::error::nearest(&args.detection, ids).map(|hint| format!("; {hint}")).unwrap_or_default();
-        return Err(CommandError::usage(anyhow::anyhow!("there is no detection `{}`{hint}", args.detection)));
+        let hint = weir_engine::error::nearest(wanted, ids).map(|hint| format!("; {hint}")).unwrap_or_default();
+        return Err(CommandError::usage(anyhow::anyhow!("there is no detection `{}`{hint}", wanted)));
     };
     let detection = &rules.detections[at];
     let Some(explained) = rules.program.explain(at) else {

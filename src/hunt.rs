@@ -148,7 +148,6 @@ impl Hunt {
     ///
     /// # Errors
     /// As [`next`](Self::next).
-    #[cfg_attr(not(test), expect(dead_code, reason = "the demo and the server ask for whole answers"))]
     pub(crate) async fn collect(mut self) -> Result<Vec<RecordBatch>, HuntError> {
         let mut batches = Vec::new();
         while let Some(batch) = self.next().await? {

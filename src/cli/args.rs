@@ -66,7 +66,7 @@ pub(super) enum Command {
     Replay(ReplayArgs),
     /// Query the archive with one SELECT
     Hunt(HuntArgs),
-    /// Show how a detection runs: plan, operators, state, and what it reads
+    /// Show how a detection runs, or the evidence behind an alert
     Explain(ExplainArgs),
     /// Work with cases
     #[command(subcommand)]
@@ -271,12 +271,14 @@ pub(crate) struct DeadLettersListArgs {
 
 /// `weir explain`
 #[derive(Debug, Args)]
-#[command(after_help = "Example: weir explain signin.repeated_failures")]
+#[command(after_help = "Examples:\n  weir explain identity.password_guessing\n  \
+                        weir explain alert 55924db60f333332769a4d21e8db12a0")]
 pub(crate) struct ExplainArgs {
-    /// The detection's id, or its file
+    /// The detection's id, or its file; or the word `alert`
     #[arg(value_name = "DETECTION")]
-    pub(crate) detection: String,
-    #[arg(hide = true)]
+    pub(crate) what: String,
+    /// After `alert`: the id of an alert of the archive, for the events behind it
+    #[arg(value_name = "UID")]
     pub(crate) uid: Option<String>,
 }
 
