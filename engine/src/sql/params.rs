@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use arrow::array::Array;
+use chrono::DateTime;
 use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::ast::{self, Expr, Value, ValueWithSpan};
 use datafusion::sql::sqlparser::tokenizer::Span as SqlSpan;
@@ -98,10 +99,21 @@ fn literal(value: &ScalarValue, span: SqlSpan) -> Option<Expr> {
         ScalarValue::Float32(Some(number)) if number.is_finite() => {
             return Some(number_literal(&format!("{number:?}"), span));
         }
+        ScalarValue::TimestampMicrosecond(Some(us), None) => return time_literal(*us, span),
         _ if value.data_type().is_integer() => return Some(number_literal(&value.to_string(), span)),
         _ => return None,
     };
     Some(Expr::Value(written.with_span(span)))
+}
+
+/// An instant as `TIMESTAMP '...'`.
+fn time_literal(us: i64, span: SqlSpan) -> Option<Expr> {
+    let text = DateTime::from_timestamp_micros(us)?.format("%Y-%m-%d %H:%M:%S%.6f").to_string();
+    Some(Expr::TypedString(ast::TypedString {
+        data_type: ast::DataType::Timestamp(None, ast::TimezoneInfo::None),
+        value: Value::SingleQuotedString(text).with_span(span),
+        uses_odbc_syntax: false,
+    }))
 }
 
 /// A number; a negative one is a minus in front of a number, as the parser would make it.
