@@ -324,6 +324,20 @@ fn hostile_values_are_null_and_never_an_error() {
     check(vec![query("q", sql)], &events, &expected);
 }
 
+/// The rest of a condition still counts where a function refuses a value, or a sender could choose values that hide.
+#[test]
+fn a_value_that_a_function_refuses_hides_nothing() {
+    let sql = "SELECT time, chr(bytes) AS c, coalesce(factorial(bytes), -1) AS f, date_part('year', to_timestamp(src_ip)) AS y
+               FROM signin WHERE chr(bytes) = 'a' OR factorial(bytes) = 6 OR user_name LIKE '%evil%'";
+    let events = vec![vec![
+        event(1, "evil", "", "no time", Some(-1)),
+        event(2, "good", "", "no time", Some(-1)),
+        event(3, "good", "", "2020-01-01T00:00:00Z", Some(97)),
+    ]];
+    let expected = ["1970-01-01T00:00:01||-1| x1", "1970-01-01T00:00:03|a|-1|2020 x1"];
+    check(vec![query("q", sql)], &events, &expected);
+}
+
 #[test]
 fn what_cannot_run_is_refused_with_code_place_and_reason() {
     let cases = [

@@ -1,7 +1,7 @@
 //! Row expressions are total: a value that cannot be computed is NULL, and one hostile value never fails a batch.
 //!
-//! In the plan, casts become `TRY_CAST` and divisors become `NULLIF(divisor, 0)`. What remains (a function that refuses
-//! one value, say) is caught at evaluation: the batch is halved until the rows that fail are alone, and those are NULL.
+//! In the plan, casts become `TRY_CAST`, divisors become `NULLIF(divisor, 0)`, and functions that refuse some values give
+//! NULL for these. What remains (an integer that overflows, say) is caught at evaluation: the batch is halved until the rows that fail are alone, and those are NULL.
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, new_null_array};
 use arrow::compute::prep_null_mask_filter;
@@ -74,6 +74,10 @@ fn total_expr(expr: Expr, schema: &datafusion::common::DFSchema) -> Result<Trans
             let divisor = nullif(*right, lit(zero))?;
             Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right: Box::new(divisor) }))
         }
+        Expr::ScalarFunction(call) => match super::total_function::total_call(&call) {
+            Some(total) => Transformed::yes(total),
+            None => Transformed::no(Expr::ScalarFunction(call)),
+        },
         other => Transformed::no(other),
     })
 }

@@ -39,7 +39,18 @@ fn filled(template: &'static str, parts: Vec<BoxedStrategy<String>>) -> BoxedStr
 }
 
 fn number(depth: u32) -> BoxedStrategy<String> {
-    let leaf = texts(&["n", "n", "1", "3", "0", "CAST(k AS BIGINT)", "length(t)", "CAST(NULL AS BIGINT)"]);
+    let leaf = texts(&[
+        "n",
+        "n",
+        "1",
+        "3",
+        "0",
+        "CAST(k AS BIGINT)",
+        "factorial(n)",
+        "date_part('year', to_timestamp(k))",
+        "length(t)",
+        "CAST(NULL AS BIGINT)",
+    ]);
     if depth == 0 {
         return leaf;
     }
@@ -58,7 +69,18 @@ fn number(depth: u32) -> BoxedStrategy<String> {
 }
 
 fn text(depth: u32) -> BoxedStrategy<String> {
-    let leaf = texts(&["k", "t", "'x'", "upper(k)", "CAST(n AS STRING)", "substr(t, 1, 1)", "CAST(NULL AS STRING)"]);
+    let leaf = texts(&[
+        "k",
+        "t",
+        "'x'",
+        "upper(k)",
+        "CAST(n AS STRING)",
+        "substr(t, 1, 1)",
+        "substr(t, 1, n)",
+        "chr(n)",
+        "split_part(t, 'y', n)",
+        "CAST(NULL AS STRING)",
+    ]);
     if depth == 0 {
         return leaf;
     }
