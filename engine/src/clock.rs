@@ -3,7 +3,7 @@
 //! A row is late iff its time is more than the stream's lateness behind the greatest earlier time of its own partition.
 //! That is a property of the data alone, so every run agrees. A row from the future cannot move the clock: where the
 //! arrival of a record is known it is measured against that; where it is not, a jump is held until one of the next
-//! sixteen records, or the end of input, confirms it.
+//! sixteen records, or the end of input, confirms it. A nearer jump takes its place.
 
 use arrow::array::{Array, BooleanArray, UInt64Array};
 
@@ -74,7 +74,9 @@ impl PartitionClock {
                     part = Part::new(row);
                 } else {
                     held.records_left -= 1;
-                    if held.records_left == 0 {
+                    let has_expired = held.records_left == 0;
+                    // Of two jumps that do not bear each other out the nearer one is the likelier, so it waits instead.
+                    if has_expired || (rows.arrival.is_null(row) && self.is_jump(time)) {
                         part.close(&rows, row, &mut judged)?;
                         self.admit_held(Some(LateReason::Future), &mut judged);
                         part = Part::new(row);

@@ -144,7 +144,7 @@ fn the_cases_are_not_empty() {
     use proptest::strategy::ValueTree;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    for _ in 0..60 {
+    for _ in 0..100 {
         let drawn = (grammar::threshold(), events::partitions(), drive::way()).new_tree(&mut runner);
         let (select, partitions, way) = drawn.expect("a case").current();
         let (program, _) = Program::compile(&catalog(), &published(), vec![query("q0", &select.sql)]);
@@ -156,7 +156,7 @@ fn the_cases_are_not_empty() {
         note("late", late.iter().any(|late| late.reason == LateReason::Lateness));
         note("future", late.iter().any(|late| late.reason == LateReason::Future));
     }
-    let few: Vec<_> = [("hits", 25), ("updates", 6), ("counts", 1), ("late", 15), ("future", 1)]
+    let few: Vec<_> = [("hits", 30), ("updates", 4), ("counts", 2), ("late", 40), ("future", 3)]
         .into_iter()
         .filter(|(what, least)| seen.get(what).is_none_or(|count| count < least))
         .collect();

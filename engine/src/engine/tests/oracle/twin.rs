@@ -25,7 +25,7 @@ fn lateness(stream: &str) -> i64 {
 
 /// Why each event of a partition is late, or `None`. An event is late iff it is more than the lateness behind the
 /// greatest earlier time. A jump beyond the guard waits: the next event that is not more than the guard behind it
-/// confirms it and so does the end; after sixteen others it is set aside. Only one jump waits at a time. Where the arrival
+/// confirms it and so does the end; after sixteen others, or when a nearer jump comes to wait instead, it is set aside. Where the arrival
 /// of a record is known, nothing waits: it is set aside iff it is ahead of its arrival by more than the guard.
 pub(super) fn judged(partition: &Partition) -> Vec<Option<LateReason>> {
     let mut verdicts: Vec<Option<LateReason>> = vec![None; partition.events.len()];
@@ -34,13 +34,15 @@ pub(super) fn judged(partition: &Partition) -> Vec<Option<LateReason>> {
     let late = |on_time: &[i64], time: i64| {
         on_time.iter().any(|earlier| time < earlier - lateness(partition.stream)).then_some(LateReason::Lateness)
     };
+    let jumps =
+        |on_time: &[i64], time: i64| !on_time.is_empty() && on_time.iter().all(|earlier| time > earlier + GUARD);
     for (at, event) in partition.events.iter().enumerate() {
         if let Some((jump, others)) = waiting {
             let time = partition.events[jump].time;
             if event.time >= time - GUARD {
                 on_time.push(time);
                 waiting = None;
-            } else if others == 15 {
+            } else if others == 15 || (event.arrival.is_none() && jumps(&on_time, event.time)) {
                 verdicts[jump] = Some(LateReason::Future);
                 waiting = None;
             } else {
@@ -55,8 +57,7 @@ pub(super) fn judged(partition: &Partition) -> Vec<Option<LateReason>> {
             on_time.extend(verdicts[at].is_none().then_some(event.time));
             continue;
         }
-        let is_jump = !on_time.is_empty() && on_time.iter().all(|earlier| event.time > earlier + GUARD);
-        if is_jump && waiting.is_none() {
+        if jumps(&on_time, event.time) && waiting.is_none() {
             waiting = Some((at, 0));
             continue;
         }
