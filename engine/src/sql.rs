@@ -27,6 +27,7 @@ pub(crate) mod resolve;
 mod security;
 mod tokens;
 pub(crate) mod total;
+mod total_function;
 mod types;
 pub(crate) mod window_table;
 
