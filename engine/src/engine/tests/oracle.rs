@@ -2,7 +2,7 @@
 //!
 //! Events, queries and ways to run are drawn at random: ties, duplicates, NULLs, bursts, times at the edge of windows
 //! and of lateness, jumps; several streams and partitions; filters, CASE, windows, look-ups and views; any cut into
-//! batches, any order of partitions and frames, any number of workers, a restart half-way. `WEIR_PROPTEST_CASES` says
+//! batches, any order of partitions and frames, any number of workers, a restart half-way, a replay of the archive. `WEIR_PROPTEST_CASES` says
 //! how many cases are tried.
 
 mod drive;
@@ -81,6 +81,11 @@ fn check(selects: &[Select], partitions: &[Partition], ways: &[Way]) -> Result<(
     let read = |stream: &str| program.columns(stream).is_some();
     let mut expected_late = twin::late_events(partitions.iter().filter(|partition| read(partition.stream)));
     expected_late.sort();
+    let replayed = drive::from_archive(&program, partitions);
+    for (index, select) in selects.iter().enumerate() {
+        let got = last_records(&replayed, index, select.groups.is_none());
+        prop_assert_eq!(&got, &expected[index], "{}\nfrom the archive", select.sql);
+    }
     for way in ways {
         let (hits, mut late) = run(&program, partitions, way);
         late.sort_by_key(|late| (late.stream.to_string(), late.partition, late.time, late.uid, late.reason));

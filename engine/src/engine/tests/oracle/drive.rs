@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::events::{Partition, source_batch, table};
+use super::events::{Event, Partition, source_batch, table};
+use super::twin::judged;
 use crate::{
     Engine, Frame, Hit, LateEvent, Outputs, PartitionId, Program, SourceBatch, Worker, WorkerOutput, WorkerSnapshot,
 };
@@ -114,6 +115,36 @@ fn in_engine(program: &Arc<Program>, partitions: &[&Partition], way: &Way, steps
     }
     outputs.extend(engine.finish().expect("the end"));
     outputs
+}
+
+/// Runs a program as a replay of the archive does: every stream in the order of time and uid, in batches of five, and what
+/// was late is known to be.
+pub(super) fn from_archive(program: &Arc<Program>, partitions: &[Partition]) -> Vec<Hit> {
+    let mut engine = Engine::new(Arc::clone(program), 1, &[table()]).expect("tables are given");
+    let streams: Vec<&'static str> =
+        ["r", "s"].into_iter().filter(|stream| program.columns(stream).is_some()).collect();
+    streams.iter().for_each(|stream| engine.add_partition(stream, PartitionId(0)));
+    engine.start();
+    let mut hits = vec![];
+    for stream in streams {
+        let mut rows: Vec<(Event, bool)> = partitions
+            .iter()
+            .filter(|partition| partition.stream == stream)
+            .flat_map(|partition| {
+                let verdicts = partition.events.iter().cloned().zip(judged(partition));
+                verdicts.map(|(event, late)| (event, late.is_some())).collect::<Vec<_>>()
+            })
+            .collect();
+        rows.sort_by_key(|(event, _)| (event.time, event.uid(stream)));
+        let partition = Partition { stream, number: 0, events: vec![] };
+        for rows in rows.chunks(5) {
+            let (events, late): (Vec<Event>, Vec<bool>) = rows.iter().cloned().unzip();
+            let batch = SourceBatch { late: Some(late), ..source_batch(program, &partition, &events) };
+            hits.extend(engine.push(batch).expect("a batch of its own program").hits);
+        }
+    }
+    hits.extend(engine.finish().expect("the end").hits);
+    hits
 }
 
 /// Workers, and frames under way between them.
