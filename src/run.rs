@@ -25,6 +25,9 @@ pub(crate) fn run(globals: &Globals) -> CommandResult {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let setup = setup(globals).await?;
+        let respond = setup.respond.clone();
+        let pump = Pump::start(setup).await.context("the pipeline cannot start").outside()?;
+        // Up to here there is nothing to drain, and a signal may simply end the process.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let stop = async move {
@@ -33,8 +36,6 @@ pub(crate) fn run(globals: &Globals) -> CommandResult {
                 _ = interrupt.recv() => {}
             }
         };
-        let respond = setup.respond.clone();
-        let pump = Pump::start(setup).await.context("the pipeline cannot start").outside()?;
         let http = match configuration(globals).http {
             Some(listen) => Some(serve::start(listen, pump.progress()).await.outside()?),
             None => None,
