@@ -30,6 +30,8 @@ use weir_engine::{Diagnostic, Span};
 use crate::codes;
 use crate::document::{Codes, Entry, Fields, Node, Report, Value, parse_yaml};
 
+#[cfg(test)]
+pub(crate) use self::compare::NAMES;
 pub use self::compare::{Difference, Problem};
 pub use self::run::{CaseResult, Decode, Decoded, Outside, Rejections, check, run, subject};
 

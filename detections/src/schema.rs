@@ -197,7 +197,7 @@ mod tests {
     use serde_json::Value;
 
     use super::{NAMES, schema};
-    use crate::{exceptions, header, rule_test};
+    use crate::{EntityKind, exceptions, header, rule_test};
 
     fn keys(schema: &Value, pointer: &str) -> BTreeSet<String> {
         let properties = schema.pointer(pointer).and_then(Value::as_object).expect("an object with properties");
@@ -226,6 +226,23 @@ mod tests {
             assert!(text.contains("\"additionalProperties\":false"), "{name}");
         }
         assert!(schema("weir.toml").is_none());
+    }
+
+    #[test]
+    fn the_reference_names_every_key_kind_and_name() {
+        let text = include_str!("../../docs/detections.md");
+        let header_keys = header::KEYS.into_iter().chain(header::MORE_KEYS);
+        let kinds = EntityKind::ALL.map(EntityKind::as_str);
+        let columns = crate::published().columns;
+        let columns = columns.iter().map(|(name, _)| name.as_str());
+        let names = header_keys.chain(kinds).chain(columns).chain(rule_test::NAMES);
+        for name in names {
+            assert!(text.contains(&format!("`{name}`")), "docs/detections.md does not name `{name}`");
+        }
+        let written = exceptions::KEYS.into_iter().chain(rule_test::FILE_KEYS).chain(rule_test::CASE_KEYS);
+        for key in written.chain(rule_test::REPEAT_KEYS) {
+            assert!(text.contains(&format!("{key}:")), "docs/detections.md does not show `{key}:`");
+        }
     }
 
     #[test]
