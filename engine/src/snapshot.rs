@@ -26,8 +26,11 @@ const MAGIC: &[u8; 8] = b"WEIRSNAP";
 #[derive(Debug, Clone, Default)]
 pub struct WorkerSnapshot {
     nodes: BTreeMap<String, Vec<RecordBatch>>,
-    clocks: BTreeMap<String, BTreeMap<PartitionId, SavedClock>>,
+    clocks: SavedClocks,
 }
+
+/// The clocks of all partitions, by lower-case stream name.
+pub(crate) type SavedClocks = BTreeMap<String, BTreeMap<PartitionId, SavedClock>>;
 
 /// The clock of one partition.
 #[derive(Debug, Clone)]
@@ -54,21 +57,8 @@ struct Header {
 }
 
 impl WorkerSnapshot {
-    pub(crate) fn new<'a>(
-        nodes: impl Iterator<Item = (String, Vec<RecordBatch>)>,
-        sources: impl Iterator<Item = (&'a str, &'a BTreeMap<PartitionId, PartitionClock>)>,
-    ) -> Result<Self, EngineError> {
-        let saved = |clock: &PartitionClock| SavedClock {
-            greatest: clock.greatest,
-            has_ended: clock.has_ended,
-            held: clock.held.clone(),
-        };
-        let clocks = sources
-            .map(|(stream, partitions)| {
-                (stream.to_owned(), partitions.iter().map(|(id, clock)| (*id, saved(clock))).collect())
-            })
-            .collect();
-        Ok(Self { nodes: nodes.collect(), clocks })
+    pub(crate) fn new(nodes: impl Iterator<Item = (String, Vec<RecordBatch>)>, clocks: SavedClocks) -> Self {
+        Self { nodes: nodes.collect(), clocks }
     }
 
     pub(crate) fn node(&self, fingerprint: &str) -> Option<&Vec<RecordBatch>> {
@@ -169,6 +159,10 @@ impl WorkerSnapshot {
 }
 
 impl SavedClock {
+    pub(crate) fn of(clock: &PartitionClock) -> Self {
+        Self { greatest: clock.greatest, has_ended: clock.has_ended, held: clock.held.clone() }
+    }
+
     pub(crate) fn apply(&self, clock: &mut PartitionClock) {
         clock.greatest = self.greatest;
         clock.has_ended = self.has_ended;

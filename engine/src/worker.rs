@@ -21,7 +21,7 @@ use crate::operator::{Operator, Outbox, build};
 use crate::output::{Hit, LateEvent, LateReason, StreamCounts};
 use crate::program::{Program, consumers, sources};
 use crate::rows::{Identity, Rows, batch_of, uid_at};
-use crate::snapshot::WorkerSnapshot;
+use crate::snapshot::{SavedClock, SavedClocks, WorkerSnapshot};
 use crate::sql::total::evaluate;
 use crate::table::TableVersion;
 use crate::time::EventTime;
@@ -53,6 +53,8 @@ pub struct Worker {
     next_seq: HashMap<(u32, u32), u64>,
     epoch: u64,
     snapshots: BTreeMap<NodeId, Vec<arrow::array::RecordBatch>>,
+    /// The clocks as they were at the barrier.
+    clocks: SavedClocks,
 }
 
 struct SourceState {
@@ -147,6 +149,7 @@ impl Worker {
             next_seq: HashMap::new(),
             epoch: 0,
             snapshots: BTreeMap::new(),
+            clocks: SavedClocks::new(),
         };
         tables.iter().try_for_each(|table| worker.set_table(table))?;
         worker.close_orphans()?;
@@ -313,6 +316,11 @@ impl Worker {
     /// An operator that cannot save its state.
     pub fn barrier(&mut self, epoch: u64, output: &mut WorkerOutput) -> Result<(), EngineError> {
         self.epoch = epoch;
+        // Batches of the next epoch may come before the last operator has been saved, and they move the clocks on.
+        let saved = |source: &SourceState| {
+            source.partitions.iter().map(|(partition, clock)| (*partition, SavedClock::of(clock))).collect()
+        };
+        self.clocks = self.sources.iter().map(|(name, source)| (name.clone(), saved(source))).collect();
         let nodes: Vec<NodeId> = self.sources.values().map(|source| source.node).chain(self.orphans()).collect();
         for node in nodes {
             self.snapshots.insert(node, vec![]);
@@ -449,7 +457,8 @@ impl Worker {
     fn close_epoch(&mut self, output: &mut WorkerOutput) -> Result<(), EngineError> {
         if self.snapshots.len() == self.nodes.len() {
             let nodes = std::mem::take(&mut self.snapshots);
-            output.snapshot = Some((self.epoch, self.snapshot_of(nodes)?));
+            let clocks = std::mem::take(&mut self.clocks);
+            output.snapshot = Some((self.epoch, self.snapshot_of(nodes, clocks)));
         }
         Ok(())
     }
@@ -457,11 +466,12 @@ impl Worker {
     fn snapshot_of(
         &self,
         nodes: BTreeMap<NodeId, Vec<arrow::array::RecordBatch>>,
-    ) -> Result<WorkerSnapshot, EngineError> {
+        clocks: SavedClocks,
+    ) -> WorkerSnapshot {
         let names = |node: &NodeId| self.program.graph.nodes[*node].fingerprint.clone();
         let states =
             nodes.into_iter().filter(|(_, state)| !state.is_empty()).map(|(node, state)| (names(&node), state));
-        WorkerSnapshot::new(states, self.sources.iter().map(|(name, source)| (name.as_str(), &source.partitions)))
+        WorkerSnapshot::new(states, clocks)
     }
 
     /// Takes up this worker's share of a snapshot, which any number of workers may have made.

@@ -57,7 +57,7 @@ pub(super) fn run(program: &Arc<Program>, partitions: &[Partition], way: &Way) -
         partitions.iter().filter(|partition| program.columns(partition.stream).is_some()).collect();
     let steps = steps(program, &read, way);
     let outputs =
-        if way.is_scattered { scattered(program, &read, way, steps) } else { in_engine(program, &read, way, steps) };
+        if way.is_scattered { scattered(program, &read, way, &steps) } else { in_engine(program, &read, way, steps) };
     (outputs.hits, outputs.late)
 }
 
@@ -154,32 +154,28 @@ struct Cluster {
     under_way: BTreeMap<(u32, u32, u32), VecDeque<Vec<u8>>>,
     draws: Vec<usize>,
     drawn: usize,
-    outputs: Outputs,
+    /// What came out, with the number of barriers before it.
+    hits: Vec<(u64, Hit)>,
+    late: Vec<(u64, LateEvent)>,
     snapshots: Vec<WorkerSnapshot>,
     owners: BTreeMap<(&'static str, PartitionId), usize>,
 }
 
-fn scattered(program: &Arc<Program>, partitions: &[&Partition], way: &Way, steps: Vec<Step>) -> Outputs {
+fn scattered(program: &Arc<Program>, partitions: &[&Partition], way: &Way, steps: &[Step]) -> Outputs {
     let mut cluster = Cluster::new(program, partitions, way.workers, &way.draws);
     cluster.on_each(|worker, output| worker.without_partitions(output));
-    for step in steps {
+    for (at, step) in steps.iter().enumerate() {
         match step {
-            Step::Push(batch) => {
-                let owner = cluster.owners[&(if &*batch.stream == "s" { "s" } else { "r" }, batch.partition)];
-                cluster.on(owner, |worker, output| worker.push(batch, output));
-            }
+            Step::Push(batch) => cluster.push(batch.clone()),
             Step::End(stream, number) => {
-                let owner = cluster.owners[&(stream, number)];
-                cluster.on(owner, |worker, output| worker.end_partition(stream, number, output));
+                let owner = cluster.owners[&(*stream, *number)];
+                cluster.on(owner, |worker, output| worker.end_partition(stream, *number, output));
             }
             Step::Restart(workers) => {
-                cluster.on_each(|worker, output| worker.barrier(1, output));
-                cluster.deliver(usize::MAX);
-                let saved = through_bytes(&cluster.snapshots);
-                assert_eq!(saved.len(), cluster.workers.len(), "every worker ends its epoch");
-                let outputs = std::mem::take(&mut cluster.outputs);
-                cluster = Cluster::new(program, partitions, workers, &way.draws);
-                cluster.outputs = outputs;
+                let saved = cluster.crash(&steps[at + 1..]);
+                let (hits, late) = (cluster.hits, cluster.late);
+                cluster = Cluster::new(program, partitions, *workers, &way.draws);
+                (cluster.hits, cluster.late) = (hits, late);
                 cluster.restore(&saved);
                 cluster.on_each(|worker, output| worker.without_partitions(output));
             }
@@ -189,7 +185,10 @@ fn scattered(program: &Arc<Program>, partitions: &[&Partition], way: &Way, steps
     }
     cluster.on_each(|worker, output| worker.finish(output));
     cluster.deliver(usize::MAX);
-    cluster.outputs
+    Outputs {
+        hits: cluster.hits.into_iter().map(|(_, hit)| hit).collect(),
+        late: cluster.late.into_iter().map(|(_, late)| late).collect(),
+    }
 }
 
 impl Cluster {
@@ -208,7 +207,8 @@ impl Cluster {
             under_way: BTreeMap::new(),
             draws: draws.to_vec(),
             drawn: 0,
-            outputs: Outputs::default(),
+            hits: vec![],
+            late: vec![],
             snapshots: vec![],
             owners,
         }
@@ -230,8 +230,8 @@ impl Cluster {
             let bytes = frame.to_bytes().expect("a frame has bytes");
             self.under_way.entry((frame.edge, frame.worker, receiver)).or_default().push_back(bytes);
         }
-        self.outputs.hits.extend(output.hits.into_iter().map(|(_, hit)| hit));
-        self.outputs.late.extend(output.late.into_iter().map(|(_, late)| late));
+        self.hits.extend(output.hits);
+        self.late.extend(output.late);
         self.snapshots.extend(output.snapshot.map(|(_, snapshot)| snapshot));
     }
 
@@ -252,6 +252,37 @@ impl Cluster {
             let frame = Frame::from_bytes(&bytes).expect("own bytes");
             self.on(edge.2 as usize, |worker, output| worker.receive(frame, output));
         }
+    }
+
+    fn push(&mut self, batch: SourceBatch) {
+        let owner = self.owners[&(if &*batch.stream == "s" { "s" } else { "r" }, batch.partition)];
+        self.on(owner, |worker, output| worker.push(batch, output));
+    }
+
+    /// Ends an epoch, works on into the next while others have not ended it, and loses all that came after the barrier.
+    fn crash(&mut self, ahead: &[Step]) -> Vec<WorkerSnapshot> {
+        let count = self.workers.len();
+        let first = self.draw();
+        for worker in (0..count).map(|offset| (first + offset) % count) {
+            self.on(worker, |worker, output| worker.barrier(1, output));
+            let owned = |batch: &SourceBatch| {
+                let mut of_worker = self.owners.iter().filter(|(_, owner)| **owner == worker);
+                of_worker.any(|((stream, number), _)| *stream == &*batch.stream && *number == batch.partition)
+            };
+            let next = ahead.iter().find_map(|step| match step {
+                Step::Push(batch) if owned(batch) => Some(batch.clone()),
+                _ => None,
+            });
+            next.into_iter().for_each(|batch| self.push(batch));
+            let some = self.draw() % 4;
+            self.deliver(some);
+        }
+        self.deliver(usize::MAX);
+        self.hits.retain(|(barriers, _)| *barriers == 0);
+        self.late.retain(|(barriers, _)| *barriers == 0);
+        let saved = through_bytes(&self.snapshots);
+        assert_eq!(saved.len(), count, "every worker ends its epoch");
+        saved
     }
 
     fn restore(&mut self, saved: &[WorkerSnapshot]) {
