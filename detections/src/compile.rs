@@ -12,7 +12,7 @@ use weir_engine::{Catalog, Diagnostic, Fault, FaultyText, Level, Program, Publis
 
 use crate::exceptions::{self, Exception};
 use crate::published::ALERTS;
-use crate::{Detection, codes, header, published};
+use crate::{Detection, EntityKind, codes, header, published};
 
 /// The texts of a project: file name and content.
 #[derive(Debug, Clone, Default)]
@@ -129,10 +129,32 @@ impl Compiled {
 /// What the engine says about a query is said about the file of its detection. Views know their file.
 fn in_files(faults: Vec<Fault>, detections: &[Arc<Detection>]) -> Vec<Diagnostic> {
     let in_file = |Fault { text, diagnostic }: Fault| match text {
-        FaultyText::Query(query) => diagnostic.in_file(detections[query].file.clone()),
+        FaultyText::Query(query) => {
+            at_its_entity(&detections[query], diagnostic).in_file(detections[query].file.clone())
+        }
         FaultyText::View(_) => diagnostic,
     };
     faults.into_iter().map(in_file).collect()
+}
+
+/// A cooldown is over the entities; where the engine misses one of their columns, the header is the place to look.
+fn at_its_entity(detection: &Detection, diagnostic: Diagnostic) -> Diagnostic {
+    if diagnostic.code != engine_codes::NOT_AN_OUTPUT || diagnostic.span.is_some() {
+        return diagnostic;
+    }
+    let named = |(_, column): &(_, &String)| diagnostic.message.contains(&format!("`{column}`"));
+    match detection.entities.iter().find(named) {
+        Some((kind, column)) => Diagnostic {
+            message: no_column(*kind, column),
+            span: detection.place(&format!("entities.{kind}")),
+            ..diagnostic
+        },
+        None => diagnostic,
+    }
+}
+
+fn no_column(kind: EntityKind, column: &str) -> String {
+    format!("the entity `{kind}` is taken from `{column}`, which is not a column of the SELECT")
 }
 
 /// The exceptions whose condition does not fit a detection that they cover, by name, and what is wrong with each.
@@ -264,10 +286,9 @@ fn entities_without_a_column(detection: &Detection, schema: &SchemaRef) -> Vec<D
     let missing =
         detection.entities.iter().filter(|(_, column)| !names().any(|name| name.eq_ignore_ascii_case(column)));
     let diagnostics = missing.map(|(kind, column)| {
-        let message = format!("the entity `{kind}` is taken from `{column}`, which is not a column of the SELECT");
         let hint = nearest(column, names())
             .unwrap_or_else(|| format!("its columns are {}", names().collect::<Vec<_>>().join(", ")));
-        Diagnostic::error(engine_codes::NOT_AN_OUTPUT, message)
+        Diagnostic::error(engine_codes::NOT_AN_OUTPUT, no_column(*kind, column))
             .at(detection.place(&format!("entities.{kind}")))
             .hint(hint)
             .in_file(detection.file.clone())

@@ -63,6 +63,15 @@ fn an_entity_that_is_no_column_is_refused_at_its_place() {
 }
 
 #[test]
+fn a_cooldown_over_an_entity_that_is_no_column_is_told_at_the_entity() {
+    let cooled = FAILURE.replace("user = \"user\" }", "user = \"usr\" }\n--! cooldown = \"1 hour\"");
+    let found = check(&cooled);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].starts_with("detections/x.sql:4:25: D021 the entity `user` is taken from `usr`"), "{found:#?}");
+    assert!(found[0].contains("did you mean `user`?"), "{found:#?}");
+}
+
+#[test]
 fn entities_meet_columns_without_regard_to_case() {
     assert_eq!(check(&FAILURE.replace("user = \"user\"", "user = \"USER\"")), Vec::<String>::new());
 }
