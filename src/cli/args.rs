@@ -123,7 +123,8 @@ pub(crate) struct Unbuilt {
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
     /// Where the demo's project is written [default: weir-demo in the folder for temporary files]
-    #[arg(long, value_name = "DIR")]
+    // Its own id, because `-C` of every command is called `dir` already.
+    #[arg(id = "demo_dir", long = "dir", value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
 }
 
