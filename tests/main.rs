@@ -6,6 +6,7 @@ mod bad_input; // broken, hostile and absurd records
 mod captures; // recordings of real attacks
 mod cli; // the command line as scripts use it
 mod content; // the shipped content, as a user gets it
+mod demo; // the phishing incident, end to end
 mod docker; // the container's project
 mod kafka; // the real process on a real broker
 mod kafka_faults; // a broker that is not there, or goes away
