@@ -16,10 +16,34 @@ use crate::rows::concat_arrays;
 
 /// Functions that fail for some values of their arguments.
 const REFUSING: &[&str] = &[
-    "abs", "arrow_cast", "chr", "date_part", "decode", "encode", "factorial", "from_unixtime", "gcd", "lcm", "lpad",
-    "make_date", "make_time", "power", "repeat", "rpad", "split_part", "substr", "to_char", "to_date", "to_local_time",
-    "to_time", "to_timestamp", "to_timestamp_micros", "to_timestamp_millis", "to_timestamp_nanos",
-    "to_timestamp_seconds", "to_unixtime",
+    "abs",
+    "arrow_cast",
+    "chr",
+    "date_part",
+    "decode",
+    "encode",
+    "factorial",
+    "from_unixtime",
+    "gcd",
+    "lcm",
+    "lpad",
+    "make_date",
+    "make_time",
+    "power",
+    "repeat",
+    "rpad",
+    "split_part",
+    "substr",
+    "to_char",
+    "to_date",
+    "to_local_time",
+    "to_time",
+    "to_timestamp",
+    "to_timestamp_micros",
+    "to_timestamp_millis",
+    "to_timestamp_nanos",
+    "to_timestamp_seconds",
+    "to_unixtime",
 ];
 
 /// Functions that fail for some patterns; a constant pattern is the author's, and is refused when planned.
@@ -47,10 +71,6 @@ struct TotalFunction {
 impl ScalarUDFImpl for TotalFunction {
     fn name(&self) -> &str {
         self.inner.name()
-    }
-
-    fn display_name(&self, args: &[Expr]) -> Result<String> {
-        self.inner.display_name(args)
     }
 
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
