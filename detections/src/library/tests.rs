@@ -105,7 +105,7 @@ fn every_example_of_an_exception_is_about_a_shipped_detection() {
 #[test]
 fn the_shipped_content_compiles_as_one_project() {
     let files = files();
-    let pick = |root: &str, ending: &str| {
+    let pick = |root: &str, ending: &str| -> Vec<(String, String)> {
         let wanted = files.iter().filter(|file| file.path.starts_with(root) && file.path.ends_with(ending));
         wanted.map(|file| (file.path.clone(), file.text.to_owned())).collect()
     };
@@ -116,6 +116,12 @@ fn the_shipped_content_compiles_as_one_project() {
         exceptions: Vec::new(),
     };
     let compiled = crate::compile(&texts, None);
-    let found: Vec<_> = compiled.diagnostics.iter().map(ToString::to_string).collect();
+    let mut found = compiled.diagnostics.clone();
+    for (path, text) in pick("detections/", ".test.yaml") {
+        found.extend(
+            rule_test::parse(&path, &text).map_or_else(|found| found, |test| rule_test::check(&test, &compiled)),
+        );
+    }
+    let found: Vec<_> = found.iter().map(ToString::to_string).collect();
     assert_eq!(found, Vec::<String>::new());
 }

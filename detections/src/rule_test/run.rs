@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 use serde_json::Value;
 use weir_engine::catalog::{Stream, Table};
 use weir_engine::error::nearest;
@@ -15,7 +16,7 @@ use weir_engine::{
 };
 
 use super::compare::{Problem, compare, unlike};
-use super::{Case, RuleTest, given};
+use super::{Case, Expected, RuleTest, given};
 use crate::compile::{Compiled, Part};
 use crate::{Detection, codes, ocsf};
 
@@ -83,7 +84,11 @@ pub fn check(test: &RuleTest, compiled: &Compiled) -> Vec<Diagnostic> {
         found.push(Diagnostic::error(codes::TEST_WITHOUT_DETECTION, message));
     }
     let catalog = &compiled.catalog;
+    let output = subject(test, &compiled.detections).and_then(|(at, _)| compiled.program.output_schema(at));
     for case in &test.cases {
+        for expected in &case.expect {
+            found.extend(output.and_then(|output| column_that_is_not_there(expected, output)));
+        }
         for given in case.given.iter().filter(|given| catalog.stream(&given.stream).is_none()) {
             let hint = nearest(&given.stream, catalog.streams().map(|stream| stream.name.as_str()));
             let message = format!("no stream is called `{}`", given.stream);
@@ -96,6 +101,32 @@ pub fn check(test: &RuleTest, compiled: &Compiled) -> Vec<Diagnostic> {
         }
     }
     found.into_iter().map(|diagnostic| diagnostic.in_file(&test.file)).collect()
+}
+
+/// The first column of `data` that the row cannot have. An expectation about another detection is left alone.
+fn column_that_is_not_there(expected: &Expected, output: &Schema) -> Option<Diagnostic> {
+    if expected.fields.iter().any(|(key, _)| is_detection(key)) {
+        return None;
+    }
+    let names = || output.fields().iter().map(|field| field.name().as_str());
+    let is_there = |key: &str| {
+        let first = key.split('.').next().unwrap_or(key);
+        names().any(|name| name.eq_ignore_ascii_case(key) || name.eq_ignore_ascii_case(first))
+    };
+    let keys = expected.fields.iter().flat_map(|(key, value)| match (key.strip_prefix("data."), value) {
+        (Some(column), _) => vec![column],
+        (None, Value::Object(columns)) if key == "data" => columns.keys().map(String::as_str).collect(),
+        _ => Vec::new(),
+    });
+    let missing = keys.into_iter().find(|key| !is_there(key))?;
+    let hint = nearest(missing, names())
+        .unwrap_or_else(|| format!("its columns are {}", names().collect::<Vec<_>>().join(", ")));
+    let message = format!("the row of the alert has no column `{missing}`");
+    Some(Diagnostic::error(codes::TEST_UNKNOWN_NAME, message).at(expected.span).hint(hint))
+}
+
+fn is_detection(key: &str) -> bool {
+    matches!(key, "detection" | "finding_info.analytic.uid")
 }
 
 fn table(catalog: &Catalog, name: &str) -> Option<Arc<Table>> {
@@ -257,7 +288,7 @@ impl Bench<'_> {
     /// The alerts of the detection under test, and of any other that an expectation names, in (time, uid) order.
     fn alerts(&self, answer: &Answer, case: &Case, id: &str) -> Vec<Value> {
         let named = case.expect.iter().flat_map(|expected| &expected.fields);
-        let named = named.filter(|(key, _)| matches!(key.as_str(), "detection" | "finding_info.analytic.uid"));
+        let named = named.filter(|(key, _)| is_detection(key));
         let mut wanted: BTreeSet<&str> = named.filter_map(|(_, value)| value.as_str()).collect();
         wanted.insert(id);
         let mut hits: Vec<_> = answer.last.values().collect();

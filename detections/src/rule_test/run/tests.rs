@@ -294,6 +294,29 @@ cases:
 }
 
 #[test]
+fn an_expected_column_that_the_row_cannot_have_is_refused() {
+    let case = "
+cases:
+  - name: wrong columns
+    given: { signin: [] }
+    expect:
+      - { data: { USER: ann } }
+      - { data: { usr: ann } }
+      - { data.account.name: ann }
+      - { detection: identity.guessing, data: { failures: 3 } }
+";
+    let test = rule_test::parse("failure.test.yaml", case).expect("a good test");
+    let found: Vec<_> = check(&test, &project()).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        found,
+        [
+            "failure.test.yaml:7:9: T006 the row of the alert has no column `usr`; did you mean `user`?",
+            "failure.test.yaml:8:9: T006 the row of the alert has no column `account.name`; its columns are time, user, src_ip",
+        ]
+    );
+}
+
+#[test]
 fn cooldown_folds_repeats_about_the_same_entities() {
     let texts = Texts {
         streams: vec![("streams/all.sql".to_owned(), STREAM.to_owned())],

@@ -60,7 +60,8 @@ fn sign_ins() -> impl Strategy<Value = Vec<SignIn>> {
 }
 
 /// The events that stateful operators see: those not behind the greatest earlier time by more than the lateness, where
-/// an event that is more than the guard ahead counts once another one, or the end, confirms it.
+/// an event that is more than the guard ahead counts once another one, or the end, confirms it; a nearer jump takes its
+/// place.
 fn on_time<'a>(events: &'a [SignIn]) -> Vec<&'a SignIn> {
     let mut greatest: Option<i64> = None;
     let mut seen = Vec::new();
@@ -71,15 +72,17 @@ fn on_time<'a>(events: &'a [SignIn]) -> Vec<&'a SignIn> {
             *greatest = (*greatest).max(Some(event.second));
         }
     };
+    let is_jump =
+        |event: &SignIn, greatest: Option<i64>| greatest.is_some_and(|greatest| event.second > greatest + GUARD_S);
     for event in events {
         if let Some((ahead, left)) = held.take() {
             if event.second >= ahead.second - GUARD_S {
                 judge(ahead, &mut greatest);
-            } else if left > 1 {
+            } else if left > 1 && !is_jump(event, greatest) {
                 held = Some((ahead, left - 1));
             }
         }
-        if held.is_none() && greatest.is_some_and(|greatest| event.second > greatest + GUARD_S) {
+        if held.is_none() && is_jump(event, greatest) {
             held = Some((event, 16));
         } else {
             judge(event, &mut greatest);
