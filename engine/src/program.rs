@@ -1,24 +1,26 @@
 //! The program: all queries of a project, planned and lowered into one graph. It has no state and can be shared.
 
+mod publish;
+mod reads;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, ScalarValue};
-use datafusion::logical_expr::expr::Case;
-use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, TryCast, lit};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 
 use crate::batch::ColumnSet;
-use crate::catalog::{Catalog, Relation, Stream, system};
+use crate::catalog::{Catalog, Relation, Stream};
 use crate::error::{Diagnostic, Span, codes, nearest};
 use crate::graph::{CooldownSpec, Edge, EmitSpec, Graph, NodeId, PublishSpec, SinkSpec, Spec};
 use crate::operator::hit_schema;
 use crate::query::{Published, PublishedValue, Query};
-use crate::sql::lower::{Lowered, Lowering, Refusal, physical};
-use crate::sql::plan::{Planner, RelationSource, Source, optimize, published_schema};
+use crate::sql::lower::{Lowered, Lowering, Refusal};
+use crate::sql::plan::{Planner, optimize, published_schema};
+use publish::published_value;
+use reads::{compile_order, decoded_columns, named_ids, reads_published, tables_of};
 
 /// All queries in one graph.
 #[derive(Debug)]
@@ -224,125 +226,6 @@ fn plan(planner: &Planner<'_>, query: &Query) -> Result<LogicalPlan, Vec<Diagnos
     })
 }
 
-/// A stream and the columns of it that are read, by name.
-type Read = (Arc<Stream>, BTreeMap<String, Arc<arrow::datatypes::Field>>);
-
-/// For every stream, the union of the columns that plans read.
-fn decoded_columns<'a>(plans: impl Iterator<Item = &'a LogicalPlan>) -> BTreeMap<String, (Arc<Stream>, ColumnSet)> {
-    let mut wanted: BTreeMap<String, Read> = BTreeMap::new();
-    for plan in plans {
-        each_scan(plan, &mut |source, fields| {
-            if let Source::Stream(stream) = source {
-                let entry =
-                    wanted.entry(stream.name.to_lowercase()).or_insert_with(|| (Arc::clone(stream), BTreeMap::new()));
-                let read = fields.iter().filter(|field| ![system::TIME, system::RAW].contains(&field.name().as_str()));
-                entry.1.extend(read.map(|field| (field.name().clone(), Arc::clone(field))));
-            }
-        });
-    }
-    wanted
-        .into_iter()
-        .map(|(name, (stream, fields))| {
-            // Declared columns in their order, then the others by name.
-            let place =
-                |name: &str| stream.columns.iter().position(|column| column.name() == name).unwrap_or(usize::MAX);
-            let mut columns: Vec<_> = fields.into_values().collect();
-            columns.sort_by_key(|field| (place(field.name()), field.name().clone()));
-            (name, (stream, ColumnSet { columns: Fields::from(columns) }))
-        })
-        .collect()
-}
-
-fn each_scan(plan: &LogicalPlan, visit: &mut dyn FnMut(&Source, &Fields)) {
-    let _infallible = plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::TableScan(scan) = node {
-            let source = scan.source.as_ref() as &dyn std::any::Any;
-            if let Some(source) = source.downcast_ref::<RelationSource>() {
-                visit(&source.source, scan.projected_schema.fields());
-            }
-        }
-        Ok(TreeNodeRecursion::Continue)
-    });
-}
-
-fn reads_published(plan: &LogicalPlan) -> bool {
-    let mut reads = false;
-    each_scan(plan, &mut |source, _| reads |= matches!(source, Source::Published));
-    reads
-}
-
-fn tables_of(graph: &Graph) -> Vec<Arc<str>> {
-    let tables: BTreeSet<Arc<str>> = graph
-        .nodes
-        .iter()
-        .filter_map(|node| match &node.spec {
-            Spec::Lookup(lookup) => Some(Arc::from(lookup.table.name.as_str())),
-            _ => None,
-        })
-        .collect();
-    tables.into_iter().collect()
-}
-
-/// The queries a reader of the derived stream names by a constant.
-fn named_ids(plan: &LogicalPlan, queries: &[Query]) -> BTreeSet<usize> {
-    let mut named = BTreeSet::new();
-    let _infallible = plan.apply_with_subqueries(|node| {
-        for expr in node.expressions() {
-            let _infallible = expr.apply(|part| {
-                if let Expr::Literal(value, _) = part
-                    && let Some(Some(text)) = value.try_as_str()
-                {
-                    named.extend(queries.iter().position(|query| *query.id == *text));
-                }
-                Ok(TreeNodeRecursion::Continue)
-            });
-        }
-        Ok(TreeNodeRecursion::Continue)
-    });
-    named
-}
-
-/// The queries in an order in which those that are read come before those that read them.
-fn compile_order(
-    queries: &[Query],
-    plans: &[Option<LogicalPlan>],
-    published: &Published,
-    faults: &mut Vec<Fault>,
-) -> Vec<usize> {
-    let readers: BTreeSet<usize> =
-        (0..queries.len()).filter(|index| plans[*index].as_ref().is_some_and(reads_published)).collect();
-    let mut order: Vec<usize> = (0..queries.len()).filter(|index| !readers.contains(index)).collect();
-    let mut waiting: BTreeMap<usize, BTreeSet<usize>> = readers
-        .iter()
-        .filter_map(|index| Some((*index, named_ids(plans[*index].as_ref()?, queries))))
-        .map(|(index, named)| (index, named.intersection(&readers).copied().collect()))
-        .collect();
-    while !waiting.is_empty() {
-        let ready: Vec<usize> = waiting
-            .iter()
-            .filter(|(_, named)| named.iter().all(|named| !waiting.contains_key(named)))
-            .map(|(index, _)| *index)
-            .collect();
-        if ready.is_empty() {
-            for (index, named) in &waiting {
-                let others: Vec<&str> = named.iter().map(|named| &*queries[*named].id).collect();
-                let message =
-                    format!("this reads the {} of {}, which wait for it in turn", published.name, others.join(", "));
-                let cycle = Diagnostic::error(codes::CYCLE, message)
-                    .at(Span::at(queries[*index].start))
-                    .hint("detections may build on each other, but not in a circle");
-                faults.push(of_query(*index, cycle));
-            }
-            break;
-        }
-        for index in ready {
-            waiting.remove(&index);
-            order.push(index);
-        }
-    }
-    order
-}
-
 /// A query that is in the graph.
 #[derive(Debug)]
 struct Ready {
@@ -521,59 +404,6 @@ fn not_an_output(name: &str, schema: &Schema) -> Diagnostic {
     let names = schema.fields().iter().map(|field| field.name().as_str());
     Diagnostic::error(codes::NOT_AN_OUTPUT, format!("`{name}` is not a column of the SELECT"))
         .maybe_hint(nearest(name, names))
-}
-
-/// A published column as an expression over a query's output.
-fn published_value(
-    value: &PublishedValue,
-    data_type: &DataType,
-    schema: &SchemaRef,
-) -> Result<Arc<dyn PhysicalExpr>, Refusal> {
-    let dfschema = DFSchema::try_from(schema.as_ref().clone())?;
-    let of = |name: &str| {
-        output_column(schema, name)
-            .map(|at| Expr::Column(datafusion::common::Column::new_unqualified(schema.field(at).name())))
-    };
-    let cast = |expr: Expr| Expr::TryCast(TryCast::new(Box::new(expr), data_type.clone()));
-    let expr = match value {
-        PublishedValue::Constant(value) => lit(value.clone()),
-        PublishedValue::Column { name, default } => match of(name) {
-            Some(column) => or_else(cast(column), default),
-            None => lit(default.clone()),
-        },
-        PublishedValue::Mapped { name, values, default } => match of(name) {
-            Some(column) => mapped(column, values, default),
-            None => lit(default.clone()),
-        },
-    };
-    physical(&cast(expr), &dfschema)
-}
-
-fn or_else(expr: Expr, default: &ScalarValue) -> Expr {
-    let is_null = Expr::IsNull(Box::new(expr.clone()));
-    Expr::Case(Case::new(None, vec![(Box::new(is_null), Box::new(lit(default.clone())))], Some(Box::new(expr))))
-}
-
-/// The constant that a text stands for, whatever its case.
-fn mapped(column: Expr, values: &[(String, ScalarValue)], default: &ScalarValue) -> Expr {
-    let text = Expr::TryCast(TryCast::new(Box::new(column), DataType::Utf8View));
-    let lower = match crate::sql::functions::FUNCTIONS.scalar.get("lower") {
-        Some(lower) => lower.call(vec![text]),
-        None => text,
-    };
-    let lower = Expr::TryCast(TryCast::new(Box::new(lower), DataType::Utf8View));
-    let whens = values
-        .iter()
-        .map(|(word, value)| {
-            let word = lit(ScalarValue::Utf8View(Some(word.clone())));
-            let equal = Expr::BinaryExpr(BinaryExpr::new(Box::new(lower.clone()), Operator::Eq, Box::new(word)));
-            (Box::new(equal), Box::new(lit(value.clone())))
-        })
-        .collect::<Vec<_>>();
-    if whens.is_empty() {
-        return lit(default.clone());
-    }
-    Expr::Case(Case::new(None, whens, Some(Box::new(lit(default.clone())))))
 }
 
 fn indent(text: &str) -> String {

@@ -4,27 +4,28 @@
 //! come out. Within a worker, items wait in one queue and are handled first in, first out, so that each edge keeps its
 //! order. An operator with several inputs or senders holds back what comes behind a barrier until all have sent it.
 
+mod epoch;
+mod send;
+mod source;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryViewArray, UInt64Array};
-use arrow::datatypes::TimestampMicrosecondType;
-
 use crate::batch::{PartitionId, SourceBatch};
-use crate::canonical::{encode_rows, key_group, owner};
-use crate::catalog::{Stream, system};
 use crate::clock::{Judged, PartitionClock};
 use crate::error::EngineError;
 use crate::frame::{Frame, FrameBody};
-use crate::graph::{ExchangeKey, NodeId, Spec};
+use crate::graph::{NodeId, Spec};
 use crate::operator::{Operator, Outbox, build};
 use crate::output::{Hit, LateEvent, LateReason, StreamCounts};
 use crate::program::{Program, consumers, sources};
-use crate::rows::{Identity, Rows, batch_of, uid_at};
-use crate::snapshot::{SavedClock, SavedClocks, WorkerSnapshot};
-use crate::sql::total::evaluate;
+use crate::rows::{Rows, uid_at};
+use crate::snapshot::{SavedClocks, WorkerSnapshot};
 use crate::table::TableVersion;
 use crate::time::EventTime;
+use send::edge_target;
+pub use source::record_uids;
+use source::{SourceState, misfit, rows_of};
 
 /// What a worker hands out.
 #[derive(Debug, Default)]
@@ -55,13 +56,6 @@ pub struct Worker {
     snapshots: BTreeMap<NodeId, Vec<arrow::array::RecordBatch>>,
     /// The clocks as they were at the barrier.
     clocks: SavedClocks,
-}
-
-struct SourceState {
-    stream: Arc<Stream>,
-    node: NodeId,
-    partitions: BTreeMap<PartitionId, PartitionClock>,
-    counts: StreamCounts,
 }
 
 struct NodeState {
@@ -310,27 +304,6 @@ impl Worker {
         self.run(output)
     }
 
-    /// Ends an epoch: everything pushed so far belongs to it.
-    ///
-    /// # Errors
-    /// An operator that cannot save its state.
-    pub fn barrier(&mut self, epoch: u64, output: &mut WorkerOutput) -> Result<(), EngineError> {
-        self.epoch = epoch;
-        // Batches of the next epoch may come before the last operator has been saved, and they move the clocks on.
-        let saved = |source: &SourceState| {
-            source.partitions.iter().map(|(partition, clock)| (*partition, SavedClock::of(clock))).collect()
-        };
-        self.clocks = self.sources.iter().map(|(name, source)| (name.clone(), saved(source))).collect();
-        let nodes: Vec<NodeId> = self.sources.values().map(|source| source.node).chain(self.orphans()).collect();
-        for node in nodes {
-            self.snapshots.insert(node, vec![]);
-            self.nodes[node].barriers += 1;
-            self.hand_on(node, &[], None, true, output)?;
-        }
-        self.run(output)?;
-        self.close_epoch(output)
-    }
-
     /// What happened to the rows of each stream so far.
     pub fn counts(&self) -> impl Iterator<Item = (&str, StreamCounts)> {
         self.sources.values().map(|source| (source.stream.name.as_str(), source.counts))
@@ -438,72 +411,6 @@ impl Worker {
         }
     }
 
-    /// All senders have ended the epoch: save the operator, hand the barrier on, take up what was held back.
-    fn pass_barrier(&mut self, node: NodeId, output: &mut WorkerOutput) -> Result<(), EngineError> {
-        let state = &mut self.nodes[node];
-        let snapshot = state.operator.snapshot()?;
-        state.barriers += 1;
-        self.snapshots.insert(node, snapshot);
-        state.inputs.iter_mut().flat_map(|input| &mut input.channels).for_each(|channel| channel.is_at_barrier = false);
-        let held = std::mem::take(&mut state.held);
-        self.hand_on(node, &[], None, true, output)?;
-        for arrival in held.into_iter().rev() {
-            self.queue.push_front(arrival);
-        }
-        self.close_epoch(output)
-    }
-
-    /// Gives out the snapshot once every operator has been saved.
-    fn close_epoch(&mut self, output: &mut WorkerOutput) -> Result<(), EngineError> {
-        if self.snapshots.len() == self.nodes.len() {
-            let nodes = std::mem::take(&mut self.snapshots);
-            let clocks = std::mem::take(&mut self.clocks);
-            output.snapshot = Some((self.epoch, self.snapshot_of(nodes, clocks)));
-        }
-        Ok(())
-    }
-
-    fn snapshot_of(
-        &self,
-        nodes: BTreeMap<NodeId, Vec<arrow::array::RecordBatch>>,
-        clocks: SavedClocks,
-    ) -> WorkerSnapshot {
-        let names = |node: &NodeId| self.program.graph.nodes[*node].fingerprint.clone();
-        let states =
-            nodes.into_iter().filter(|(_, state)| !state.is_empty()).map(|(node, state)| (names(&node), state));
-        WorkerSnapshot::new(states, clocks)
-    }
-
-    /// Takes up this worker's share of a snapshot, which any number of workers may have made.
-    ///
-    /// # Errors
-    /// A snapshot of another program or format.
-    pub fn restore(
-        &mut self,
-        parts: &[WorkerSnapshot],
-        owns_partition: &dyn Fn(&str, PartitionId) -> bool,
-    ) -> Result<(), EngineError> {
-        let (index, workers) = (self.index, self.workers);
-        let owns = move |group: u32| owner(group, workers) == index;
-        for part in parts {
-            for (node, spec) in self.program.graph.nodes.iter().enumerate() {
-                if let Some(state) = part.node(&spec.fingerprint) {
-                    self.nodes[node].operator.restore(state, &owns)?;
-                }
-            }
-            for (name, source) in &mut self.sources {
-                for (partition, saved) in part.clocks(name) {
-                    if owns_partition(name, *partition) {
-                        let mut clock = PartitionClock::new(source.stream.lateness_us, source.stream.future_guard_us);
-                        saved.apply(&mut clock);
-                        source.partitions.insert(*partition, clock);
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Hands on what an operator put out.
     fn leave(
         &mut self,
@@ -549,130 +456,6 @@ impl Worker {
             }
         }
     }
-
-    /// Sends rows, then a watermark, then a barrier to everyone who reads a node.
-    fn hand_on(
-        &mut self,
-        node: NodeId,
-        rows: &[Rows],
-        watermark: Option<EventTime>,
-        is_barrier: bool,
-        output: &mut WorkerOutput,
-    ) -> Result<(), EngineError> {
-        for at in 0..self.consumers[node].len() {
-            let (to, input) = self.consumers[node][at];
-            let exchange = self.program.graph.nodes[to].inputs[input].exchange.clone();
-            for rows in rows {
-                match &exchange {
-                    Some(key) if self.workers > 1 => self.exchange(to, input, key, rows, output)?,
-                    Some(_) => self.arrive(to, input, self.index as usize, Item::Rows(Box::new(rows.clone()))),
-                    None => self.arrive(to, input, 0, Item::Rows(Box::new(rows.clone()))),
-                }
-            }
-            if let Some(watermark) = watermark {
-                self.control(to, input, exchange.is_some(), watermark, output);
-            }
-            if is_barrier {
-                self.control_barrier(to, input, exchange.is_some(), output);
-            }
-        }
-        Ok(())
-    }
-
-    fn arrive(&mut self, node: NodeId, input: usize, sender: usize, item: Item) {
-        self.queue.push_back(Arrival { node, input, sender, item });
-    }
-
-    fn control(
-        &mut self,
-        to: NodeId,
-        input: usize,
-        is_exchange: bool,
-        watermark: EventTime,
-        output: &mut WorkerOutput,
-    ) {
-        let own = if is_exchange { self.index as usize } else { 0 };
-        self.arrive(to, input, own, Item::Watermark(watermark));
-        if is_exchange {
-            self.broadcast(to, input, &FrameBody::Watermark(watermark), output);
-        }
-    }
-
-    fn control_barrier(&mut self, to: NodeId, input: usize, is_exchange: bool, output: &mut WorkerOutput) {
-        let own = if is_exchange { self.index as usize } else { 0 };
-        self.arrive(to, input, own, Item::Barrier);
-        if is_exchange {
-            self.broadcast(to, input, &FrameBody::Barrier, output);
-        }
-    }
-
-    fn broadcast(&mut self, to: NodeId, input: usize, body: &FrameBody, output: &mut WorkerOutput) {
-        let own = self.index;
-        for receiver in (0..self.workers).filter(|receiver| *receiver != own) {
-            let frame = self.frame(receiver, to, input, body.clone());
-            output.frames.push((receiver, frame));
-        }
-    }
-
-    fn frame(&mut self, receiver: u32, to: NodeId, input: usize, body: FrameBody) -> Frame {
-        let edge = edge_id(&self.program, to, input);
-        let seq = self.next_seq.entry((edge, receiver)).or_default();
-        let frame = Frame { worker: self.index, edge, epoch: self.epoch, seq: *seq, body };
-        *seq += 1;
-        frame
-    }
-
-    /// Sends each row to the worker that owns its key group.
-    fn exchange(
-        &mut self,
-        to: NodeId,
-        input: usize,
-        key: &ExchangeKey,
-        rows: &Rows,
-        output: &mut WorkerOutput,
-    ) -> Result<(), EngineError> {
-        let groups: Vec<u32> = match key {
-            ExchangeKey::Identity => {
-                let uids = rows.uids();
-                (0..rows.len()).map(|row| key_group(&uid_at(&uids, row).0)).collect()
-            }
-            ExchangeKey::Columns(keys) => {
-                let keys = keys
-                    .iter()
-                    .map(|key| evaluate(key.as_ref(), &rows.columns, &mut output.failures))
-                    .collect::<Result<Vec<ArrayRef>, _>>()?;
-                encode_rows(&keys, rows.len())?.iter().map(|key| key_group(key)).collect()
-            }
-        };
-        let rows = rows.clone().identified();
-        for receiver in 0..self.workers {
-            let indices: UInt64Array = groups
-                .iter()
-                .enumerate()
-                .filter(|(_, group)| owner(**group, self.workers) == receiver)
-                .map(|(row, _)| row as u64)
-                .collect();
-            if indices.is_empty() {
-                continue;
-            }
-            let share = rows.take(&indices)?;
-            if receiver == self.index {
-                self.arrive(to, input, receiver as usize, Item::Rows(Box::new(share)));
-            } else {
-                let frame = self.frame(receiver, to, input, FrameBody::Data(share.to_batch()?));
-                output.frames.push((receiver, frame));
-            }
-        }
-        Ok(())
-    }
-}
-
-impl SourceState {
-    fn watermark(&self) -> EventTime {
-        let active = self.partitions.values().filter(|clock| !clock.is_idle);
-        let idle = self.partitions.values().filter(|clock| clock.is_idle).map(PartitionClock::watermark).max();
-        active.map(PartitionClock::watermark).min().or(idle).unwrap_or(EventTime::MIN)
-    }
 }
 
 impl NodeState {
@@ -684,86 +467,4 @@ impl NodeState {
     fn is_aligned(&self) -> bool {
         self.inputs.iter().flat_map(|input| &input.channels).all(|channel| channel.is_at_barrier)
     }
-}
-
-/// Edges are numbered over all inputs of all nodes.
-fn edge_id(program: &Program, node: NodeId, input: usize) -> u32 {
-    let before: usize = program.graph.nodes[..node].iter().map(|node| node.inputs.len()).sum();
-    (before + input) as u32
-}
-
-fn edge_target(program: &Program, edge: u32) -> Option<(NodeId, usize)> {
-    let mut left = edge as usize;
-    for (node, spec) in program.graph.nodes.iter().enumerate() {
-        if left < spec.inputs.len() {
-            return Some((node, left));
-        }
-        left -= spec.inputs.len();
-    }
-    None
-}
-
-fn misfit(stream: &str, reason: impl Into<String>) -> EngineError {
-    EngineError::Batch { stream: stream.to_owned(), reason: reason.into() }
-}
-
-/// A batch as rows of the source node.
-fn rows_of(batch: &SourceBatch, stream: &Stream, schema: &arrow::datatypes::SchemaRef) -> Result<Rows, EngineError> {
-    let rows = &batch.rows;
-    let named = |name: &str| rows.column_by_name(name);
-    let required = |name: &str| named(name).ok_or_else(|| misfit(&batch.stream, format!("column `{name}` is missing")));
-    let time = required(system::TIME)?
-        .as_primitive_opt::<TimestampMicrosecondType>()
-        .ok_or_else(|| misfit(&batch.stream, "`_time` is not a timestamp in microseconds"))?
-        .clone();
-    if time.null_count() > 0 {
-        return Err(misfit(&batch.stream, "`_time` has NULLs"));
-    }
-    let arrival = match named(system::ARRIVAL) {
-        Some(arrival) => arrival.as_primitive::<TimestampMicrosecondType>().clone(),
-        None => crate::rows::no_arrival(rows.num_rows()),
-    };
-    let columns = schema.fields().iter().map(|field| required(field.name()).cloned()).collect::<Result<Vec<_>, _>>()?;
-    let columns = columns
-        .iter()
-        .zip(schema.fields())
-        .map(|(column, field)| {
-            if column.data_type() == field.data_type() {
-                return Ok(Arc::clone(column));
-            }
-            let reason = format!("`{}` is {}, not {}", field.name(), column.data_type(), field.data_type());
-            Err(misfit(&batch.stream, reason))
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    let identity = match named("_uid") {
-        Some(uids) => Identity::Uid(uids.as_fixed_size_binary().clone()),
-        None => Identity::Raw { stream: stream.name.as_str().into(), bytes: identity_bytes(batch)? },
-    };
-    let columns = batch_of(Arc::clone(schema), columns, rows.num_rows())?;
-    Ok(Rows { columns, time, identity, arrival, late: None, provisional: None })
-}
-
-/// The uids of decoded records of a stream (see [`Uid::of_record`](crate::Uid::of_record)), for those who keep all rows.
-///
-/// # Errors
-/// A batch without raw bytes.
-pub fn record_uids(batch: &SourceBatch) -> Result<arrow::array::FixedSizeBinaryArray, EngineError> {
-    let bytes = identity_bytes(batch)?;
-    let uid = |raw: Option<&[u8]>| crate::Uid::of_record(&batch.stream, raw.unwrap_or_default());
-    Ok(crate::rows::uid_array(bytes.iter().map(uid)))
-}
-
-/// What a row's uid is hashed from: the sender's own id where there is one, else the raw bytes.
-fn identity_bytes(batch: &SourceBatch) -> Result<BinaryViewArray, EngineError> {
-    let raw = batch
-        .rows
-        .column_by_name(system::RAW)
-        .and_then(|raw| raw.as_binary_view_opt())
-        .ok_or_else(|| misfit(&batch.stream, "`_raw` is missing or not BinaryView"))?;
-    let Some(ids) = batch.rows.column_by_name("_event_id").and_then(|ids| ids.as_string_view_opt()) else {
-        return Ok(raw.clone());
-    };
-    Ok((0..raw.len())
-        .map(|row| Some(if ids.is_valid(row) { ids.value(row).as_bytes() } else { raw.value(row) }))
-        .collect())
 }

@@ -1,0 +1,137 @@
+//! What plans read: the columns of streams that have to be decoded, and which queries build on which.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::datatypes::Fields;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::{Expr, LogicalPlan};
+
+use super::{Fault, of_query};
+use crate::batch::ColumnSet;
+use crate::catalog::{Stream, system};
+use crate::error::{Diagnostic, Span, codes};
+use crate::graph::{Graph, Spec};
+use crate::query::{Published, Query};
+use crate::sql::plan::{RelationSource, Source};
+
+/// A stream and the columns of it that are read, by name.
+type Read = (Arc<Stream>, BTreeMap<String, Arc<arrow::datatypes::Field>>);
+
+/// For every stream, the union of the columns that plans read.
+pub(super) fn decoded_columns<'a>(
+    plans: impl Iterator<Item = &'a LogicalPlan>,
+) -> BTreeMap<String, (Arc<Stream>, ColumnSet)> {
+    let mut wanted: BTreeMap<String, Read> = BTreeMap::new();
+    for plan in plans {
+        each_scan(plan, &mut |source, fields| {
+            if let Source::Stream(stream) = source {
+                let entry =
+                    wanted.entry(stream.name.to_lowercase()).or_insert_with(|| (Arc::clone(stream), BTreeMap::new()));
+                let read = fields.iter().filter(|field| ![system::TIME, system::RAW].contains(&field.name().as_str()));
+                entry.1.extend(read.map(|field| (field.name().clone(), Arc::clone(field))));
+            }
+        });
+    }
+    wanted
+        .into_iter()
+        .map(|(name, (stream, fields))| {
+            // Declared columns in their order, then the others by name.
+            let place =
+                |name: &str| stream.columns.iter().position(|column| column.name() == name).unwrap_or(usize::MAX);
+            let mut columns: Vec<_> = fields.into_values().collect();
+            columns.sort_by_key(|field| (place(field.name()), field.name().clone()));
+            (name, (stream, ColumnSet { columns: Fields::from(columns) }))
+        })
+        .collect()
+}
+
+fn each_scan(plan: &LogicalPlan, visit: &mut dyn FnMut(&Source, &Fields)) {
+    let _infallible = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            let source = scan.source.as_ref() as &dyn std::any::Any;
+            if let Some(source) = source.downcast_ref::<RelationSource>() {
+                visit(&source.source, scan.projected_schema.fields());
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+}
+
+pub(super) fn reads_published(plan: &LogicalPlan) -> bool {
+    let mut reads = false;
+    each_scan(plan, &mut |source, _| reads |= matches!(source, Source::Published));
+    reads
+}
+
+pub(super) fn tables_of(graph: &Graph) -> Vec<Arc<str>> {
+    let tables: BTreeSet<Arc<str>> = graph
+        .nodes
+        .iter()
+        .filter_map(|node| match &node.spec {
+            Spec::Lookup(lookup) => Some(Arc::from(lookup.table.name.as_str())),
+            _ => None,
+        })
+        .collect();
+    tables.into_iter().collect()
+}
+
+/// The queries a reader of the derived stream names by a constant.
+pub(super) fn named_ids(plan: &LogicalPlan, queries: &[Query]) -> BTreeSet<usize> {
+    let mut named = BTreeSet::new();
+    let _infallible = plan.apply_with_subqueries(|node| {
+        for expr in node.expressions() {
+            let _infallible = expr.apply(|part| {
+                if let Expr::Literal(value, _) = part
+                    && let Some(Some(text)) = value.try_as_str()
+                {
+                    named.extend(queries.iter().position(|query| *query.id == *text));
+                }
+                Ok(TreeNodeRecursion::Continue)
+            });
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    named
+}
+
+/// The queries in an order in which those that are read come before those that read them.
+pub(super) fn compile_order(
+    queries: &[Query],
+    plans: &[Option<LogicalPlan>],
+    published: &Published,
+    faults: &mut Vec<Fault>,
+) -> Vec<usize> {
+    let readers: BTreeSet<usize> =
+        (0..queries.len()).filter(|index| plans[*index].as_ref().is_some_and(reads_published)).collect();
+    let mut order: Vec<usize> = (0..queries.len()).filter(|index| !readers.contains(index)).collect();
+    let mut waiting: BTreeMap<usize, BTreeSet<usize>> = readers
+        .iter()
+        .filter_map(|index| Some((*index, named_ids(plans[*index].as_ref()?, queries))))
+        .map(|(index, named)| (index, named.intersection(&readers).copied().collect()))
+        .collect();
+    while !waiting.is_empty() {
+        let ready: Vec<usize> = waiting
+            .iter()
+            .filter(|(_, named)| named.iter().all(|named| !waiting.contains_key(named)))
+            .map(|(index, _)| *index)
+            .collect();
+        if ready.is_empty() {
+            for (index, named) in &waiting {
+                let others: Vec<&str> = named.iter().map(|named| &*queries[*named].id).collect();
+                let message =
+                    format!("this reads the {} of {}, which wait for it in turn", published.name, others.join(", "));
+                let cycle = Diagnostic::error(codes::CYCLE, message)
+                    .at(Span::at(queries[*index].start))
+                    .hint("detections may build on each other, but not in a circle");
+                faults.push(of_query(*index, cycle));
+            }
+            break;
+        }
+        for index in ready {
+            waiting.remove(&index);
+            order.push(index);
+        }
+    }
+    order
+}

@@ -1,0 +1,100 @@
+//! The end of an epoch: barriers, saved state, and taking it up again.
+
+use std::collections::BTreeMap;
+
+use super::{SourceState, Worker, WorkerOutput};
+use crate::batch::PartitionId;
+use crate::canonical::owner;
+use crate::clock::PartitionClock;
+use crate::error::EngineError;
+use crate::graph::NodeId;
+use crate::snapshot::{SavedClock, SavedClocks, WorkerSnapshot};
+
+impl Worker {
+    /// Ends an epoch: everything pushed so far belongs to it.
+    ///
+    /// # Errors
+    /// An operator that cannot save its state.
+    pub fn barrier(&mut self, epoch: u64, output: &mut WorkerOutput) -> Result<(), EngineError> {
+        self.epoch = epoch;
+        // Batches of the next epoch may come before the last operator has been saved, and they move the clocks on.
+        let saved = |source: &SourceState| {
+            source.partitions.iter().map(|(partition, clock)| (*partition, SavedClock::of(clock))).collect()
+        };
+        self.clocks = self.sources.iter().map(|(name, source)| (name.clone(), saved(source))).collect();
+        let nodes: Vec<NodeId> = self.sources.values().map(|source| source.node).chain(self.orphans()).collect();
+        for node in nodes {
+            self.snapshots.insert(node, vec![]);
+            self.nodes[node].barriers += 1;
+            self.hand_on(node, &[], None, true, output)?;
+        }
+        self.run(output)?;
+        self.close_epoch(output)
+    }
+
+    /// All senders have ended the epoch: save the operator, hand the barrier on, take up what was held back.
+    pub(super) fn pass_barrier(&mut self, node: NodeId, output: &mut WorkerOutput) -> Result<(), EngineError> {
+        let state = &mut self.nodes[node];
+        let snapshot = state.operator.snapshot()?;
+        state.barriers += 1;
+        self.snapshots.insert(node, snapshot);
+        state.inputs.iter_mut().flat_map(|input| &mut input.channels).for_each(|channel| channel.is_at_barrier = false);
+        let held = std::mem::take(&mut state.held);
+        self.hand_on(node, &[], None, true, output)?;
+        for arrival in held.into_iter().rev() {
+            self.queue.push_front(arrival);
+        }
+        self.close_epoch(output)
+    }
+
+    /// Gives out the snapshot once every operator has been saved.
+    fn close_epoch(&mut self, output: &mut WorkerOutput) -> Result<(), EngineError> {
+        if self.snapshots.len() == self.nodes.len() {
+            let nodes = std::mem::take(&mut self.snapshots);
+            let clocks = std::mem::take(&mut self.clocks);
+            output.snapshot = Some((self.epoch, self.snapshot_of(nodes, clocks)));
+        }
+        Ok(())
+    }
+
+    fn snapshot_of(
+        &self,
+        nodes: BTreeMap<NodeId, Vec<arrow::array::RecordBatch>>,
+        clocks: SavedClocks,
+    ) -> WorkerSnapshot {
+        let names = |node: &NodeId| self.program.graph.nodes[*node].fingerprint.clone();
+        let states =
+            nodes.into_iter().filter(|(_, state)| !state.is_empty()).map(|(node, state)| (names(&node), state));
+        WorkerSnapshot::new(states, clocks)
+    }
+
+    /// Takes up this worker's share of a snapshot, which any number of workers may have made.
+    ///
+    /// # Errors
+    /// A snapshot of another program or format.
+    pub fn restore(
+        &mut self,
+        parts: &[WorkerSnapshot],
+        owns_partition: &dyn Fn(&str, PartitionId) -> bool,
+    ) -> Result<(), EngineError> {
+        let (index, workers) = (self.index, self.workers);
+        let owns = move |group: u32| owner(group, workers) == index;
+        for part in parts {
+            for (node, spec) in self.program.graph.nodes.iter().enumerate() {
+                if let Some(state) = part.node(&spec.fingerprint) {
+                    self.nodes[node].operator.restore(state, &owns)?;
+                }
+            }
+            for (name, source) in &mut self.sources {
+                for (partition, saved) in part.clocks(name) {
+                    if owns_partition(name, *partition) {
+                        let mut clock = PartitionClock::new(source.stream.lateness_us, source.stream.future_guard_us);
+                        saved.apply(&mut clock);
+                        source.partitions.insert(*partition, clock);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
