@@ -262,7 +262,7 @@ impl Compiler<'_> {
             return Err(place(Refusal::new(
                 codes::NO_TIME,
                 "this detection has no time column: no column of its output is the event time",
-                "select the event time too, for example `SELECT time, ...`",
+                "select the event time too: the column that the stream declares as event_time, or `_time`, which every stream has",
             )));
         }
         let reads_published = reads_published(plan);

@@ -65,6 +65,10 @@ impl Window {
 
     /// The rows this operator may see: neither late, nor provisional, nor behind the watermark.
     fn admitted(&self, rows: Rows, out: &mut Outbox) -> Result<Rows, EngineError> {
+        let is_plain = rows.late.is_none() && rows.provisional.is_none();
+        if is_plain && rows.time.values().iter().all(|time| *time >= self.watermark.0) {
+            return Ok(rows);
+        }
         let seen = |row: usize| !rows.is_late(row) && !rows.is_provisional(row);
         let behind = |row: usize| rows.time.value(row) < self.watermark.0;
         let idle: BooleanArray = (0..rows.len()).map(|row| Some(seen(row) && behind(row))).collect();

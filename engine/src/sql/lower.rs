@@ -278,7 +278,7 @@ impl<'a> Lowering<'a> {
             return Err(Refusal::new(
                 codes::WRONG_WINDOW_TIME,
                 format!("`{column}` is not the event time, so no watermark can close this window"),
-                "give the column that the stream declares as event_time (of type TIMESTAMP), unchanged",
+                "give the column that the stream declares as event_time (of type TIMESTAMP), unchanged, or `_time`",
             ));
         }
         let width = window.input.schema().fields().len();
