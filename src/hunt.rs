@@ -29,6 +29,8 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use weir_connectors::archive::{Archive, ArchiveError};
 use weir_connectors::location::Location;
@@ -86,7 +88,10 @@ pub(crate) enum HuntError {
 /// A hunt that has begun.
 pub(crate) struct Hunt {
     plan: Arc<dyn ExecutionPlan>,
-    rows: SendableRecordBatchStream,
+    schema: SchemaRef,
+    rows: mpsc::Receiver<Result<RecordBatch, DataFusionError>>,
+    /// Reads the rows; ends with the hunt.
+    _reader: JoinSet<()>,
     limits: Limits,
     deadline: Instant,
     /// Bytes of Parquet of all tables that it names: the most it can read.
@@ -120,7 +125,8 @@ pub(crate) async fn hunt(
         let task = Arc::new(frame.task_ctx());
         let plan = frame.create_physical_plan().await.map_err(|error| failed(error, limits))?;
         let rows = execute_stream(Arc::clone(&plan), task).map_err(|error| failed(error, limits))?;
-        Ok(Hunt { plan, rows, limits, deadline, bytes_max: relations.bytes })
+        let (schema, (rows, reader)) = (rows.schema(), read_apart(rows));
+        Ok(Hunt { plan, schema, rows, _reader: reader, limits, deadline, bytes_max: relations.bytes })
     };
     tokio::time::timeout_at(deadline, beginning).await.unwrap_or(Err(HuntError::Timeout(limits.timeout)))
 }
@@ -128,7 +134,7 @@ pub(crate) async fn hunt(
 impl Hunt {
     /// The columns of its rows.
     pub(crate) fn schema(&self) -> SchemaRef {
-        self.rows.schema()
+        Arc::clone(&self.schema)
     }
 
     /// The next rows; `None` at the end.
@@ -136,7 +142,7 @@ impl Hunt {
     /// # Errors
     /// It failed, or a limit was reached.
     pub(crate) async fn next(&mut self) -> Result<Option<RecordBatch>, HuntError> {
-        match tokio::time::timeout_at(self.deadline, self.rows.next()).await {
+        match tokio::time::timeout_at(self.deadline, self.rows.recv()).await {
             Ok(None) => Ok(None),
             Ok(Some(Ok(batch))) => Ok(Some(batch)),
             Ok(Some(Err(error))) => Err(failed(error, self.limits)),
@@ -160,6 +166,23 @@ impl Hunt {
     pub(crate) fn bytes_read(&self) -> u64 {
         progress::bytes_read(self.plan.as_ref())
     }
+}
+
+/// Reads rows in a task of its own: an operator that computes for a long time without a pause (a cross join, say) must
+/// not keep the deadline from being noticed.
+fn read_apart(
+    mut rows: SendableRecordBatchStream,
+) -> (mpsc::Receiver<Result<RecordBatch, DataFusionError>>, JoinSet<()>) {
+    let (sender, receiver) = mpsc::channel(1);
+    let mut reader = JoinSet::new();
+    reader.spawn(async move {
+        while let Some(batch) = rows.next().await {
+            if sender.send(batch).await.is_err() {
+                return;
+            }
+        }
+    });
+    (receiver, reader)
 }
 
 /// A session in which a hunt runs.
