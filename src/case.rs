@@ -67,8 +67,21 @@ fn project(globals: &Globals) -> Result<Project, CommandError> {
 
 /// Who is at the keyboard, for the audit trail.
 fn by(named: Option<&str>) -> Result<String, CommandError> {
-    let name = named.map(str::to_owned).or_else(|| config::variable("USER")).filter(|name| !name.trim().is_empty());
+    let said = [named.map(str::to_owned), config::variable("USER"), config::variable("LOGNAME")];
+    let name = said.into_iter().flatten().find(|name| !name.trim().is_empty()).or_else(account);
     name.ok_or_else(|| CommandError::usage(anyhow!("say who you are with --by NAME; the audit trail keeps it")))
+}
+
+/// The name of the account that this process runs under: in a container no variable says it.
+fn account() -> Option<String> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().next()?;
+    let accounts = std::fs::read_to_string("/etc/passwd").ok()?;
+    accounts.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next().filter(|name| !name.is_empty())?;
+        (fields.nth(1) == Some(uid)).then(|| name.to_owned())
+    })
 }
 
 fn said(text: &str) -> CommandResult {

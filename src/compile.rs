@@ -2,7 +2,7 @@
 //! every mistake of every file.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use chrono::Utc;
@@ -89,10 +89,10 @@ pub(crate) fn response(project: &Project, rules: &Compiled) -> (Response, Vec<Di
     let responders = responders(project, &mut diagnostics);
     let tables = rules.catalog.tables().map(|table| table.name.as_str()).collect::<Vec<_>>();
     let playbooks = playbooks(&project.playbooks, &responders, &tables, &mut diagnostics);
-    // Where a playbook could not be read, its mistakes are told already, and its id may be the one that is missed.
-    if playbooks.len() == project.playbooks.len() {
-        diagnostics.extend(missed_playbooks(rules, &playbooks));
-    }
+    // The mistakes of a playbook that cannot be read are told already; that it is there counts all the same.
+    let ids = playbooks.keys().map(String::as_str);
+    let ids = ids.chain(project.playbooks.iter().filter_map(written_id)).collect();
+    diagnostics.extend(missed_playbooks(rules, &ids));
     (Response { playbooks, responders }, diagnostics)
 }
 
@@ -206,16 +206,22 @@ fn settings_of(responder: &Responder) -> Vec<&str> {
     names
 }
 
+/// The id that a file says in a line of its own, whether or not the rest of it is a playbook.
+fn written_id(file: &SourceFile) -> Option<&str> {
+    let id = file.text.lines().find_map(|line| line.strip_prefix("id:"))?;
+    Some(id.split(" #").next()?.trim().trim_matches(['"', '\'']))
+}
+
 /// Detections that name a playbook which does not exist.
-fn missed_playbooks(rules: &Compiled, playbooks: &BTreeMap<String, Playbook>) -> Vec<Diagnostic> {
+fn missed_playbooks(rules: &Compiled, playbooks: &BTreeSet<&str>) -> Vec<Diagnostic> {
     let missed = |name: &str| {
-        let hint = nearest(name, playbooks.keys().map(String::as_str))
+        let hint = nearest(name, playbooks.iter().copied())
             .unwrap_or_else(|| "playbooks are the files in `playbooks/`".to_owned());
         Diagnostic::error(config::codes::UNKNOWN_PLAYBOOK, format!("there is no playbook `{name}`")).hint(hint)
     };
     let named = rules.detections.iter().filter_map(|detection| Some((detection, detection.playbook.as_deref()?)));
     named
-        .filter(|(_, name)| !playbooks.contains_key(*name))
+        .filter(|(_, name)| !playbooks.contains(name))
         .map(|(detection, name)| missed(name).at(detection.place("playbook")).in_file(&detection.file))
         .collect()
 }

@@ -204,8 +204,13 @@ pub(crate) struct TestArgs {
                         weir replay --input sysmon=a.ndjson.gz --input sysmon=b.ndjson.gz \\\n    \
                         --detections 'detections/windows/**/*.sql' --alerts alerts.ndjson")]
 pub(crate) struct ReplayArgs {
-    /// Events of a stream; may be given several times (`-` reads standard input)
-    #[arg(long = "input", value_name = "STREAM=FILE", required_unless_present_any = ["archive", "sigma"])]
+    /// Events of a stream; several at once or one after the other (`-` reads standard input)
+    #[arg(
+        long = "input",
+        value_name = "STREAM=FILE",
+        num_args = 1..,
+        required_unless_present_any = ["archive", "sigma"]
+    )]
     pub(crate) inputs: Vec<Input>,
     /// Only these detection files, inside the project or not; may be given several times [default: all of the project]
     #[arg(long, value_name = "GLOB")]

@@ -50,7 +50,7 @@ pub(crate) struct CaseAssignArgs {
     /// Who works on it from now on
     #[arg(value_name = "WHO")]
     pub(crate) to: String,
-    /// Who says so [default: the variable USER]
+    /// Who says so [default: the variable USER, else the account]
     #[arg(long, value_name = "NAME")]
     pub(crate) by: Option<String>,
 }
@@ -69,7 +69,7 @@ pub(crate) struct CaseCloseArgs {
     /// Why, for whoever reads the case later
     #[arg(long, value_name = "TEXT")]
     pub(crate) comment: Option<String>,
-    /// Who says so [default: the variable USER]
+    /// Who says so [default: the variable USER, else the account]
     #[arg(long, value_name = "NAME")]
     pub(crate) by: Option<String>,
 }
@@ -82,7 +82,7 @@ pub(crate) struct CaseReopenArgs {
     /// Why
     #[arg(long, value_name = "TEXT")]
     pub(crate) why: String,
-    /// Who says so [default: the variable USER]
+    /// Who says so [default: the variable USER, else the account]
     #[arg(long, value_name = "NAME")]
     pub(crate) by: Option<String>,
 }
@@ -100,7 +100,7 @@ pub(crate) struct ApproveArgs {
     /// Say no
     #[arg(long)]
     pub(crate) deny: bool,
-    /// Who answers [default: the variable USER]
+    /// Who answers [default: the variable USER, else the account]
     #[arg(long, value_name = "NAME")]
     pub(crate) by: Option<String>,
 }

@@ -51,6 +51,9 @@ impl ArchiveInput {
     ) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let reader = ArchiveReader::new(archive.clone(), memory_bytes);
+        if runtime.block_on(archive.tables())?.is_empty() {
+            eprintln!("note: there is nothing yet in the archive at {}", archive.location().url());
+        }
         let mut streams = Vec::new();
         for (stream, columns) in rules.program.streams() {
             let opened = runtime.block_on(async {

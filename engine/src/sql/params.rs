@@ -11,6 +11,8 @@ use datafusion::sql::sqlparser::tokenizer::Span as SqlSpan;
 use super::tokens::span_of;
 use crate::error::{Diagnostic, codes, nearest};
 
+const GIVE_IT_A_VALUE: &str = "give it a value: `params` in a detection's header, `--param` of a hunt";
+
 /// The values of a query's parameters.
 pub(super) struct Parameters<'a>(&'a BTreeMap<String, ScalarValue>);
 
@@ -59,7 +61,7 @@ impl<'a> Parameters<'a> {
         let name = placeholder.trim_start_matches('$');
         self.0.get(name).ok_or_else(|| {
             let known = self.0.keys().map(String::as_str);
-            let hint = nearest(name, known).unwrap_or_else(|| "give it a value in the header's `params`".to_owned());
+            let hint = nearest(name, known).unwrap_or_else(|| GIVE_IT_A_VALUE.to_owned());
             Diagnostic::error(codes::UNKNOWN_PARAMETER, format!("there is no parameter `{placeholder}`"))
                 .at(span_of(span))
                 .hint(hint)

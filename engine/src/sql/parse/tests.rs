@@ -127,7 +127,7 @@ fn parameters_become_literals() {
     assert_eq!(
         refusal("SELECT a FROM t WHERE b > $failure OR $1 = 2"),
         "1:27: D008 there is no parameter `$failure`; did you mean `failures`?\n\
-         1:39: D008 there is no parameter `$1`; give it a value in the header's `params`"
+         1:39: D008 there is no parameter `$1`; give it a value: `params` in a detection's header, `--param` of a hunt"
     );
 }
 
