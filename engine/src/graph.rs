@@ -143,13 +143,6 @@ pub(crate) enum AggregateKind {
     Other(Arc<AggregateFunctionExpr>),
 }
 
-impl AggregateKind {
-    /// Whether its value can be read without being consumed.
-    pub(crate) const fn is_peekable(&self) -> bool {
-        !matches!(self, Self::Other(_))
-    }
-}
-
 /// Hits of one query.
 #[derive(Debug, Clone)]
 pub(crate) struct EmitSpec {

@@ -231,6 +231,17 @@ fn a_threshold_fires_when_it_is_crossed_and_is_updated_at_the_close() {
 }
 
 #[test]
+fn an_average_beside_a_threshold_does_not_make_it_wait() {
+    let sql =
+        "SELECT who, count(*) AS n, avg(CAST(src_ip AS DOUBLE)) AS a FROM TUMBLE(failures, time, INTERVAL '1 minute')
+               GROUP BY who, window_start, window_end HAVING count(*) >= $n";
+    let events = vec![(0..5).map(|at| event(at, "ann", "Failure", &at.to_string(), None)).collect()];
+    let hits = run(&compile(vec![query("q", sql)]), &events, RUNS[1]);
+    let said: Vec<(Activity, String)> = hits.iter().map(|hit| (hit.activity, show(hit))).collect();
+    assert_eq!(said, [(Activity::Create, "ann|3|1.0 x1".to_owned()), (Activity::Update, "ann|5|2.0 x1".to_owned())]);
+}
+
+#[test]
 fn windows_keep_every_kind_of_aggregate() {
     let sql =
         "SELECT user_name, count(bytes) AS c, sum(bytes) AS s, min(bytes) AS lo, max(src_ip) AS hi, avg(bytes) AS a,

@@ -1,4 +1,5 @@
-//! Aggregates per group. The native ones can be read without being consumed, which is what early emission needs.
+//! Aggregates per group. All can be read without being consumed, which is what early emission needs; those of DataFusion
+//! are put back from their state afterwards.
 
 use std::sync::Arc;
 

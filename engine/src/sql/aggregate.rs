@@ -58,9 +58,8 @@ pub(super) fn lower(
     }
     let aggregates =
         aggregate.aggr_expr.iter().map(|expr| aggregate_spec(lowering, expr, input)).collect::<Result<Vec<_>, _>>()?;
-    let is_peekable = aggregates.iter().all(|aggregate| aggregate.function.is_peekable());
     let schema = relaxed(&aggregate.schema);
-    let early = early.filter(|_| is_peekable && below.is_row_level);
+    let early = early.filter(|_| below.is_row_level);
     let early_predicate = early.map(|expr| lowering.physical(expr, &aggregate.schema)).transpose()?;
     let what = format!(
         "window {} group by {} aggregates {} early {}",
