@@ -1,5 +1,6 @@
 //! The program: all queries of a project, planned and lowered into one graph. It has no state and can be shared.
 
+mod explain;
 mod publish;
 mod reads;
 
@@ -19,6 +20,7 @@ use crate::operator::hit_schema;
 use crate::query::{Published, PublishedValue, Query};
 use crate::sql::lower::{Lowered, Lowering, Refusal};
 use crate::sql::plan::{Planner, optimize, published_schema};
+use crate::sql::window_table::span_in_words;
 use publish::published_value;
 use reads::{compile_order, decoded_columns, named_ids, reads_published, tables_of};
 
@@ -132,37 +134,6 @@ impl Program {
     pub fn ids(&self) -> impl Iterator<Item = &Arc<str>> {
         self.queries.iter().map(|query| &query.id)
     }
-
-    /// Plan, operators and emission rule of a query, in words; `None` if it did not compile.
-    #[must_use]
-    pub fn explain(&self, query: usize) -> Option<String> {
-        use std::fmt::Write as _;
-        let compiled = self.queries.get(query)?;
-        let plan = compiled.plan.as_ref()?;
-        let mut text = format!("plan\n{}\n\noperators\n", indent(&plan.display_indent().to_string()));
-        for node in &compiled.nodes {
-            let _infallible = writeln!(text, "  #{node} {}", self.graph.nodes[*node].fingerprint);
-        }
-        text.push_str("\nreads\n");
-        for (stream, set) in self.streams() {
-            let names: Vec<&str> = set.columns.iter().map(|column| column.name().as_str()).collect();
-            let reads_it = compiled.nodes.iter().any(
-                |node| matches!(&self.graph.nodes[*node].spec, Spec::Source(source) if source.name == stream.name),
-            );
-            if reads_it {
-                let _infallible = writeln!(text, "  {}: {}", stream.name, names.join(", "));
-            }
-        }
-        let emission = match (compiled.is_row_level, compiled.is_early) {
-            (true, _) => "at the event",
-            (false, true) => {
-                "at the event that crosses the threshold, and again when the window closes if values differ"
-            }
-            (false, false) => "when the watermark closes the window",
-        };
-        let _infallible = writeln!(text, "\nemission\n  {emission}");
-        Some(text)
-    }
 }
 
 impl Compiled {
@@ -180,7 +151,8 @@ impl Compiled {
         let mut nodes = BTreeSet::new();
         let mut open = vec![ready.sink];
         while let Some(node) = open.pop() {
-            if nodes.insert(node) {
+            // What other queries publish is theirs to explain.
+            if !matches!(graph.nodes[node].spec, Spec::Publish(_)) && nodes.insert(node) {
                 open.extend(graph.nodes[node].inputs.iter().map(|edge| edge.from));
             }
         }
@@ -325,7 +297,7 @@ impl Compiler<'_> {
         let mut fields = self.graph.nodes[emit].schema.fields().to_vec();
         fields.push(Arc::new(arrow::datatypes::Field::new("__suppressed_by", DataType::FixedSizeBinary(16), true)));
         let spec = CooldownSpec { period_us, keys };
-        let what = format!("cooldown {} {period_us} µs", query.id);
+        let what = format!("cooldown {} {}", query.id, span_in_words(period_us));
         let edge = Edge::by(emit, exprs);
         Ok(self.graph.add(&what, Spec::Cooldown(spec), vec![edge], Arc::new(Schema::new(fields))))
     }
@@ -404,10 +376,6 @@ fn not_an_output(name: &str, schema: &Schema) -> Diagnostic {
     let names = schema.fields().iter().map(|field| field.name().as_str());
     Diagnostic::error(codes::NOT_AN_OUTPUT, format!("`{name}` is not a column of the SELECT"))
         .maybe_hint(nearest(name, names))
-}
-
-fn indent(text: &str) -> String {
-    text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
 }
 
 /// The consumers of every node: who reads it, and as which input.

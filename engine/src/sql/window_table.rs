@@ -55,10 +55,19 @@ impl WindowKind {
 impl fmt::Display for WindowKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tumble { size_us, offset_us: 0 } => write!(f, "tumble {size_us} µs"),
-            Self::Tumble { size_us, offset_us } => write!(f, "tumble {size_us} µs, offset {offset_us} µs"),
+            Self::Tumble { size_us, offset_us: 0 } => write!(f, "tumble {}", span_in_words(*size_us)),
+            Self::Tumble { size_us, offset_us } => {
+                write!(f, "tumble {}, offset {}", span_in_words(*size_us), span_in_words(*offset_us))
+            }
         }
     }
+}
+
+/// A span of time in the largest unit that it is a whole number of.
+pub(crate) fn span_in_words(us: i64) -> String {
+    let units = [(86_400_000_000, "d"), (3_600_000_000, "h"), (60_000_000, "min"), (1_000_000, "s"), (1_000, "ms")];
+    let whole = units.iter().find(|(unit, _)| us != 0 && us % unit == 0);
+    whole.map_or_else(|| format!("{us} µs"), |(unit, name)| format!("{} {name}", us / unit))
 }
 
 /// Adds `window_start` and `window_end` to its input.

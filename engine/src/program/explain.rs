@@ -1,0 +1,81 @@
+//! A query in words: its plan, its operators, what they remember and for how long, what is read, and when it speaks.
+
+use std::sync::Arc;
+
+use super::Program;
+use crate::graph::{Graph, Node, NodeId, Spec};
+use crate::sql::window_table::{WindowKind, span_in_words};
+
+impl Program {
+    /// Plan, operators, state, columns and emission rule of a query, in words; `None` if it did not compile.
+    #[must_use]
+    pub fn explain(&self, query: usize) -> Option<String> {
+        let compiled = self.queries.get(query)?;
+        let plan = compiled.plan.as_ref()?.display_indent().to_string();
+        let nodes = || compiled.nodes.iter().map(|id| (*id, &self.graph.nodes[*id]));
+        let emission = match (compiled.is_row_level, compiled.is_early) {
+            (true, _) => "at the event",
+            (false, true) => {
+                "at the event that crosses the threshold, and again when the window closes if values differ"
+            }
+            (false, false) => "when the watermark closes the window",
+        };
+        let sections = [
+            ("plan", plan.lines().map(str::to_owned).collect()),
+            ("operators", nodes().map(|(id, node)| operator(&self.graph, id, node)).collect()),
+            ("state", nodes().filter_map(|(_, node)| state(node)).collect()),
+            ("reads", self.reads(nodes().map(|(_, node)| node))),
+            ("emission", vec![emission.to_owned()]),
+        ];
+        let section = |(title, lines): &(&str, Vec<String>)| {
+            let lines: String = lines.iter().map(|line| format!("  {line}\n")).collect();
+            format!("{title}\n{lines}")
+        };
+        Some(sections.iter().map(section).collect::<Vec<_>>().join("\n"))
+    }
+
+    /// The streams that nodes read, with the columns that are decoded for all queries together.
+    fn reads<'a>(&self, nodes: impl Iterator<Item = &'a Node>) -> Vec<String> {
+        let sources: Vec<&Arc<crate::Stream>> = nodes
+            .filter_map(|node| match &node.spec {
+                Spec::Source(stream) => Some(stream),
+                _ => None,
+            })
+            .collect();
+        let read = self.streams().filter(|(stream, _)| sources.iter().any(|source| source.name == stream.name));
+        read.map(|(stream, set)| {
+            let names: Vec<&str> = set.columns.iter().map(|column| column.name().as_str()).collect();
+            format!("{}: {}", stream.name, names.join(", "))
+        })
+        .collect()
+    }
+}
+
+/// One operator, and how many other detections it hears of where it reads their alerts.
+fn operator(graph: &Graph, id: NodeId, node: &Node) -> String {
+    let published = node.inputs.iter().filter(|edge| matches!(graph.nodes[edge.from].spec, Spec::Publish(_))).count();
+    if published > 0 {
+        return format!("#{id} the alerts of {published} detections");
+    }
+    format!("#{id} {}", node.fingerprint)
+}
+
+/// What an operator remembers, and when it forgets it.
+fn state(node: &Node) -> Option<String> {
+    match &node.spec {
+        Spec::Window(window) => {
+            let WindowKind::Tumble { size_us, .. } = window.kind;
+            let keys = window.keys.len();
+            let size = span_in_words(size_us);
+            Some(format!("one entry per group ({keys} key columns) and open window of {size}; dropped when it closes"))
+        }
+        Spec::Emit(emit) if emit.is_row_level => {
+            Some("one entry per alert, for 24 h of event time: a repeated record raises its count".to_owned())
+        }
+        Spec::Emit(_) => Some("one entry per alert, until its window closes".to_owned()),
+        Spec::Cooldown(cooldown) => {
+            Some(format!("one entry per entity for {}, one per alert for 24 h", span_in_words(cooldown.period_us)))
+        }
+        _ => None,
+    }
+}
