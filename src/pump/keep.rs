@@ -260,7 +260,8 @@ impl Keeper {
             None => BTreeMap::new(),
         };
         for epoch in epochs.into_iter().filter(|epoch| base.is_none_or(|base| *epoch > base) && *epoch <= until) {
-            let Some(manifest) = self.state.manifest(epoch).await? else { continue };
+            let manifest = self.state.manifest(epoch).await?;
+            let manifest = manifest.with_context(|| format!("the manifest of epoch {epoch} is gone"))?;
             if !manifest.outputs.parts.iter().any(|part| part.name == epoch::BEGUN) {
                 continue;
             }
@@ -278,7 +279,8 @@ impl Keeper {
         let mut batches = vec![];
         let from = table.cursor.unwrap_or(0);
         for epoch in self.state.epochs().await?.into_iter().filter(|epoch| *epoch > from && *epoch <= until) {
-            let Some(manifest) = self.state.manifest(epoch).await? else { continue };
+            let manifest = self.state.manifest(epoch).await?;
+            let manifest = manifest.with_context(|| format!("the manifest of epoch {epoch} is gone"))?;
             let outputs = self.state.read_outputs(&manifest).await?;
             batches.extend(rows_of(table, &outputs, epoch)?);
         }
