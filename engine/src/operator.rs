@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use datafusion::error::DataFusionError;
 
 use crate::error::EngineError;
@@ -12,10 +13,12 @@ use crate::rows::Rows;
 use crate::table::TableVersion;
 use crate::time::EventTime;
 
+mod admit;
 mod aggregates;
 mod cooldown;
 mod emit;
 mod lookup;
+mod ordered;
 mod publish;
 mod sink;
 mod stateless;
@@ -38,11 +41,17 @@ pub(crate) struct Outbox {
 
 /// One node at work. An operator sees the rows and watermarks of its inputs in order, and nothing else.
 pub(crate) trait Operator: Send {
-    /// Takes rows of one input.
-    fn rows(&mut self, rows: Rows, out: &mut Outbox) -> Result<(), EngineError>;
+    /// Takes rows of one of the node's inputs.
+    fn rows(&mut self, input: usize, rows: Rows, out: &mut Outbox) -> Result<(), EngineError>;
 
-    /// Learns that no on-time row before `watermark` will follow. The caller hands the watermark on afterwards.
+    /// Learns that no on-time row before `watermark` will follow on any input. The caller hands on [`Self::forwards`]
+    /// afterwards.
     fn watermark(&mut self, watermark: EventTime, out: &mut Outbox) -> Result<(), EngineError>;
+
+    /// What the readers of this node may conclude once it has seen `watermark`: no row before this instant will follow.
+    fn forwards(&self, watermark: EventTime) -> EventTime {
+        watermark
+    }
 
     /// Swaps a look-up table for another version.
     fn table(&mut self, table: &TableVersion) -> Result<(), EngineError>;
@@ -55,10 +64,7 @@ pub(crate) trait Operator: Send {
 }
 
 /// The operator of a node, without state. `inputs` are the schemas of the nodes it reads.
-pub(crate) fn build(
-    node: &Node,
-    input: Option<&arrow::datatypes::SchemaRef>,
-) -> Result<Box<dyn Operator>, EngineError> {
+pub(crate) fn build(node: &Node, inputs: &[SchemaRef]) -> Result<Box<dyn Operator>, EngineError> {
     let schema = Arc::clone(&node.schema);
     Ok(match &node.spec {
         Spec::Source(_) | Spec::Union => Box::new(stateless::Rename::new(schema)),
@@ -67,16 +73,15 @@ pub(crate) fn build(
         Spec::Project(exprs) => Box::new(stateless::Project::new(exprs.clone(), schema)),
         Spec::AssignWindow(kind) => Box::new(stateless::AssignWindow::new(*kind, schema)),
         Spec::Lookup(spec) => Box::new(lookup::Lookup::new(spec.clone(), schema)?),
-        Spec::Window(spec) => Box::new(window::Window::new(spec.clone(), schema, input_schema(input)?)?),
-        Spec::Emit(spec) => Box::new(emit::Emit::new(spec.clone(), input_schema(input)?, schema)?),
+        Spec::Window(spec) => Box::new(window::Window::new(spec.clone(), schema, input_schema(inputs)?)?),
+        Spec::Emit(spec) => Box::new(emit::Emit::new(spec.clone(), input_schema(inputs)?, schema)?),
         Spec::Cooldown(spec) => Box::new(cooldown::Cooldown::new(spec.clone(), schema)?),
         Spec::Sink(spec) => Box::new(sink::Sink::new(spec.clone())),
         Spec::Publish(spec) => Box::new(publish::Publish::new(spec.clone(), schema)),
     })
 }
 
-fn input_schema(input: Option<&arrow::datatypes::SchemaRef>) -> Result<arrow::datatypes::SchemaRef, EngineError> {
-    input
-        .cloned()
-        .ok_or_else(|| EngineError::from(DataFusionError::Internal("a stateful operator has an input".to_owned())))
+fn input_schema(inputs: &[SchemaRef]) -> Result<SchemaRef, EngineError> {
+    let first = inputs.first().cloned();
+    first.ok_or_else(|| DataFusionError::Internal("a stateful operator has an input".to_owned()).into())
 }

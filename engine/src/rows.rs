@@ -6,7 +6,7 @@ use arrow::array::{
     ArrayRef, AsArray, BinaryViewArray, BooleanArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder, RecordBatch,
     TimestampMicrosecondArray, UInt64Array, new_null_array,
 };
-use arrow::compute::{concat, filter, filter_record_batch, take, take_record_batch};
+use arrow::compute::{concat, concat_batches, filter, filter_record_batch, take, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 
@@ -110,6 +110,49 @@ impl Rows {
         })
     }
 
+    /// A stretch of the rows, without a copy.
+    pub(crate) fn slice(&self, offset: usize, length: usize) -> Self {
+        let flags = |flags: &Option<BooleanArray>| flags.as_ref().map(|flags| flags.slice(offset, length));
+        Self {
+            columns: if self.columns.num_columns() == 0 {
+                empty_columns(length)
+            } else {
+                self.columns.slice(offset, length)
+            },
+            time: self.time.slice(offset, length),
+            identity: match &self.identity {
+                Identity::Raw { stream, bytes } => {
+                    Identity::Raw { stream: Arc::clone(stream), bytes: bytes.slice(offset, length) }
+                }
+                Identity::Uid(uid) => Identity::Uid(uid.slice(offset, length)),
+            },
+            arrival: self.arrival.slice(offset, length),
+            late: flags(&self.late),
+            provisional: flags(&self.provisional),
+        }
+    }
+
+    /// Rows of one schema behind each other, with their uids computed.
+    pub(crate) fn concat(parts: &[Self]) -> Result<Self, ArrowError> {
+        let batches = parts.iter().map(Self::to_batch).collect::<Result<Vec<_>, _>>()?;
+        let schema = batches
+            .first()
+            .map(RecordBatch::schema)
+            .ok_or_else(|| ArrowError::InvalidArgumentError("there are no rows to put behind each other".to_owned()))?;
+        Self::from_batch(&concat_batches(&schema, &batches)?)
+    }
+
+    /// The same rows in buffers of their own. Views keep all bytes of the batch that they were read from alive.
+    pub(crate) fn compacted(self) -> Result<Self, ArrowError> {
+        let columns = self.columns.columns().iter().map(compacted).collect();
+        let columns = batch_of(self.columns.schema(), columns, self.len())?;
+        let identity = match self.identity {
+            Identity::Raw { stream, bytes } => Identity::Raw { stream, bytes: bytes.gc() },
+            uids => uids,
+        };
+        Ok(Self { columns, identity, ..self })
+    }
+
     /// The same rows with their uids computed.
     pub(crate) fn identified(self) -> Self {
         let identity = Identity::Uid(self.uids());
@@ -210,6 +253,15 @@ pub(crate) fn empty_columns(rows: usize) -> RecordBatch {
 pub(crate) fn batch_of(schema: SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, ArrowError> {
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(schema, columns, &options)
+}
+
+/// Views keep all bytes of the batch that they were read from; a copy keeps only its own.
+pub(crate) fn compacted(column: &ArrayRef) -> ArrayRef {
+    match column.data_type() {
+        DataType::Utf8View => Arc::new(column.as_string_view().gc()),
+        DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
+        _ => Arc::clone(column),
+    }
 }
 
 /// Uids as an Arrow array.

@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::DataType;
+use arrow::array::RecordBatch;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use serde::{Deserialize, Serialize};
@@ -16,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::batch::PartitionId;
 use crate::clock::{Held, PartitionClock};
 use crate::error::EngineError;
-use crate::rows::{Rows, batch_of};
+use crate::rows::{Rows, batch_of, compacted};
 
 /// The format of the bytes. A snapshot of another version is refused with a message.
 const FORMAT: u32 = 1;
@@ -177,15 +176,6 @@ pub(crate) fn write_batch(batch: &RecordBatch) -> Result<Vec<u8>, EngineError> {
     let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema())?;
     writer.write(&batch)?;
     Ok(writer.into_inner()?)
-}
-
-/// Views keep all bytes of the batch that they were read from; a copy keeps only its own.
-fn compacted(column: &ArrayRef) -> ArrayRef {
-    match column.data_type() {
-        DataType::Utf8View => Arc::new(column.as_string_view().gc()),
-        DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
-        _ => Arc::clone(column),
-    }
 }
 
 /// The batches of an Arrow IPC stream.

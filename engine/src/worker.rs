@@ -101,7 +101,7 @@ impl Worker {
         let graph = &program.graph;
         let mut nodes = vec![];
         for node in &graph.nodes {
-            let input = node.inputs.first().map(|edge| &graph.nodes[edge.from].schema);
+            let schemas: Vec<_> = node.inputs.iter().map(|edge| Arc::clone(&graph.nodes[edge.from].schema)).collect();
             let channel = Channel { watermark: EventTime::MIN, is_at_barrier: false };
             let inputs = node
                 .inputs
@@ -110,7 +110,7 @@ impl Worker {
                     channels: vec![channel; if edge.exchange.is_some() { workers as usize } else { 1 }],
                 })
                 .collect();
-            let operator = build(node, input)?;
+            let operator = build(node, &schemas)?;
             nodes.push(NodeState { operator, inputs, watermark: EventTime::MIN, held: VecDeque::new(), barriers: 0 });
         }
         for name in program.tables() {
@@ -340,7 +340,7 @@ impl Worker {
         }));
         for part in judged.parts {
             let mut out = Outbox::default();
-            self.nodes[node].operator.rows(part, &mut out)?;
+            self.nodes[node].operator.rows(0, part, &mut out)?;
             self.hand_on(node, &out.rows, None, false, output)?;
         }
         self.run(output)?;
@@ -389,7 +389,7 @@ impl Worker {
         match item {
             Item::Rows(rows) => {
                 if !rows.is_empty() {
-                    state.operator.rows(*rows, &mut out)?;
+                    state.operator.rows(input, *rows, &mut out)?;
                 }
                 self.leave(node, out, None, output)
             }
@@ -402,7 +402,8 @@ impl Worker {
                 }
                 state.watermark = merged;
                 state.operator.watermark(merged, &mut out)?;
-                self.leave(node, out, Some(merged), output)
+                let forwarded = state.operator.forwards(merged);
+                self.leave(node, out, Some(forwarded), output)
             }
             Item::Barrier => {
                 state.inputs[input].channels[sender].is_at_barrier = true;

@@ -191,7 +191,7 @@ fn suppressor(by: &[Option<Uid>]) -> FixedSizeBinaryArray {
 }
 
 impl Operator for Cooldown {
-    fn rows(&mut self, rows: Rows, out: &mut Outbox) -> Result<(), EngineError> {
+    fn rows(&mut self, _input: usize, rows: Rows, out: &mut Outbox) -> Result<(), EngineError> {
         let keys = self.keys(&rows)?;
         for (at, key) in keys.iter().enumerate() {
             let hit = rows.take(&UInt64Array::from(vec![at as u64]))?;

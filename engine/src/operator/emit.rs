@@ -219,7 +219,7 @@ impl From<Statement> for Known {
 }
 
 impl Operator for Emit {
-    fn rows(&mut self, rows: Rows, out: &mut Outbox) -> Result<(), EngineError> {
+    fn rows(&mut self, _input: usize, rows: Rows, out: &mut Outbox) -> Result<(), EngineError> {
         let statements = self.statements(&rows)?;
         let stated: Vec<Stated> =
             statements.into_iter().filter_map(|(uid, statement)| self.state(uid, statement)).collect();

@@ -119,7 +119,7 @@ impl Lookup {
 }
 
 impl Operator for Lookup {
-    fn rows(&mut self, rows: Rows, out: &mut Outbox) -> Result<(), EngineError> {
+    fn rows(&mut self, _input: usize, rows: Rows, out: &mut Outbox) -> Result<(), EngineError> {
         let Some(side) = &self.side else { return Err(EngineError::MissingTable(self.spec.table.name.clone())) };
         let pairs = self.candidates(&rows, side, &mut out.failures)?;
         let pairs = self.matching(&rows, side, pairs, &mut out.failures)?;

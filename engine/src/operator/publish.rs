@@ -27,7 +27,7 @@ impl Publish {
 }
 
 impl Operator for Publish {
-    fn rows(&mut self, rows: Rows, out: &mut Outbox) -> Result<(), EngineError> {
+    fn rows(&mut self, _input: usize, rows: Rows, out: &mut Outbox) -> Result<(), EngineError> {
         let width = rows.columns.num_columns() - HIT_COLUMNS;
         let activity = rows.columns.column(width).as_primitive::<UInt8Type>();
         let is_final = rows.columns.column(width + 1).as_boolean();

@@ -32,7 +32,7 @@ impl Sink {
 pub(super) const COOLDOWN_COLUMNS: usize = 1;
 
 impl Operator for Sink {
-    fn rows(&mut self, rows: Rows, out: &mut Outbox) -> Result<(), EngineError> {
+    fn rows(&mut self, _input: usize, rows: Rows, out: &mut Outbox) -> Result<(), EngineError> {
         let schema = rows.columns.schema();
         let has_cooldown = schema.fields().last().is_some_and(|field| field.name() == "__suppressed_by");
         let own = HIT_COLUMNS + if has_cooldown { COOLDOWN_COLUMNS } else { 0 };

@@ -49,7 +49,7 @@ impl Rename {
 }
 
 impl Operator for Rename {
-    fn rows(&mut self, rows: Rows, out: &mut Outbox) -> Result<(), EngineError> {
+    fn rows(&mut self, _input: usize, rows: Rows, out: &mut Outbox) -> Result<(), EngineError> {
         let columns = conform(rows.columns.columns(), &self.schema)?;
         let columns = batch_of(Arc::clone(&self.schema), columns, rows.len())?;
         out.rows.push(rows.with_columns(columns));
@@ -72,7 +72,7 @@ impl Select {
 }
 
 impl Operator for Select {
-    fn rows(&mut self, rows: Rows, out: &mut Outbox) -> Result<(), EngineError> {
+    fn rows(&mut self, _input: usize, rows: Rows, out: &mut Outbox) -> Result<(), EngineError> {
         let columns = self.columns.iter().map(|index| Arc::clone(rows.columns.column(*index))).collect();
         let columns = batch_of(Arc::clone(&self.schema), columns, rows.len())?;
         out.rows.push(rows.with_columns(columns));
@@ -94,7 +94,7 @@ impl Filter {
 }
 
 impl Operator for Filter {
-    fn rows(&mut self, rows: Rows, out: &mut Outbox) -> Result<(), EngineError> {
+    fn rows(&mut self, _input: usize, rows: Rows, out: &mut Outbox) -> Result<(), EngineError> {
         let keep = evaluate_predicate(self.predicate.as_ref(), &rows.columns, &mut out.failures)?;
         if keep.true_count() > 0 {
             out.rows.push(rows.filter(&keep)?);
@@ -118,7 +118,7 @@ impl Project {
 }
 
 impl Operator for Project {
-    fn rows(&mut self, rows: Rows, out: &mut Outbox) -> Result<(), EngineError> {
+    fn rows(&mut self, _input: usize, rows: Rows, out: &mut Outbox) -> Result<(), EngineError> {
         let columns = project(&self.exprs, &self.schema, &rows.columns, &mut out.failures)?;
         out.rows.push(rows.with_columns(columns));
         Ok(())
@@ -166,7 +166,7 @@ impl AssignWindow {
 }
 
 impl Operator for AssignWindow {
-    fn rows(&mut self, rows: Rows, out: &mut Outbox) -> Result<(), EngineError> {
+    fn rows(&mut self, _input: usize, rows: Rows, out: &mut Outbox) -> Result<(), EngineError> {
         let starts: TimestampMicrosecondArray = rows.time.unary(|time| self.kind.start_of(time));
         let ends: TimestampMicrosecondArray = starts.unary(|start| self.kind.end_of(start));
         let mut columns = rows.columns.columns().to_vec();

@@ -9,6 +9,7 @@ use arrow::datatypes::{DataType, Field, SchemaRef, TimestampMicrosecondType};
 use arrow::row::{RowConverter, Rows as EncodedRows, SortField};
 use hashbrown::HashTable;
 
+use super::admit::admitted;
 use super::aggregates::{Arguments, GroupAggregate, state_schema};
 use super::{Operator, Outbox};
 use crate::canonical::{encode_rows, key_group};
@@ -61,22 +62,6 @@ impl Window {
             .collect::<Result<Vec<_>, _>>()?;
         let keys = self.converter.empty_rows(0, 0);
         Ok(Pane { start, keys, index: HashTable::new(), aggregates, fired: vec![], arrival: vec![] })
-    }
-
-    /// The rows this operator may see: neither late, nor provisional, nor behind the watermark.
-    fn admitted(&self, rows: Rows, out: &mut Outbox) -> Result<Rows, EngineError> {
-        let is_plain = rows.late.is_none() && rows.provisional.is_none();
-        if is_plain && rows.time.values().iter().all(|time| *time >= self.watermark.0) {
-            return Ok(rows);
-        }
-        let seen = |row: usize| !rows.is_late(row) && !rows.is_provisional(row);
-        let behind = |row: usize| rows.time.value(row) < self.watermark.0;
-        let idle: BooleanArray = (0..rows.len()).map(|row| Some(seen(row) && behind(row))).collect();
-        if idle.true_count() > 0 {
-            out.idle.push(rows.filter(&idle)?);
-        }
-        let keep: BooleanArray = (0..rows.len()).map(|row| Some(seen(row) && !behind(row))).collect();
-        Ok(rows.filter(&keep)?)
     }
 
     /// The rows of each pane, panes in order.
@@ -190,8 +175,8 @@ impl Pane {
 }
 
 impl Operator for Window {
-    fn rows(&mut self, rows: Rows, out: &mut Outbox) -> Result<(), EngineError> {
-        let rows = self.admitted(rows, out)?;
+    fn rows(&mut self, _input: usize, rows: Rows, out: &mut Outbox) -> Result<(), EngineError> {
+        let rows = admitted(rows, self.watermark, out)?;
         if rows.is_empty() {
             return Ok(());
         }
