@@ -16,6 +16,10 @@ use crate::stdout::{self, Stdout};
 /// Checks the project and prints what is wrong.
 pub(crate) fn run(globals: &Globals, _args: &CheckArgs) -> CommandResult {
     let (project, mut diagnostics) = Project::load(&globals.dir, Need::Texts);
+    if diagnostics.iter().any(|diagnostic| diagnostic.code == config::codes::NOT_A_PROJECT) {
+        // There is nothing to check: the folder was named wrongly.
+        stop_on_errors(&project, std::mem::take(&mut diagnostics))?;
+    }
     let rules = compile::rules(&project, &project.detections);
     diagnostics.extend(rules.diagnostics.iter().cloned());
     let (tests, found) = compile::tests(&project, &rules);
@@ -23,7 +27,7 @@ pub(crate) fn run(globals: &Globals, _args: &CheckArgs) -> CommandResult {
     let (response, found) = compile::response(&project, &rules);
     diagnostics.extend(found);
     // A row of a table that does not fit is found here and not at the start of the pipeline.
-    let (_, found) = compile::tables(rules.catalog.tables().map(|table| table.name.as_str()), &rules, &project.dir);
+    let (_, found) = compile::tables(rules.catalog.tables().map(|table| table.name.as_str()), &rules, &project);
     diagnostics.extend(found);
     render::sort(&mut diagnostics);
     // For programs there are formats; a person who pipes this to a pager wants to read it all the same.

@@ -49,6 +49,7 @@ const SECOND: &str = "correlation.scan_and_execution";
 pub(crate) fn run(globals: &Globals, args: &DemoArgs) -> CommandResult {
     let dir = args.dir.clone().unwrap_or_else(|| std::env::temp_dir().join("weir-demo"));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    house::refuse_foreign_folder(&dir).usage()?;
     let passed = runtime.block_on(play(globals, &dir)).outside()?;
     Ok(if passed { Outcome::Done } else { Outcome::FoundFailures })
 }

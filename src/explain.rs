@@ -8,12 +8,17 @@ use crate::cli::{ExplainArgs, Globals};
 use crate::compile;
 use crate::config::Need;
 use crate::exit::{CommandError, CommandResult, Outcome};
+use crate::print::Format;
 use crate::project::Project;
 use crate::stdout;
 
 /// Prints how a detection runs, or how an alert came about.
 pub(crate) fn run(globals: &Globals, args: &ExplainArgs) -> CommandResult {
     match (args.what.as_str(), &args.uid) {
+        ("alert", None) => Err(CommandError::usage(anyhow::anyhow!(
+            "`weir explain alert` needs the id of an alert behind it: weir explain alert UID; \
+             `weir hunt 'SELECT uid, title FROM alerts'` lists them"
+        ))),
         (_, None) => detection(globals, &args.what),
         ("alert", Some(uid)) => alert::run(globals, uid),
         (what, Some(_)) => {
@@ -34,7 +39,8 @@ fn detection(globals: &Globals, wanted: &str) -> CommandResult {
         let in_file = rules.diagnostics.iter().filter(|found| found.file.as_deref() == Some(wanted));
         check::stop_on_errors(&project, in_file.cloned().collect())?;
         let ids = rules.detections.iter().map(|detection| &*detection.id);
-        let hint = weir_engine::error::nearest(wanted, ids).map(|hint| format!("; {hint}")).unwrap_or_default();
+        let hint = weir_engine::error::nearest(wanted, ids)
+            .map_or_else(|| "; ids stand in the headers of `detections/`".to_owned(), |hint| format!("; {hint}"));
         return Err(CommandError::usage(anyhow::anyhow!("there is no detection `{}`{hint}", wanted)));
     };
     let detection = &rules.detections[at];
@@ -44,6 +50,17 @@ fn detection(globals: &Globals, wanted: &str) -> CommandResult {
         check::stop_on_errors(&project, found)?;
         return Err(CommandError::usage(anyhow::anyhow!("{} does not compile", detection.id)));
     };
+    // A text for people is the default, whether or not it is piped; a program asks for JSON.
+    if globals.format == Some(Format::Json) {
+        let whole = serde_json::json!({
+            "id": &*detection.id,
+            "title": detection.title,
+            "file": detection.file,
+            "explained": explained.trim_end(),
+        });
+        stdout::print(&whole.to_string())?;
+        return Ok(Outcome::Done);
+    }
     let text = format!("{}: {}\n{}\n\n{}", detection.id, detection.title, detection.file, explained.trim_end());
     stdout::print(&text)?;
     Ok(Outcome::Done)

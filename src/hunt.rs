@@ -224,6 +224,7 @@ pub(crate) fn run(globals: &Globals, args: &HuntArgs) -> CommandResult {
     stop_on_errors(&project, diagnostics)?;
     let (name, text) = text(args)?;
     let params = params::parse(&args.param).usage()?;
+    params::refuse_unused(&params, &text).usage()?;
     let limits = limits(&project.config, args)?;
     let format = Format::or_default(globals.format);
     let archive = archive(&project.config)?;

@@ -43,6 +43,7 @@ pub(crate) fn run(globals: &Globals, args: &TestArgs) -> CommandResult {
         let is_about = |file: &str| files.contains(&file) || pattern.is_match(file);
         errors.retain(|error| error.file.as_deref().is_some_and(is_about));
         if tests.is_empty() && errors.is_empty() {
+            refuse_misspelt_file(&project, &pattern.text)?;
             return Err(CommandError::usage(anyhow::anyhow!("no test matches `{}`", pattern.text)));
         }
     }
@@ -80,6 +81,24 @@ impl Pattern {
         }
         (!test.cases.is_empty()).then_some(test)
     }
+}
+
+/// A pattern that names a file, and no file that holds tests, says more than that nothing matches.
+fn refuse_misspelt_file(project: &Project, pattern: &str) -> Result<(), CommandError> {
+    if !pattern.ends_with(".yaml") && !pattern.ends_with(".yml") || pattern.contains('*') {
+        return Ok(());
+    }
+    if project.playbook_tests.iter().any(|file| file.path == pattern) {
+        return Err(CommandError::usage(anyhow::anyhow!("{pattern}: tests of playbooks do not run in this version")));
+    }
+    let file = project.dir.join(pattern);
+    let reason = match std::fs::metadata(&file) {
+        Err(error) => format!("cannot read it: {error}"),
+        Ok(_) => "a rule test lies in `detections/` and its name ends in `.test.yaml`".to_owned(),
+    };
+    let known = project.tests.iter().map(|file| file.path.as_str());
+    let hint = weir_engine::error::nearest(pattern, known).map(|hint| format!("; {hint}")).unwrap_or_default();
+    Err(CommandError::usage(anyhow::anyhow!("{pattern}: {reason}{hint}")))
 }
 
 fn run_all(

@@ -87,6 +87,44 @@ fn check_reports_every_mistake_of_every_file_at_once() {
 }
 
 #[test]
+fn one_mistake_hides_no_other_and_makes_no_other() {
+    let expired =
+        "- { name: e, detection: a.fine, where: \"nobody = 'x'\", owner: me, reason: r, expires: 2020-01-01 }\n";
+    let project = Project::new(&[
+        ("weir.toml", "[engine]\nepoch_ms = \"x\"\n"),
+        ("streams/door.sql", STREAM),
+        ("streams/gate.sql", "CREATE STREAM gate (at TIMESTAMPP, who STRING)\nWITH (event_time = 'when');\n"),
+        (
+            "streams/tables.sql",
+            "CREATE TABLE staff (who STRING) WITH (location = 'tables/staff.csv', format = 'csv');\n",
+        ),
+        ("detections/gate.sql", &detection("a.gate", "SELECT at, who FROM gate WHERE size > 3")),
+        ("detections/fine.sql", &detection("a.fine", "SELECT at, who FROM door")),
+        ("detections/types.sql", &detection("a.types", "SELECT at, who + true AS x FROM door\nWHERE ok + ok > 1")),
+        ("detections/cidr.sql", &detection("a.cidr", "SELECT at FROM door WHERE cidr_match(who, 'banana')")),
+        ("exceptions/e.yaml", expired),
+    ]);
+    let checked = project.weir(&["check"]).expect_code(1);
+    for expected in [
+        "weir.toml:2:12: error C003: `epoch_ms` takes a whole number that is not negative, not \"x\"",
+        "streams/gate.sql:1:",
+        "streams/gate.sql:2:20: error D004: `event_time` names `when`",
+        "streams/tables.sql:1:1: error L001: ",
+        "detections/types.sql:4:12: error D006: ",
+        "detections/types.sql:5:7: error D006: ",
+        "   4 | SELECT at FROM door WHERE cidr_match(who, 'banana')\n      |                                           ^^^^^^^^\n",
+        "error X006: ",
+        "exceptions/e.yaml:1:41: error D004: ",
+    ] {
+        assert!(checked.stdout.contains(expected), "{expected:?} is not in\n{}", checked.stdout);
+    }
+    assert!(!checked.stdout.contains("detections/gate.sql"), "what follows from a broken stream:\n{}", checked.stdout);
+    for word in ["Utf8", "Boolean ", "coerc", "u64"] {
+        assert!(!checked.stdout.contains(word), "{word} is no word of ours:\n{}", checked.stdout);
+    }
+}
+
+#[test]
 fn check_in_json_is_one_diagnostic_per_line() {
     let project = door();
     project.write("detections/column.sql", detection("a.column", "SELECT at, whom FROM door"));
@@ -102,7 +140,9 @@ fn check_in_json_is_one_diagnostic_per_line() {
 #[test]
 fn a_folder_without_a_project_is_named_as_such() {
     let folder = Project::new(&[]);
-    folder.weir(&["check"]).expect_code(1);
+    folder.weir(&["check"]).expect_code(2).expect_stderr("holds no Weir project");
+    folder.weir(&["check", "-C", "nowhere"]).expect_code(2).expect_stderr("there is no folder");
+    folder.weir(&["demo", "--dir", "."]).expect_code(2).expect_stderr("not an earlier demo's");
     folder.weir(&["test"]).expect_code(2).expect_stderr("weir init DIR");
     folder.weir(&["replay", "--input", "a=b"]).expect_code(2).expect_stderr("holds no Weir project");
 }
@@ -122,6 +162,12 @@ fn wrong_usage_is_exit_code_two_and_help_is_zero() {
     project.weir(&["replay", "--input", "door=missing.ndjson"]).expect_code(2).expect_stderr("missing.ndjson");
     project.weir(&["replay", "--input", &format!("door={file}"), "--detections", "x/*.sql"]).expect_code(2);
     project.weir(&["test", "nothing-of-that-name"]).expect_code(2).expect_stderr("no test matches");
+    project.weir(&["test", "detections/refusd.test.yaml"]).expect_code(2).expect_stderr("cannot read it");
+    project.weir(&["explain", "alert"]).expect_code(2).expect_stderr("needs the id of an alert");
+    project
+        .weir(&["hunt", "SELECT who FROM door WHERE who = $who", "--param", "whom=al"])
+        .expect_code(2)
+        .expect_stderr("`$who`");
     project.weir(&["explain", "door.refusd"]).expect_code(2).expect_stderr("did you mean `door.refused`?");
 }
 

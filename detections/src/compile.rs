@@ -57,8 +57,9 @@ pub(crate) struct Part {
 pub fn compile(texts: &Texts, today: Option<NaiveDate>) -> Compiled {
     let (catalog, mut diagnostics) = parse_catalog(&texts.streams);
     let detections = read_detections(texts, &mut diagnostics);
-    let exceptions = read_exceptions(texts, today, &mut diagnostics);
+    let (exceptions, expired) = read_exceptions(texts, today, &mut diagnostics);
     let mut compiled = link(catalog, detections, exceptions);
+    diagnostics.extend(compiled.misfits(&expired));
     compiled.diagnostics.append(&mut diagnostics);
     sort(&mut compiled.diagnostics);
     compiled
@@ -100,6 +101,15 @@ fn sort(diagnostics: &mut Vec<Diagnostic>) {
 }
 
 impl Compiled {
+    /// What is wrong with the conditions of exceptions that are not part of the program, once for each.
+    fn misfits(&self, exceptions: &[Exception]) -> Vec<Diagnostic> {
+        let of_one = |exception: &Exception| {
+            let covered = self.detections.iter().enumerate().filter(|(_, one)| exception.covers(&one.id));
+            covered.filter_map(|(at, detection)| misfit(exception, detection, self.program.output_schema(at)?)).next()
+        };
+        exceptions.iter().filter_map(of_one).collect()
+    }
+
     /// The detections that have to run so that the one at `at` shows what it does: itself, and for one that reads
     /// `alerts` those whose ids match `with`, or all of them.
     pub(crate) fn company(&self, at: usize, with: &[String]) -> Vec<usize> {
@@ -184,15 +194,20 @@ fn broken_conditions(
             if broken.iter().any(|(name, _)| *name == exception.name) {
                 continue;
             }
-            if let Err(diagnostic) = check_condition(&exception.condition, schema) {
-                let message = format!("the condition does not fit {}: {}", detection.id, diagnostic.message);
-                let diagnostic =
-                    Diagnostic { message, span: exception.place_in_condition(diagnostic.span), ..diagnostic };
-                broken.push((Arc::clone(&exception.name), diagnostic.in_file(exception.file.clone())));
+            if let Some(diagnostic) = misfit(exception, detection, schema) {
+                broken.push((Arc::clone(&exception.name), diagnostic));
             }
         }
     }
     broken
+}
+
+/// What is wrong with an exception's condition over the columns of a detection.
+fn misfit(exception: &Exception, detection: &Detection, schema: &SchemaRef) -> Option<Diagnostic> {
+    let diagnostic = check_condition(&exception.condition, schema).err()?;
+    let message = format!("the condition does not fit {}: {}", detection.id, diagnostic.message);
+    let diagnostic = Diagnostic { message, span: exception.place_in_condition(diagnostic.span), ..diagnostic };
+    Some(diagnostic.in_file(exception.file.clone()))
 }
 
 /// Whether the word `alerts` stands in the text outside of a longer word. A false yes costs time and nothing else.
@@ -220,20 +235,27 @@ fn stem(file: &str) -> &str {
     file.rsplit_once('.').map_or(file, |(stem, _)| stem)
 }
 
-/// The exceptions that hold. What has expired is told again; it would be worse to go on being silent about it.
-fn read_exceptions(texts: &Texts, today: Option<NaiveDate>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Exception> {
-    let mut current = Vec::new();
+/// The exceptions that hold, and those that have expired, which is told: it would be worse to go on being silent.
+fn read_exceptions(
+    texts: &Texts,
+    today: Option<NaiveDate>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> (Vec<Exception>, Vec<Exception>) {
+    let (mut current, mut old) = (Vec::new(), Vec::new());
     for (file, text) in &texts.exceptions {
         let (exceptions, found) = exceptions::parse(file, text);
         diagnostics.extend(found);
         for exception in exceptions {
             match today.and_then(|today| exception.expired(today)) {
-                Some(expired) => diagnostics.push(expired),
+                Some(expired) => {
+                    diagnostics.push(expired);
+                    old.push(exception);
+                }
                 None => current.push(exception),
             }
         }
     }
-    current
+    (current, old)
 }
 
 fn distinct_detections(detections: Vec<Detection>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Arc<Detection>> {

@@ -1,6 +1,6 @@
 //! The names SQL can mention: streams, views and tables. SQL meets only this; it never meets a connector.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
@@ -117,6 +117,8 @@ pub struct Catalog {
     streams: BTreeMap<String, Arc<Stream>>,
     views: BTreeMap<String, Arc<View>>,
     tables: BTreeMap<String, Arc<Table>>,
+    /// Names, in lower case, of statements that were refused.
+    broken: BTreeSet<String>,
 }
 
 /// One entry of the catalog.
@@ -158,6 +160,16 @@ impl Catalog {
             .map(Relation::Stream)
             .or_else(|| self.views.get(&key).cloned().map(Relation::View))
             .or_else(|| self.tables.get(&key).cloned().map(Relation::Table))
+    }
+
+    /// Notes a name whose statement was refused, so that what reads it is not told that it does not exist.
+    pub(crate) fn add_broken(&mut self, name: &str) {
+        self.broken.insert(name.to_lowercase());
+    }
+
+    /// Whether a statement gave this name and was refused.
+    pub(crate) fn is_broken(&self, name: &str) -> bool {
+        self.broken.contains(&name.to_lowercase())
     }
 
     /// The stream of that name, whatever its case.

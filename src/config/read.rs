@@ -33,7 +33,8 @@ pub(super) fn read(text: &str, environment: Environment<'_>, missing_is_error: b
             Ok(config) => return (config, diagnostics),
             Err(error) => error,
         };
-        diagnostics.push(explain(text, &error));
+        let key = error.span().and_then(|span| key_at(document.get_ref(), &span));
+        diagnostics.push(explain(text, &error, key.as_deref()));
         let removed = error.span().is_some_and(|span| remove(document.get_mut(), &span));
         if !removed {
             return (RawConfig::default(), diagnostics);
@@ -47,7 +48,7 @@ pub(super) fn span_of(text: &str, range: Option<Range<usize>>) -> Option<Span> {
 }
 
 /// Serde's words in ours, with the nearest known name.
-fn explain(text: &str, error: &toml::de::Error) -> Diagnostic {
+fn explain(text: &str, error: &toml::de::Error, key: Option<&str>) -> Diagnostic {
     let message = one_line(error.message());
     let quoted = message.split('`').skip(1).step_by(2).collect::<Vec<_>>();
     let span = span_of(text, error.span());
@@ -62,8 +63,45 @@ fn explain(text: &str, error: &toml::de::Error) -> Diagnostic {
                 .at(span)
                 .hint(known_names("it takes", known))
         }
-        _ => Diagnostic::error(codes::BAD_VALUE, message).at(span),
+        _ => Diagnostic::error(codes::BAD_VALUE, in_our_words(&message, key)).at(span),
     }
+}
+
+/// What a key takes, for serde's `invalid type: string "x", expected u64`.
+fn in_our_words(message: &str, key: Option<&str>) -> String {
+    let Some((found, expected)) = message.split_once(", expected ") else { return message.to_owned() };
+    let found = found.split_once(": ").map_or(found, |(_, found)| found);
+    let found = found.strip_prefix("string ").or_else(|| found.strip_prefix("boolean ")).unwrap_or(found);
+    let found = ["integer ", "floating point "].iter().find_map(|kind| found.strip_prefix(kind)).unwrap_or(found);
+    let found = match found {
+        "sequence" => "a list",
+        "map" => "a table of keys",
+        other => other,
+    };
+    let wanted = match expected.split_whitespace().next().unwrap_or_default() {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number that is not negative",
+        "i8" | "i16" | "i32" | "i64" => "a whole number",
+        "f64" => "a number",
+        "a" if expected == "a string" => "text in quotes",
+        "a" if expected == "a boolean" => "true or false",
+        "a" if expected == "a sequence" => "a list",
+        "struct" | "map" => "a table of keys",
+        _ if expected == "a map" => "a table of keys",
+        _ => expected,
+    };
+    let found = found.replace('`', "");
+    format!("`{}` takes {wanted}, not {found}", key.unwrap_or("this key"))
+}
+
+/// The key whose value is the innermost one at `span`.
+fn key_at(table: &DeTable<'_>, span: &Range<usize>) -> Option<String> {
+    table.iter().find_map(|(key, value)| {
+        let inner = match value.get_ref() {
+            DeValue::Table(inner) => key_at(inner, span),
+            _ => None,
+        };
+        inner.or_else(|| contains(&value.span(), span).then(|| key.get_ref().to_string()))
+    })
 }
 
 fn known_names(lead: &str, names: &[&str]) -> String {

@@ -124,13 +124,19 @@ impl House {
 }
 
 /// All shipped content; only the four sources of the story have a topic.
+/// A folder that no earlier demo wrote is somebody's work.
+pub(super) fn refuse_foreign_folder(dir: &Path) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !dir.exists() || dir.join(MARK).exists(),
+        "{} exists and is not an earlier demo's; name another folder with --dir",
+        dir.display()
+    );
+    Ok(())
+}
+
 fn write_project(dir: &Path, servers: &str, simulated: &Simulated, begin: DateTime<Utc>) -> anyhow::Result<()> {
     if dir.exists() {
-        anyhow::ensure!(
-            dir.join(MARK).exists(),
-            "{} exists and is not an earlier demo's; name another folder with --dir",
-            dir.display()
-        );
+        refuse_foreign_folder(dir)?;
         fs::remove_dir_all(dir).with_context(|| format!("cannot clear {}", dir.display()))?;
     }
     let write = |path: &str, text: &str| -> anyhow::Result<()> {

@@ -1,7 +1,7 @@
 //! Values of `--param name=value`: numbers and truth values are known by their looks, quotes make text of them. A time is
 //! text, which becomes a time where it is compared with one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail};
 use datafusion::common::ScalarValue;
@@ -25,6 +25,27 @@ pub(super) fn parse(texts: &[String]) -> Result<BTreeMap<String, ScalarValue>> {
         }
     }
     Ok(params)
+}
+
+/// A parameter that the text does not name was probably misspelt, and the hunt would give other rows than were asked
+/// for.
+///
+/// # Errors
+/// One is not named by the text.
+pub(super) fn refuse_unused(params: &BTreeMap<String, ScalarValue>, text: &str) -> Result<()> {
+    let names = named(text);
+    let Some(unused) = params.keys().find(|name| !names.contains(name.as_str())) else { return Ok(()) };
+    if names.is_empty() {
+        bail!("--param {unused}: the SQL has no `$name` parameter");
+    }
+    let known = names.iter().map(|name| format!("`${name}`")).collect::<Vec<_>>().join(", ");
+    bail!("--param {unused}: the SQL has no `${unused}`; it has {known}");
+}
+
+/// What stands behind `$` in the text. A name inside a comment or a text is taken for one too.
+fn named(text: &str) -> BTreeSet<&str> {
+    let name = |rest: &'_ str| rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+    text.split('$').skip(1).map(|rest| &rest[..name(rest)]).filter(|name| !name.is_empty()).collect()
 }
 
 fn typed(value: &str) -> ScalarValue {
@@ -53,6 +74,16 @@ fn text_value(text: &str) -> ScalarValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_parameter_that_the_text_does_not_name_is_refused_with_those_it_names() {
+        let params = parse(&["whom=al".to_owned()]).expect("a parameter");
+        let error = refuse_unused(&params, "SELECT 1 FROM door WHERE who = $who").expect_err("misspelt");
+        assert_eq!(error.to_string(), "--param whom: the SQL has no `$whom`; it has `$who`");
+        let error = refuse_unused(&params, "SELECT 1").expect_err("no parameter at all");
+        assert_eq!(error.to_string(), "--param whom: the SQL has no `$name` parameter");
+        refuse_unused(&params, "SELECT $whom").expect("it is named");
+    }
 
     #[test]
     fn values_are_known_by_their_looks_and_quotes_make_text() {

@@ -32,13 +32,18 @@ pub fn parse_catalog(files: &[(String, String)]) -> (Catalog, Vec<Diagnostic>) {
         let mut statements: Vec<_> = tokens.split(|token| token.token == Token::SemiColon).collect();
         if broken.is_some() {
             // The last statement runs into the mistake; what is wrong with it is already known.
-            statements.pop();
+            if let Some(last) = statements.pop() {
+                note_broken(&mut catalog, last);
+            }
         }
         for statement in statements.into_iter().filter(|statement| !statement.is_empty()) {
             match parse_statement(statement, text, &mut found) {
                 Ok(Some((relation, name))) => homes.settle(&mut catalog, relation, file, name, &mut found),
-                Ok(None) => {}
-                Err(diagnostic) => found.push(diagnostic),
+                Ok(None) => note_broken(&mut catalog, statement),
+                Err(diagnostic) => {
+                    note_broken(&mut catalog, statement);
+                    found.push(diagnostic);
+                }
             }
         }
         found.extend(broken);
@@ -46,6 +51,22 @@ pub fn parse_catalog(files: &[(String, String)]) -> (Catalog, Vec<Diagnostic>) {
         diagnostics.extend(found.into_iter().map(|diagnostic| diagnostic.in_file(file)));
     }
     (catalog, diagnostics)
+}
+
+/// Remembers the name that a refused statement gives, where it can be read.
+fn note_broken(catalog: &mut Catalog, statement: &[TokenWithSpan]) {
+    let mut cursor = Cursor::new(statement);
+    if !cursor.eat_word("CREATE") {
+        return;
+    }
+    if cursor.peek_words(&["OR", "REPLACE"]) {
+        cursor.eat_words(&["OR", "REPLACE"]);
+    }
+    if ["STREAM", "VIEW", "TABLE"].into_iter().any(|word| cursor.eat_word(word))
+        && let Ok((name, _)) = relation_name(&mut cursor)
+    {
+        catalog.add_broken(&name);
+    }
 }
 
 /// Where every name was first given.

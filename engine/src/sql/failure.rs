@@ -10,12 +10,91 @@ use super::plan::Planner;
 use super::tokens::span_of;
 use crate::error::{Diagnostic, Place, Span, codes, nearest};
 
-/// The diagnostic for a failure to plan `query`. Places in the syntax tree are places of the file already.
-pub(crate) fn explain(planner: &Planner<'_>, query: &ast::Query, error: &DataFusionError, start: Place) -> Diagnostic {
-    let message = message_of(error);
-    let (code, hint) = classify(&message);
-    let span = diagnostic_span(error).or_else(|| locate(planner, query));
-    Diagnostic::error(code, message).at(span.unwrap_or_else(|| Span::at(start))).maybe_hint(hint)
+/// The diagnostics for a failure to plan `query`: the planner stops at the first mistake, so each expression is tried
+/// by itself for further ones. Places in the syntax tree are places of the file already.
+pub(crate) fn explain(
+    planner: &Planner<'_>,
+    query: &ast::Query,
+    error: &DataFusionError,
+    start: Place,
+) -> Vec<Diagnostic> {
+    let first = message_of(error);
+    let failing = failing(planner, query);
+    let of_failing = |one: &Failing| said(&one.message, narrowed(&one.expr, &one.message));
+    let mut diagnostics = failing.iter().filter(|one| one.is_sure()).map(of_failing).collect::<Vec<_>>();
+    if !failing.iter().any(|one| one.is_sure() && one.message == first) {
+        let found = failing.iter().find(|one| one.message == first).or_else(|| failing.first());
+        let span = diagnostic_span(error).or_else(|| found.and_then(|one| narrowed(&one.expr, &one.message)));
+        // Where an expression fails by itself, the planner's own words about the whole add nothing.
+        if diagnostics.is_empty() {
+            diagnostics.push(said(&first, Some(span.unwrap_or_else(|| Span::at(start)))));
+        }
+    }
+    diagnostics
+}
+
+fn said(message: &str, span: Option<Span>) -> Diagnostic {
+    let (code, hint) = classify(message);
+    Diagnostic::error(code, in_our_words(message)).at(span).maybe_hint(hint)
+}
+
+/// The place of a failing expression: of the constant that it is about, if there is one.
+fn narrowed(expr: &ast::Expr, message: &str) -> Option<Span> {
+    let whole = span_of(expr.span());
+    let ast::Expr::Function(function) = expr else { return whole };
+    let ast::FunctionArguments::List(list) = &function.args else { return whole };
+    let constants = list.args.iter().filter_map(|arg| match arg {
+        ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(ast::Expr::Value(value))) => Some(value),
+        _ => None,
+    });
+    let about = |value: &&ast::ValueWithSpan| message.contains(&format!("cannot read {}", value.value));
+    constants.into_iter().find(about).and_then(|value| span_of(value.span)).or(whole)
+}
+
+/// What the planner says about types, as an author would.
+fn in_our_words(message: &str) -> String {
+    if let Some(rest) = message.strip_prefix("Cannot infer common argument type for comparison operation ")
+        && let Some((left, operator, right)) = operands(rest)
+    {
+        return format!("`{operator}` cannot compare {left} with {right}");
+    }
+    if let Some(rest) = message.strip_prefix("Cannot coerce arithmetic expression ")
+        && let Some((left, operator, right)) = operands(rest.trim_end_matches(" to valid types"))
+    {
+        return format!("`{operator}` cannot be applied to {left} and {right}");
+    }
+    if let Some(rest) = message.strip_prefix("There isn't a common type to coerce ")
+        && let Some((types, operator)) = rest.trim_end_matches(" expression").rsplit_once(" in ")
+        && let Some((left, right)) = types.split_once(" and ")
+    {
+        return format!("`{operator}` cannot compare {} with {}", sql_type(left), sql_type(right));
+    }
+    if let Some(name) = message.split("call to '").nth(1).and_then(|rest| rest.split('\'').next()) {
+        let given = message.split("coercion from ").nth(1).and_then(|rest| rest.split(" to the signature").next());
+        return match given {
+            Some(given) => {
+                let types = given.trim_matches(['[', ']']).split(", ").map(sql_type).collect::<Vec<_>>();
+                format!("`{name}` does not take {}", types.join(", "))
+            }
+            None => format!("`{name}` does not take these arguments"),
+        };
+    }
+    message.to_owned()
+}
+
+/// Splits `Int64 = Utf8View` into its parts.
+fn operands(text: &str) -> Option<(String, String, String)> {
+    let operators = text.split_whitespace().filter(|word| !word.chars().any(char::is_alphanumeric) || *word == "IS");
+    let operator = operators.into_iter().next()?.to_owned();
+    let (left, right) = text.split_once(&format!(" {operator} "))?;
+    Some((sql_type(left), operator, sql_type(right)))
+}
+
+/// A type by its name in SQL.
+fn sql_type(text: &str) -> String {
+    let text = text.trim();
+    let found = text.parse().ok().map(|data_type| super::types::type_name(&data_type));
+    found.unwrap_or_else(|| text.to_owned())
 }
 
 /// The innermost message, without the names of DataFusion's phases.
@@ -35,8 +114,9 @@ fn classify(message: &str) -> (&'static str, Option<String>) {
         let name = message.split('\'').nth(1).unwrap_or_default();
         return (codes::UNKNOWN_FUNCTION, nearest(name, super::functions::FUNCTIONS.names()));
     }
-    let is_type =
-        ["coerce", "coercion", "comparison operation", "type", "cast"].iter().any(|word| lower.contains(word));
+    let is_type = ["coerce", "coercion", "comparison operation", "type", "cast", "call to '"]
+        .iter()
+        .any(|word| lower.contains(word));
     if is_type {
         return (codes::WRONG_TYPE, Some("convert one side with CAST, or correct the declared type".to_owned()));
     }
@@ -64,20 +144,38 @@ pub(crate) fn place_of_refusal(sql: &str, start: Place, code: &str) -> Span {
     words.iter().find_map(|word| super::tokens::place_of_word(sql, start, word)).unwrap_or_else(|| Span::at(start))
 }
 
-/// The smallest expression of any `SELECT` of the query that has no type over that select's relations.
-fn locate(planner: &Planner<'_>, query: &ast::Query) -> Option<Span> {
+/// An expression that cannot be planned by itself, though all of its parts can.
+struct Failing {
+    expr: ast::Expr,
+    message: String,
+}
+
+impl Failing {
+    /// Whether it is wrong wherever it stands: its types, or a constant in it. What else fails by itself, such as the
+    /// name of another clause, may be right where it stands.
+    fn is_sure(&self) -> bool {
+        let message = self.message.as_str();
+        let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+        says(&["common argument type", "Cannot coerce", "common type to coerce", "` cannot read '"])
+            || says(&["` does not take ", "Failed to coerce arguments", "` takes text, not"])
+    }
+}
+
+/// The smallest expressions of the `SELECT`s of the query that have no type over that select's relations.
+fn failing(planner: &Planner<'_>, query: &ast::Query) -> Vec<Failing> {
     let mut selects = Selects { with: query.with.as_ref(), found: vec![] };
     let _done: ControlFlow<()> = query.visit(&mut selects);
-    selects.found.into_iter().find_map(|select| {
+    let of_select = |select: ast::Select| {
         let schema = match planner.plan_from(&select.from, selects.with) {
             Ok(LogicalPlan::Projection(projection)) => projection.input.schema().as_ref().clone(),
             Ok(plan) => plan.schema().as_ref().clone(),
-            Err(_) => return None,
+            Err(_) => return vec![],
         };
-        let mut smallest = Smallest { planner, schema: &schema, failing: None };
+        let mut smallest = Smallest { planner, schema: &schema, depth: 0, failing: vec![] };
         let _done: ControlFlow<()> = select.visit(&mut smallest);
-        smallest.failing.and_then(|expr| span_of(expr.span()))
-    })
+        smallest.failing
+    };
+    selects.found.into_iter().flat_map(of_select).collect()
 }
 
 struct Selects<'q> {
@@ -96,15 +194,35 @@ impl Visitor for Selects<'_> {
     }
 }
 
-/// Visits children before parents, so the first expression that fails has no failing part.
+/// Visits children before parents, so an expression that fails and holds none that failed is the smallest.
 struct Smallest<'s, 'p> {
     planner: &'s Planner<'p>,
     schema: &'s datafusion::common::DFSchema,
-    failing: Option<ast::Expr>,
+    /// How many sub-queries are open; theirs is another schema, and they are visited by themselves.
+    depth: usize,
+    failing: Vec<Failing>,
+}
+
+impl Smallest<'_, '_> {
+    fn holds_a_failing_one(&self, expr: &ast::Expr) -> bool {
+        let Some(whole) = span_of(expr.span()) else { return !self.failing.is_empty() };
+        let within = |span: Span| whole.start <= span.start && span.end <= whole.end;
+        self.failing.iter().any(|one| span_of(one.expr.span()).is_none_or(within))
+    }
 }
 
 impl Visitor for Smallest<'_, '_> {
     type Break = ();
+
+    fn pre_visit_query(&mut self, _query: &ast::Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &ast::Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
 
     fn post_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
         let is_checkable = matches!(
@@ -119,9 +237,12 @@ impl Visitor for Smallest<'_, '_> {
                 | ast::Expr::Case { .. }
                 | ast::Expr::Cast { .. }
         );
-        if is_checkable && self.planner.coerced(expr, self.schema).is_err() {
-            self.failing = Some(expr.clone());
-            return ControlFlow::Break(());
+        if self.depth == 0
+            && is_checkable
+            && let Err(error) = self.planner.coerced(expr, self.schema)
+            && !self.holds_a_failing_one(expr)
+        {
+            self.failing.push(Failing { expr: expr.clone(), message: message_of(&error) });
         }
         ControlFlow::Continue(())
     }

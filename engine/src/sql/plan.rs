@@ -14,7 +14,7 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner};
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{
-    AggregateUDF, Expr, Extension, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
+    AggregateUDF, Expr, ExprSchemable, Extension, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
 };
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
@@ -152,7 +152,7 @@ impl<'a> Planner<'a> {
         }
         self.bind(&query).map_err(|error| match error.to_string().contains(VIEW_IS_FAULTY) {
             true => vec![],
-            false => vec![super::failure::explain(self, &query, &error, start)],
+            false => super::failure::explain(self, &query, &error, start),
         })
     }
 
@@ -227,6 +227,7 @@ impl<'a> Planner<'a> {
                 }
                 None => plan_err!("view `{}` {VIEW_IS_FAULTY}", view.name),
             },
+            None if self.catalog.is_broken(name) => plan_err!("`{name}` {VIEW_IS_FAULTY}"),
             None => plan_err!("no relation `{name}`"),
         }
     }
@@ -263,7 +264,10 @@ impl<'a> Planner<'a> {
         let planner = SqlToRel::new_with_options(self, parser_options());
         let expr = planner.sql_to_expr(expr.clone(), schema, &mut PlannerContext::new())?;
         let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build();
-        ExprSimplifier::new(context).coerce(expr, schema)
+        let expr = ExprSimplifier::new(context).coerce(expr, schema)?;
+        // A function looks at its constants when it is asked for its type.
+        expr.to_field(schema)?;
+        Ok(expr)
     }
 }
 
@@ -349,6 +353,11 @@ impl Relations for Planner<'_> {
         if !self.published.name.is_empty() && name.eq_ignore_ascii_case(&self.published.name) {
             let columns = published_schema(self.published).fields().clone();
             return Some(RelationColumns::of_output(&self.published.name, columns));
+        }
+        if self.catalog.get(name).is_none() && self.catalog.is_broken(name) {
+            // Its own errors are reported; whatever is said about its columns would only follow from them.
+            let columns = RelationColumns::of_output(name, Fields::empty());
+            return Some(RelationColumns { open: true, ..columns });
         }
         match self.catalog.get(name)? {
             Relation::Stream(stream) => Some(RelationColumns::of_stream(&stream)),

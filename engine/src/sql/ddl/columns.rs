@@ -26,6 +26,24 @@ const SYSTEM: &[&str] = &[
 pub(super) struct Columns {
     pub(super) fields: Vec<Field>,
     pub(super) watermark: Option<Watermark>,
+    pub(super) refused: Refused,
+}
+
+/// The columns that were refused, so that what names them is not told that they do not exist.
+#[derive(Default)]
+pub(super) struct Refused {
+    names: Vec<String>,
+    /// One of them has a name that cannot be read: it may be any.
+    has_nameless: bool,
+}
+
+impl Refused {
+    /// Whether a name may mean a refused column, or a field inside one.
+    pub(super) fn may_hold(&self, name: &str) -> bool {
+        let first = name.split('.').next().unwrap_or(name);
+        let is_meant = |column: &String| column.eq_ignore_ascii_case(name) || column.eq_ignore_ascii_case(first);
+        self.has_nameless || self.names.iter().any(is_meant)
+    }
 }
 
 /// `WATERMARK FOR column AS column - INTERVAL '...'`, as in Flink.
@@ -98,8 +116,9 @@ fn skip_item(cursor: &mut Cursor<'_>) {
 
 fn parse_column(cursor: &mut Cursor<'_>, columns: &mut Columns) -> Result<(), Diagnostic> {
     let span = cursor.span();
-    let name = cursor.identifier("the name of a column")?;
+    let name = cursor.identifier("the name of a column").inspect_err(|_| columns.refused.has_nameless = true)?;
     if cursor.peek() == Some(&Token::Period) {
+        columns.refused.names.push(name.clone());
         return Err(Diagnostic::error(
             codes::BAD_COLUMN,
             format!("a column's name has no dot unless it is quoted, after `{name}`"),
@@ -107,11 +126,21 @@ fn parse_column(cursor: &mut Cursor<'_>, columns: &mut Columns) -> Result<(), Di
         .at(span)
         .hint("put the whole name in double quotes, as in \"event.code\", or declare a STRUCT"));
     }
-    let data_type = parse_type(cursor)?;
-    parse_attributes(cursor)?;
-    check_name(&name, columns).map_err(|diagnostic| diagnostic.at(span))?;
-    columns.fields.push(Field::new(name, data_type, true));
-    Ok(())
+    let typed = parse_type(cursor).and_then(|data_type| parse_attributes(cursor).map(|()| data_type));
+    let checked = typed.and_then(|data_type| {
+        check_name(&name, columns).map_err(|diagnostic| diagnostic.at(span))?;
+        Ok(data_type)
+    });
+    match checked {
+        Ok(data_type) => {
+            columns.fields.push(Field::new(name, data_type, true));
+            Ok(())
+        }
+        Err(diagnostic) => {
+            columns.refused.names.push(name);
+            Err(diagnostic)
+        }
+    }
 }
 
 /// What other systems allow behind a type.

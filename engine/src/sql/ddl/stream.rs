@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use arrow::datatypes::{DataType, Field, Fields};
 
-use super::columns::{self, Columns, find, nearest_column};
+use super::columns::{self, Columns, Refused, find, nearest_column};
 use super::expect_end;
 use super::options::{OptionValue, Options};
 use crate::catalog::{Format, Stream, TIME_TYPE};
@@ -26,7 +26,7 @@ pub(super) fn parse(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Result<Option<Stream>, Diagnostic> {
     let before = diagnostics.len();
-    let Columns { fields, watermark } = columns::parse(cursor, diagnostics)?;
+    let Columns { fields, watermark, refused } = columns::parse(cursor, diagnostics)?;
     let columns_are_whole = diagnostics.len() == before;
     let mut options = Options::parse(cursor)?;
     expect_end(cursor)?;
@@ -50,7 +50,7 @@ pub(super) fn parse(
     };
     let event_time = match event_time {
         // A time column that was refused above must not be reported as missing.
-        Some(value) => time_column(&fields, value, columns_are_whole, &mut options),
+        Some(value) => time_column(&fields, value, &refused, &mut options),
         None => {
             if columns_are_whole {
                 diagnostics.push(no_time(&name, &fields, name_span));
@@ -63,8 +63,8 @@ pub(super) fn parse(
     let time_zone = time_zone(&mut options);
     let future_guard_us = options.take_duration_us("future_guard").unwrap_or(FUTURE_GUARD_US);
     let open = options.take_word("columns", &["declared", "open"]) == "open";
-    let event_id = column("event_id", &fields, columns_are_whole, &mut options);
-    let tenant = column("tenant", &fields, columns_are_whole, &mut options);
+    let event_id = column("event_id", &fields, &refused, &mut options);
+    let tenant = column("tenant", &fields, &refused, &mut options);
     diagnostics.extend(options.finish());
 
     if diagnostics.len() > before {
@@ -93,7 +93,7 @@ fn no_time(name: &str, fields: &[Field], span: Option<Span>) -> Diagnostic {
 }
 
 /// The exact path of the event time's column.
-fn time_column(fields: &[Field], value: OptionValue, whole: bool, options: &mut Options) -> Option<String> {
+fn time_column(fields: &[Field], value: OptionValue, refused: &Refused, options: &mut Options) -> Option<String> {
     match find(fields, &value.text) {
         Some((path, data_type)) if data_type == TIME_TYPE => Some(path),
         Some((path, data_type)) => {
@@ -103,7 +103,7 @@ fn time_column(fields: &[Field], value: OptionValue, whole: bool, options: &mut 
             None
         }
         None => {
-            if whole {
+            if !refused.may_hold(&value.text) {
                 unknown("event_time", fields, &value, options);
             }
             None
@@ -112,7 +112,7 @@ fn time_column(fields: &[Field], value: OptionValue, whole: bool, options: &mut 
 }
 
 /// The exact path of a column that an option names.
-fn column(name: &'static str, fields: &[Field], whole: bool, options: &mut Options) -> Option<String> {
+fn column(name: &'static str, fields: &[Field], refused: &Refused, options: &mut Options) -> Option<String> {
     let value = options.take(name)?;
     match find(fields, &value.text) {
         Some((path, DataType::Struct(_) | DataType::List(_))) => {
@@ -121,7 +121,7 @@ fn column(name: &'static str, fields: &[Field], whole: bool, options: &mut Optio
         }
         Some((path, _)) => Some(path),
         None => {
-            if whole {
+            if !refused.may_hold(&value.text) {
                 unknown(name, fields, &value, options);
             }
             None

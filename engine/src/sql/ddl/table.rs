@@ -20,7 +20,7 @@ pub(super) fn parse(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Result<Option<Table>, Diagnostic> {
     let before = diagnostics.len();
-    let Columns { fields, watermark } = columns::parse(cursor, diagnostics)?;
+    let Columns { fields, watermark, .. } = columns::parse(cursor, diagnostics)?;
     if let Some(watermark) = watermark {
         diagnostics
             .push(Diagnostic::error(codes::BAD_OPTION, "a table has no WATERMARK; a stream has").at(watermark.span));
