@@ -36,7 +36,7 @@ fn every_mistake_of_a_file_is_reported_with_its_place() {
             "weir.toml:3:1: C002 unknown key `grupo`; did you mean `group`?",
             "weir.toml:4:9: C003 `yesterday` is not a place to begin; `earliest`, `latest`, or a time such as \
              `2026-01-31T00:00:00Z`",
-            "weir.toml:6:12: C003 invalid type: string \"1s\", expected u64",
+            "weir.toml:6:12: C003 `epoch_ms` takes a whole number that is not negative, not \"1s\"",
             "weir.toml:7:15: C003 0 is out of range; from 1 to 256",
             "weir.toml:8:2: C002 unknown key `archiv`; did you mean `archive`?",
             "weir.toml:11:8: C003 `alive` is not one of the values of this key; it takes `dry-run`, `live`",
