@@ -1,7 +1,7 @@
 //! SQL: from an author's text to names and types that a planner can trust.
 //!
 //! Reading order: [`dialect`] (what SQL looks like here), [`tokens`] (text to words with places), [`flink`] (Flink's windows
-//! in short form), [`parse`] (one `SELECT` and nothing else), [`params`] (`$name`), [`depth`] and [`balance`] (no text is too
+//! in short form), [`as_of`] (the version of a look-up table), [`parse`] (one `SELECT` and nothing else), [`params`] (`$name`), [`depth`] and [`balance`] (no text is too
 //! deep for the stack), [`refuse`] (what has no meaning on a stream), [`ddl`] (`CREATE STREAM`, `VIEW` and `TABLE`),
 //! [`types`] (column types and durations), [`resolve`] (every name made exact).
 //!
@@ -9,6 +9,7 @@
 //! so that places in syntax trees, in messages of sqlparser and in DataFusion's own spans agree.
 
 mod aggregate;
+mod as_of;
 mod balance;
 mod ddl;
 mod depth;

@@ -25,6 +25,8 @@ CREATE STREAM signin (time TIMESTAMP, user_name STRING, Status STRING, src_ip ST
 WITH (event_time = 'time', lateness = '30 seconds');
 CREATE VIEW failures AS SELECT time, user_name AS who, src_ip FROM signin WHERE status = 'Failure';
 CREATE TABLE indicators (indicator STRING, source STRING) WITH (location = 'indicators.csv', format = 'csv');
+CREATE TABLE leases (ip STRING, host STRING, valid_from TIMESTAMP, valid_to TIMESTAMP)
+WITH (location = 'leases.csv', format = 'csv');
 ";
 
 /// One event: seconds, then the fields.
@@ -117,6 +119,23 @@ fn indicators() -> TableVersion {
     TableVersion { name: "indicators".into(), version: Uid::of_record("table", b"1"), rows }
 }
 
+/// One address that went from one host to another, with a gap, and one that a host keeps.
+fn leases() -> TableVersion {
+    let instants = |seconds: [Option<i64>; 3]| -> ArrayRef {
+        let us = seconds.map(|seconds| seconds.map(|seconds| seconds * 1_000_000));
+        Arc::new(TimestampMicrosecondArray::from(us.to_vec()))
+    };
+    let text = |values: [&str; 3]| Arc::new(StringViewArray::from(values.to_vec())) as ArrayRef;
+    let rows = RecordBatch::try_from_iter([
+        ("ip", text(["1.1.1.1", "1.1.1.1", "2.2.2.2"])),
+        ("host", text(["old", "new", "kept"])),
+        ("valid_from", instants([Some(0), Some(30), Some(5)])),
+        ("valid_to", instants([Some(20), Some(40), None])),
+    ])
+    .expect("four columns of three rows");
+    TableVersion { name: "leases".into(), version: Uid::of_record("table", b"2"), rows }
+}
+
 /// How the events of each partition are cut, and how many workers see them.
 #[derive(Debug, Clone, Copy)]
 struct Run {
@@ -135,7 +154,8 @@ const RUNS: [Run; 5] = [
 
 fn run(program: &Arc<Program>, partitions: &[Vec<Value>], run: Run) -> Vec<Hit> {
     let engine = |parallelism: usize| {
-        let mut engine = Engine::new(Arc::clone(program), parallelism, &[indicators()]).expect("tables are given");
+        let mut engine =
+            Engine::new(Arc::clone(program), parallelism, &[indicators(), leases()]).expect("tables are given");
         (0..partitions.len()).for_each(|partition| engine.add_partition("signin", PartitionId(partition as u32)));
         engine.start();
         engine
@@ -278,6 +298,24 @@ fn a_table_raises_what_a_row_says() {
     check(vec![query("q", sql)], &events, &expected);
     let only = "SELECT time, user_name FROM signin WHERE src_ip IN (SELECT indicator FROM indicators)";
     check(vec![query("q", only)], &events, &["1970-01-01T00:00:01|ann x1"]);
+}
+
+#[test]
+fn a_table_is_asked_for_the_instant_of_the_event() {
+    let seen = |seconds: i64, ip: &str| event(seconds, "ann", "Success", ip, None);
+    let of_first = [0, 19, 20, 29, 30, 39, 40].map(|seconds| seen(seconds, "1.1.1.1"));
+    let of_second = [4, 5, 4000].map(|seconds| seen(seconds, "2.2.2.2"));
+    let sql = "SELECT e.time, e.src_ip AS ip, l.host
+               FROM signin e JOIN leases FOR SYSTEM_TIME AS OF e.time AS l ON l.ip = e.src_ip";
+    let found = [
+        "1970-01-01T00:00:00|1.1.1.1|old x1",
+        "1970-01-01T00:00:05|2.2.2.2|kept x1",
+        "1970-01-01T00:00:19|1.1.1.1|old x1",
+        "1970-01-01T00:00:30|1.1.1.1|new x1",
+        "1970-01-01T00:00:39|1.1.1.1|new x1",
+        "1970-01-01T01:06:40|2.2.2.2|kept x1",
+    ];
+    check(vec![query("q", sql)], &[of_first.to_vec(), of_second.to_vec()], &found);
 }
 
 #[test]

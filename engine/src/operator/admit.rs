@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, BooleanArray};
+use arrow::array::BooleanArray;
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::Outbox;

@@ -16,7 +16,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 use super::dialect::WeirDialect;
 use super::params::Parameters;
 use super::tokens::{is_word, lower_first, place_of, shown, span_of, tokenize};
-use super::{balance, depth, flink, refuse};
+use super::{as_of, balance, depth, flink, refuse};
 use crate::error::{Diagnostic, Place, Span, codes, nearest};
 
 /// Where a `SELECT` runs, which decides what it may say.
@@ -44,8 +44,9 @@ pub(crate) fn parse_select(
     let mut parser = parser(&tokens);
     let mut query = parser.parse_query().map_err(|error| vec![syntax_error(&error, &tokens)])?;
     expect_end(&parser, &tokens).map_err(|diagnostic| vec![diagnostic])?;
+    let mut diagnostics = as_of::rewrite(&mut query);
     balance::balance(&mut query);
-    let mut diagnostics = refuse::refuse(&query, &tokens, runs);
+    diagnostics.extend(refuse::refuse(&query, &tokens, runs));
     diagnostics.extend(fill_parameters(&mut *query, params));
     if diagnostics.is_empty() { Ok(query) } else { Err(sorted(diagnostics)) }
 }

@@ -106,7 +106,7 @@ impl Visitor for Refusing<'_> {
         match factor {
             TableFactor::Table { name, args, version, sample, with_ordinality, .. } => {
                 if version.is_some() {
-                    self.unsupported("a version clause such as FOR SYSTEM_TIME AS OF", at);
+                    self.unsupported("this version clause", at);
                 }
                 if sample.is_some() {
                     self.unsupported("TABLESAMPLE", at);

@@ -178,7 +178,7 @@ fn mistakes_are_told_at_their_place() {
         ("SELECT CURRENT_TIMESTAMP AS x FROM t", "1:8: D014"),
         ("SELECT a FROM t WHERE b IN (SELECT uuid() FROM u)", "1:36: D014"),
         // What is not supported, and is never ignored.
-        ("SELECT a FROM t JOIN r FOR SYSTEM_TIME AS OF t.time AS r ON a = b", "1:22: D016"),
+        ("SELECT a FROM t JOIN r FOR SYSTEM_TIME AS OF t.time AS r USING (a)", "1:22: D016"),
         (
             "SELECT a FROM t MATCH_RECOGNIZE (ORDER BY x MEASURES a.x AS y PATTERN (a b+) DEFINE a AS a.x > 1) AS m",
             "D016",
