@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use datafusion::common::ScalarValue;
 use datafusion::logical_expr::JoinType;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
@@ -61,6 +62,8 @@ pub(crate) enum Spec {
     Lookup(LookupSpec),
     /// Grouped aggregates per window.
     Window(WindowSpec),
+    /// Functions over frames that slide.
+    Over(OverSpec),
     /// Hits with identity, one per cause.
     Emit(EmitSpec),
     /// Marks repeats as suppressed.
@@ -141,6 +144,62 @@ pub(crate) enum AggregateKind {
     Max,
     /// Through DataFusion's accumulator.
     Other(Arc<AggregateFunctionExpr>),
+}
+
+/// Functions over frames that slide along each key.
+#[derive(Debug, Clone)]
+pub(crate) struct OverSpec {
+    /// The expressions of `PARTITION BY`.
+    pub(crate) keys: Vec<Arc<dyn PhysicalExpr>>,
+    /// Functions, in output order after the columns of the input.
+    pub(crate) functions: Vec<OverFunction>,
+}
+
+/// One function of an `OVER`.
+#[derive(Debug, Clone)]
+pub(crate) struct OverFunction {
+    pub(crate) kind: OverKind,
+    pub(crate) arg: Option<Arc<dyn PhysicalExpr>>,
+    pub(crate) filter: Option<Arc<dyn PhysicalExpr>>,
+    pub(crate) frame: OverFrame,
+}
+
+/// The rows of a key that a function sees.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OverFrame {
+    /// Rows that are older than the current one by more than this are forgotten.
+    pub(crate) horizon_us: i64,
+    /// How many rows before the current one are seen; `None` for all that are not forgotten.
+    pub(crate) rows: Option<u64>,
+    /// Whether rows of the same time behind the current one are seen.
+    pub(crate) with_peers: bool,
+}
+
+/// What a function makes of its frame.
+#[derive(Debug, Clone)]
+pub(crate) enum OverKind {
+    /// Rows, or values that are not NULL.
+    Count,
+    /// Different values.
+    CountDistinct,
+    /// Sum of integers or doubles.
+    Sum,
+    /// Mean, as a double.
+    Average,
+    /// Least value.
+    Min,
+    /// Greatest value.
+    Max,
+    /// First value, NULL or not.
+    First,
+    /// Last value, NULL or not.
+    Last,
+    /// The value at this place, from one.
+    Nth(u64),
+    /// The first value of a full frame of counted rows, else this one.
+    Lag(ScalarValue),
+    /// Rows of the key so far.
+    RowNumber,
 }
 
 /// Hits of one query.

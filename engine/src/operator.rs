@@ -19,6 +19,7 @@ mod cooldown;
 mod emit;
 mod lookup;
 mod ordered;
+mod over;
 mod publish;
 mod sink;
 mod stateless;
@@ -74,6 +75,7 @@ pub(crate) fn build(node: &Node, inputs: &[SchemaRef]) -> Result<Box<dyn Operato
         Spec::AssignWindow(kind) => Box::new(stateless::AssignWindow::new(*kind, schema)),
         Spec::Lookup(spec) => Box::new(lookup::Lookup::new(spec.clone(), schema)?),
         Spec::Window(spec) => Box::new(window::Window::new(spec.clone(), schema, input_schema(inputs)?)?),
+        Spec::Over(spec) => Box::new(over::Over::new(spec.clone(), schema, input_schema(inputs)?)?),
         Spec::Emit(spec) => Box::new(emit::Emit::new(spec.clone(), input_schema(inputs)?, schema)?),
         Spec::Cooldown(spec) => Box::new(cooldown::Cooldown::new(spec.clone(), schema)?),
         Spec::Sink(spec) => Box::new(sink::Sink::new(spec.clone())),

@@ -20,6 +20,7 @@ pub(crate) mod functions;
 mod lookup;
 pub(crate) mod lower;
 mod monotone;
+pub(crate) mod over;
 mod params;
 pub(crate) mod parse;
 pub(crate) mod plan;

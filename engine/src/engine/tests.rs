@@ -12,6 +12,7 @@ use serde_json::Value;
 
 mod ids;
 mod oracle;
+mod over;
 
 use super::Engine;
 use crate::catalog::TIME_TYPE;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Program;
 use crate::graph::{Graph, Node, NodeId, Spec};
+use crate::sql::over::frame_in_words;
 use crate::sql::window_table::{WindowKind, span_in_words};
 
 impl Program {
@@ -14,6 +15,9 @@ impl Program {
         let plan = compiled.plan.as_ref()?.display_indent().to_string();
         let nodes = || compiled.nodes.iter().map(|id| (*id, &self.graph.nodes[*id]));
         let emission = match (compiled.is_row_level, compiled.is_early) {
+            (true, _) if nodes().any(|(_, node)| matches!(node.spec, Spec::Over(_))) => {
+                "when the watermark passes the event, so that its predecessors are certain"
+            }
             (true, _) => "at the event",
             (false, true) => {
                 "at the event that crosses the threshold, and again when the window closes if values differ"
@@ -68,6 +72,11 @@ fn state(node: &Node) -> Option<String> {
             let keys = window.keys.len();
             let size = span_in_words(size_us);
             Some(format!("one entry per group ({keys} key columns) and open window of {size}; dropped when it closes"))
+        }
+        Spec::Over(over) => {
+            let kept: Vec<String> = over.functions.iter().map(|function| frame_in_words(&function.frame)).collect();
+            let keys = over.keys.len();
+            Some(format!("per key ({keys} columns) {}; dropped as the watermark passes", kept.join(", ")))
         }
         Spec::Emit(emit) if emit.is_row_level => {
             Some("one entry per alert, for 24 h of event time: a repeated record raises its count".to_owned())

@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, DataFusionError};
 use datafusion::logical_expr::{
-    Aggregate, Expr, Extension, Filter, LogicalPlan, Projection, SubqueryAlias, TableScan, Union,
+    Aggregate, Expr, Extension, Filter, LogicalPlan, Projection, SubqueryAlias, TableScan, Union, Window,
 };
 use datafusion::physical_expr::execution_props::ExecutionProps;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
@@ -15,6 +15,7 @@ use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use super::aggregate;
 use super::lookup;
 use super::monotone;
+use super::over;
 use super::plan::{RelationSource, Source};
 use super::window_table::WindowTable;
 use crate::batch::ColumnSet;
@@ -82,6 +83,8 @@ pub(crate) struct Lowering<'a> {
     pub(crate) published: FindPublished<'a>,
     /// A monotone condition on the output of the aggregate that is lowered next.
     early: Option<Expr>,
+    /// What must hold of the output of the window functions that are lowered next.
+    of_functions: Option<Expr>,
 }
 
 impl<'a> Lowering<'a> {
@@ -90,7 +93,7 @@ impl<'a> Lowering<'a> {
         columns: &'a BTreeMap<String, ColumnSet>,
         published: FindPublished<'a>,
     ) -> Self {
-        Self { graph, columns, published, early: None }
+        Self { graph, columns, published, early: None, of_functions: None }
     }
 
     /// Lowers a plan and everything below it.
@@ -118,7 +121,11 @@ impl<'a> Lowering<'a> {
                 "remove ORDER BY and LIMIT",
             )),
             LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => Err(no_stream()),
-            LogicalPlan::Window(_) => Err(unsupported("OVER")),
+            LogicalPlan::Window(window) => {
+                let condition = self.of_functions.take();
+                let below = self.lower(&window.input)?;
+                over::lower(self, window, below, condition.as_ref())
+            }
             LogicalPlan::Unnest(_) => Err(unsupported("UNNEST")),
             LogicalPlan::Subquery(_) => Err(unsupported("this subquery")),
             other => Err(unsupported(other.display().to_string().split(':').next().unwrap_or("this clause"))),
@@ -219,7 +226,13 @@ impl<'a> Lowering<'a> {
     /// Lowers what stands under a condition. Directly over an aggregate the condition may let its window state itself
     /// early; a condition that may turn false again must not see provisional rows.
     fn lower_under(&mut self, plan: &LogicalPlan, condition: &Expr) -> Result<Lowered, Refusal> {
-        if let Some((aggregate, condition)) = over_aggregate(plan, condition.clone())? {
+        if let Some((_, condition)) = over_node(plan, condition.clone(), window)? {
+            self.of_functions = Some(condition);
+            let lowered = self.lower(plan);
+            self.of_functions = None;
+            return lowered;
+        }
+        if let Some((aggregate, condition)) = over_node(plan, condition.clone(), aggregate)? {
             self.early = monotone::is_monotone(&condition, aggregate).then_some(condition);
             let lowered = self.lower(plan);
             self.early = None;
@@ -233,7 +246,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// Makes the window behind `node` state itself at its close only.
-    fn settle(&mut self, mut node: NodeId) {
+    pub(super) fn settle(&mut self, mut node: NodeId) {
         loop {
             if let Spec::Window(spec) = &mut self.graph.nodes[node].spec {
                 spec.early = None;
@@ -332,9 +345,13 @@ pub(crate) fn relaxed(schema: &DFSchema) -> SchemaRef {
     Arc::new(Schema::new(schema.fields().iter().map(nullable).collect::<Vec<_>>()))
 }
 
-/// The aggregate that stands under aliases and plain projections of `plan`, and a condition over `plan` as one over the
-/// aggregate's output.
-fn over_aggregate(plan: &LogicalPlan, condition: Expr) -> Result<Option<(&Aggregate, Expr)>, Refusal> {
+/// The node of a kind that stands under aliases and plain projections of `plan`, and a condition over `plan` as one over
+/// that node's output.
+fn over_node<'p, T>(
+    plan: &'p LogicalPlan,
+    condition: Expr,
+    node: fn(&'p LogicalPlan) -> Option<&'p T>,
+) -> Result<Option<(&'p T, Expr)>, Refusal> {
     let moved = |condition: Expr, by: &dyn Fn(usize) -> Expr| {
         condition.transform(|expr| {
             Ok(match &expr {
@@ -346,18 +363,34 @@ fn over_aggregate(plan: &LogicalPlan, condition: Expr) -> Result<Option<(&Aggreg
             })
         })
     };
+    if let Some(found) = node(plan) {
+        return Ok(Some((found, condition)));
+    }
     match plan {
-        LogicalPlan::Aggregate(aggregate) => Ok(Some((aggregate, condition))),
         LogicalPlan::SubqueryAlias(alias) => {
             let columns = alias.input.schema().columns();
             let condition = moved(condition, &|index| Expr::Column(columns[index].clone()))?.data;
-            over_aggregate(&alias.input, condition)
+            over_node(&alias.input, condition, node)
         }
         LogicalPlan::Projection(projection) => {
             let condition = moved(condition, &|index| projection.expr[index].clone().unalias())?.data;
-            over_aggregate(&projection.input, condition)
+            over_node(&projection.input, condition, node)
         }
         _ => Ok(None),
+    }
+}
+
+fn aggregate(plan: &LogicalPlan) -> Option<&Aggregate> {
+    match plan {
+        LogicalPlan::Aggregate(aggregate) => Some(aggregate),
+        _ => None,
+    }
+}
+
+fn window(plan: &LogicalPlan) -> Option<&Window> {
+    match plan {
+        LogicalPlan::Window(window) => Some(window),
+        _ => None,
     }
 }
 

@@ -8,6 +8,7 @@
 mod drive;
 mod events;
 mod grammar;
+mod over;
 mod twin;
 
 use std::collections::BTreeMap;
@@ -140,6 +141,34 @@ proptest! {
         ways in prop::collection::vec(drive::way(), 3),
     ) {
         check(&[select], &partitions, &ways)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(120))]
+
+    /// Frames that slide.
+    #[test]
+    fn sliding_frames_give_the_answer_of_batch(
+        selects in prop::collection::vec(over::select(), 1..3),
+        partitions in events::partitions(),
+        ways in prop::collection::vec(drive::way(), 2),
+    ) {
+        check(&selects, &partitions, &ways)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(120))]
+
+    /// Frames of so many rows, earlier rows, and numbers of rows.
+    #[test]
+    fn counted_frames_give_the_answer_of_batch(
+        selects in prop::collection::vec(over::select_counted(), 1..3),
+        partitions in events::partitions(),
+        ways in prop::collection::vec(drive::way(), 2),
+    ) {
+        check(&selects, &partitions, &ways)?;
     }
 }
 

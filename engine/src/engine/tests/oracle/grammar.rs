@@ -11,24 +11,33 @@ pub(super) struct Select {
     pub(super) groups: Option<usize>,
     /// How long repeats are suppressed, and the columns that say whose.
     pub(super) cooldown: Option<(i64, Vec<&'static str>)>,
+    /// Whether late events are not seen.
+    pub(super) only_on_time: bool,
+    /// The same question as batch is asked it, where ties have to be broken in words.
+    pub(super) batch: Option<String>,
 }
 
 impl Select {
     const fn row_level(sql: String) -> Self {
-        Self { sql, groups: None, cooldown: None }
+        Self { sql, groups: None, cooldown: None, only_on_time: false, batch: None }
+    }
+
+    /// Rows whose values depend on others, so that late events are not seen.
+    pub(super) const fn on_time(sql: String) -> Self {
+        Self { sql, groups: None, cooldown: None, only_on_time: true, batch: None }
     }
 
     const fn windowed(sql: String, groups: usize) -> Self {
-        Self { sql, groups: Some(groups), cooldown: None }
+        Self { sql, groups: Some(groups), cooldown: None, only_on_time: true, batch: None }
     }
 }
 
-fn texts(all: &[&str]) -> BoxedStrategy<String> {
+pub(super) fn texts(all: &[&str]) -> BoxedStrategy<String> {
     one_of(all.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>()).boxed()
 }
 
 /// Puts strategies in the place of `#` in a template.
-fn filled(template: &'static str, parts: Vec<BoxedStrategy<String>>) -> BoxedStrategy<String> {
+pub(super) fn filled(template: &'static str, parts: Vec<BoxedStrategy<String>>) -> BoxedStrategy<String> {
     parts
         .prop_map(move |parts| {
             let mut pieces = template.split('#');

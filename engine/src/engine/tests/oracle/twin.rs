@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringViewArray};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{Float64Type, TimestampMicrosecondType};
 use arrow::row::{RowConverter, SortField};
@@ -92,21 +92,30 @@ fn rows_of(stream: &str, partitions: &[Partition], only_on_time: bool) -> Record
             verdicts.filter(|(_, late)| late.is_none() || !only_on_time).map(|(event, _)| event)
         })
         .collect();
-    events::batch(stream, &events)
+    let rows = events::batch(stream, &events);
+    let uids: StringViewArray = events.iter().map(|event| Some(event.uid(stream).to_string())).collect();
+    let mut columns: Vec<(String, ArrayRef)> = vec![];
+    for (field, column) in rows.schema().fields().iter().zip(rows.columns()) {
+        columns.push((field.name().clone(), Arc::clone(column)));
+    }
+    columns.push(("_uid".to_owned(), Arc::new(uids)));
+    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))
+        .expect("columns of one length")
 }
 
 /// The answer of batch to a query.
 fn batch_answer(catalog: &Catalog, select: &Select, partitions: &[Partition]) -> Vec<RecordBatch> {
     let source = |name: &str| -> Option<Arc<dyn TableSource>> {
         let rows = match name {
-            "s" | "r" => rows_of(name, partitions, select.groups.is_some()),
+            "s" | "r" => rows_of(name, partitions, select.only_on_time),
             "tab" => events::table().rows,
             _ => return None,
         };
         let table = MemTable::try_new(rows.schema(), vec![vec![rows]]).expect("rows of one schema");
         Some(provider_as_source(Arc::new(table)))
     };
-    let plan = plan_batch(catalog, &select.sql, &BTreeMap::new(), &source).expect("what runs live runs in batch");
+    let plan = plan_batch(catalog, select.batch.as_ref().unwrap_or(&select.sql), &BTreeMap::new(), &source)
+        .expect("what runs live runs in batch");
     // DataFusion 55 takes `x NOT IN ('a', NULL)` for never NULL when it plans, and then finds that it can be.
     let unchecked = "datafusion.execution.skip_physical_aggregate_schema_check";
     let config = SessionConfig::new().with_target_partitions(1).set_bool(unchecked, true);
