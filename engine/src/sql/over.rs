@@ -261,11 +261,11 @@ fn lag_bound(conjunct: &Expr, window: &Window, below: &Lowered) -> Option<(u64, 
     let lag = |expr: &Expr| lag_of_time(expr, window, below);
     let is_time = |expr: &Expr| is_time(expr, window, below);
     let at_most = |small: &Expr, big: &Expr| -> Option<(u64, i64)> {
-        if let Some((left, right)) = operands(small, Operator::Minus) {
-            if is_time(left) {
-                // time - lag <= span, or time - span <= lag.
-                return lag(right).zip(span(big)).or_else(|| lag(big).zip(span(right)));
-            }
+        if let Some((left, right)) = operands(small, Operator::Minus)
+            && is_time(left)
+        {
+            // time - lag <= span, or time - span <= lag.
+            return lag(right).zip(span(big)).or_else(|| lag(big).zip(span(right)));
         }
         // time <= lag + span.
         let (left, right) = operands(big, Operator::Plus).filter(|_| is_time(small))?;

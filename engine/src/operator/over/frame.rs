@@ -10,7 +10,7 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, Timestam
 use arrow::datatypes::{DataType, Field, Schema, TimestampMicrosecondType};
 
 use super::keys::Keys;
-use super::value::{Output, Values};
+use super::value::{Output, Prepared, Values};
 use crate::catalog::TIME_TYPE;
 use crate::error::EngineError;
 use crate::graph::{OverFrame, OverFunction, OverKind};
@@ -84,7 +84,7 @@ impl Sliding {
         keys: &mut Keys,
     ) -> Result<ArrayRef, EngineError> {
         self.resize(keys.len());
-        let mut prepared = self.values.prepare(arguments)?;
+        let prepared = self.values.prepare(arguments)?;
         let mut output = self.values.output(times.len())?;
         let mut at = 0;
         while at < times.len() {
@@ -94,10 +94,10 @@ impl Sliding {
                 true => at + times[at..].iter().take_while(|peer| **peer == time).count(),
                 false => at + 1,
             };
-            for row in at..end {
-                self.add(time, numbers[row], row, arguments, &mut prepared, keys);
+            for (row, number) in (at..end).zip(&numbers[at..end]) {
+                self.add(time, *number, row, arguments, &prepared, keys);
             }
-            (at..end).for_each(|row| self.put(numbers[row], &mut output));
+            numbers[at..end].iter().for_each(|number| self.put(*number, &mut output));
             at = end;
         }
         self.values.finish(output, &self.output)
@@ -152,15 +152,7 @@ impl Sliding {
         }
     }
 
-    fn add(
-        &mut self,
-        time: i64,
-        key: u32,
-        row: usize,
-        arguments: &Arguments,
-        prepared: &mut super::value::Prepared,
-        keys: &mut Keys,
-    ) {
+    fn add(&mut self, time: i64, key: u32, row: usize, arguments: &Arguments, prepared: &Prepared, keys: &mut Keys) {
         let is_counted = arguments.counts(row, self.values.counts_nulls());
         if self.next.is_none() && !is_counted {
             return;
@@ -254,9 +246,9 @@ impl Sliding {
             value: has_value.then(|| Arc::clone(entries.column(2))),
             keep: Some(entries.column(1).as_boolean().clone()),
         };
-        let mut prepared = self.values.prepare(&arguments)?;
+        let prepared = self.values.prepare(&arguments)?;
         for (row, number) in numbers.iter().enumerate() {
-            self.add(times.value(row), *number, row, &arguments, &mut prepared, keys);
+            self.add(times.value(row), *number, row, &arguments, &prepared, keys);
             keys.release(*number);
         }
         Ok(())
