@@ -35,6 +35,8 @@ pub enum FrameBody {
     Watermark(EventTime),
     /// The epoch ends here.
     Barrier,
+    /// Nothing has come on this edge from this worker for long, so it holds nothing back (true), or it is back (false).
+    Idle(bool),
 }
 
 impl Frame {
@@ -48,6 +50,7 @@ impl Frame {
             FrameBody::Data(rows) => (0_u8, write_batch(rows)?),
             FrameBody::Watermark(watermark) => (1, watermark.0.to_le_bytes().to_vec()),
             FrameBody::Barrier => (2, vec![]),
+            FrameBody::Idle(is_idle) => (3, vec![u8::from(*is_idle)]),
         };
         let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
         bytes.extend([FORMAT, kind]);
@@ -81,6 +84,11 @@ impl Frame {
             1 => FrameBody::Watermark(EventTime(i64::from_le_bytes(body.try_into().map_err(|_torn| torn())?))),
             2 if body.is_empty() => FrameBody::Barrier,
             2 => return Err(torn()),
+            3 => match body {
+                [0] => FrameBody::Idle(false),
+                [1] => FrameBody::Idle(true),
+                _ => return Err(torn()),
+            },
             kind => return Err(EngineError::Frame(format!("{kind} is no kind of frame"))),
         };
         Ok(Self {
@@ -115,6 +123,8 @@ mod tests {
             FrameBody::Watermark(EventTime::MIN),
             FrameBody::Watermark(EventTime(-1)),
             FrameBody::Barrier,
+            FrameBody::Idle(true),
+            FrameBody::Idle(false),
         ];
         let of = |(seq, body)| Frame { worker: 1, edge: u32::MAX, epoch: u64::MAX, seq, body };
         (7..).zip(bodies).map(of).collect()

@@ -60,6 +60,10 @@ pub(crate) enum Spec {
     AssignWindow(WindowKind),
     /// Rows joined with a look-up table.
     Lookup(LookupSpec),
+    /// Rows of two streams joined within a span of time.
+    Join(JoinSpec),
+    /// Another column as the event time.
+    Retime(RetimeSpec),
     /// Grouped aggregates per window.
     Window(WindowSpec),
     /// Functions over frames that slide.
@@ -103,6 +107,46 @@ pub(crate) enum TableStep {
     Select(Vec<usize>),
     Filter(Arc<dyn PhysicalExpr>),
     Project(Vec<Arc<dyn PhysicalExpr>>, SchemaRef),
+}
+
+/// A join of two streams. Its first side is the one whose rows are kept where the other has none.
+#[derive(Debug, Clone)]
+pub(crate) struct JoinSpec {
+    pub(crate) kind: JoinKind,
+    /// Whether the node's second input is the first side.
+    pub(crate) is_swapped: bool,
+    /// The least and greatest `second time - first time` of a match, in microseconds.
+    pub(crate) least_us: i64,
+    pub(crate) most_us: i64,
+    /// Key expressions of both sides, pairwise comparable.
+    pub(crate) keys: [Vec<Arc<dyn PhysicalExpr>>; 2],
+    /// A further condition over the columns of both inputs.
+    pub(crate) residual: Option<Arc<dyn PhysicalExpr>>,
+    /// The schema that `residual` is written against: both inputs in order.
+    pub(crate) pair_schema: SchemaRef,
+    /// Whether NULL keys match each other.
+    pub(crate) null_equals_null: bool,
+}
+
+/// What a join of two streams puts out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum JoinKind {
+    /// Pairs.
+    Inner,
+    /// Pairs, and rows of the first side without a match.
+    Left,
+    /// Rows of the first side with a match.
+    Semi,
+    /// Rows of the first side without a match.
+    Anti,
+}
+
+/// A column that becomes the event time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RetimeSpec {
+    pub(crate) column: usize,
+    /// How far the column may be before the time that rows had.
+    pub(crate) behind_us: i64,
 }
 
 /// Grouped aggregates over windows.
@@ -224,7 +268,8 @@ pub(crate) struct CooldownSpec {
 #[derive(Debug, Clone)]
 pub(crate) struct SinkSpec {
     pub(crate) query: usize,
-    pub(crate) is_row_level: bool,
+    /// Whether the cause of a hit is one event, rather than a group or a pair.
+    pub(crate) has_event_as_cause: bool,
     pub(crate) exceptions: Vec<Arc<str>>,
     /// The look-up tables the query reads.
     pub(crate) tables: Vec<Arc<str>>,

@@ -17,10 +17,12 @@ mod admit;
 mod aggregates;
 mod cooldown;
 mod emit;
+mod join;
 mod lookup;
 mod ordered;
 mod over;
 mod publish;
+mod retime;
 mod sink;
 mod stateless;
 mod window;
@@ -74,6 +76,8 @@ pub(crate) fn build(node: &Node, inputs: &[SchemaRef]) -> Result<Box<dyn Operato
         Spec::Project(exprs) => Box::new(stateless::Project::new(exprs.clone(), schema)),
         Spec::AssignWindow(kind) => Box::new(stateless::AssignWindow::new(*kind, schema)),
         Spec::Lookup(spec) => Box::new(lookup::Lookup::new(spec.clone(), schema)?),
+        Spec::Join(spec) => Box::new(join::Join::new(spec.clone(), inputs, schema)?),
+        Spec::Retime(spec) => Box::new(retime::Retime::new(*spec)),
         Spec::Window(spec) => Box::new(window::Window::new(spec.clone(), schema, input_schema(inputs)?)?),
         Spec::Over(spec) => Box::new(over::Over::new(spec.clone(), schema, input_schema(inputs)?)?),
         Spec::Emit(spec) => Box::new(emit::Emit::new(spec.clone(), input_schema(inputs)?, schema)?),

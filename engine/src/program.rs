@@ -22,7 +22,7 @@ use crate::sql::lower::{Lowered, Lowering, Refusal};
 use crate::sql::plan::{Planner, optimize, published_schema};
 use crate::sql::window_table::span_in_words;
 use publish::published_value;
-use reads::{compile_order, decoded_columns, named_ids, reads_published, tables_of};
+use reads::{compile_order, decoded_columns, has_event_as_cause, named_ids, reads_published, tables_of};
 
 /// All queries in one graph.
 #[derive(Debug)]
@@ -230,7 +230,7 @@ impl Compiler<'_> {
         let lowered = Lowering::new(&mut graph, &self.columns, &mut published).lower(plan);
         self.graph = graph;
         let lowered = lowered.map_err(place)?;
-        if lowered.is_row_level && lowered.time.is_none() {
+        if lowered.is_row_level && lowered.times().next().is_none() {
             return Err(place(Refusal::new(
                 codes::NO_TIME,
                 "this detection has no time column: no column of its output is the event time",
@@ -271,7 +271,7 @@ impl Compiler<'_> {
         }
         let spec = SinkSpec {
             query: index,
-            is_row_level: lowered.is_row_level,
+            has_event_as_cause: has_event_as_cause(&self.graph, lowered.node),
             exceptions: names,
             tables: lowered.tables.clone(),
         };
@@ -333,6 +333,7 @@ impl Compiler<'_> {
         Ok(Lowered {
             node,
             time: Some(0),
+            lagging: vec![],
             window: None,
             is_row_level: true,
             is_early: false,

@@ -5,6 +5,7 @@
 //! order. An operator with several inputs or senders holds back what comes behind a barrier until all have sent it.
 
 mod epoch;
+mod idle;
 mod send;
 mod source;
 
@@ -62,6 +63,8 @@ struct NodeState {
     operator: Box<dyn Operator>,
     inputs: Vec<InputState>,
     watermark: EventTime,
+    /// Whether all that it reads is idle.
+    is_idle: bool,
     held: VecDeque<Arrival>,
     /// Barriers that the node has passed.
     barriers: u64,
@@ -76,6 +79,8 @@ struct InputState {
 struct Channel {
     watermark: EventTime,
     is_at_barrier: bool,
+    /// Whether it holds nothing back, because nothing has come from there for long.
+    is_idle: bool,
 }
 
 /// Something that reached an input of a node.
@@ -89,6 +94,7 @@ struct Arrival {
 enum Item {
     Rows(Box<Rows>),
     Watermark(EventTime),
+    Idle(bool),
     Barrier,
 }
 
@@ -102,7 +108,7 @@ impl Worker {
         let mut nodes = vec![];
         for node in &graph.nodes {
             let schemas: Vec<_> = node.inputs.iter().map(|edge| Arc::clone(&graph.nodes[edge.from].schema)).collect();
-            let channel = Channel { watermark: EventTime::MIN, is_at_barrier: false };
+            let channel = Channel { watermark: EventTime::MIN, is_at_barrier: false, is_idle: false };
             let inputs = node
                 .inputs
                 .iter()
@@ -111,7 +117,14 @@ impl Worker {
                 })
                 .collect();
             let operator = build(node, &schemas)?;
-            nodes.push(NodeState { operator, inputs, watermark: EventTime::MIN, held: VecDeque::new(), barriers: 0 });
+            nodes.push(NodeState {
+                operator,
+                inputs,
+                watermark: EventTime::MIN,
+                is_idle: false,
+                held: VecDeque::new(),
+                barriers: 0,
+            });
         }
         for name in program.tables() {
             if !tables.iter().any(|table| table.name.eq_ignore_ascii_case(name)) {
@@ -252,7 +265,8 @@ impl Worker {
         {
             clock.is_idle = true;
         }
-        self.advance(stream, output)
+        self.advance(stream, output)?;
+        self.rest(stream, output)
     }
 
     /// No partition of this worker will send anything more, whatever is announced or not.
@@ -299,6 +313,7 @@ impl Worker {
             FrameBody::Data(batch) => Item::Rows(Box::new(Rows::from_batch(&batch)?)),
             FrameBody::Watermark(watermark) => Item::Watermark(watermark),
             FrameBody::Barrier => Item::Barrier,
+            FrameBody::Idle(is_idle) => Item::Idle(is_idle),
         };
         self.queue.push_back(Arrival { node, input, sender: frame.worker as usize, item });
         self.run(output)
@@ -338,6 +353,7 @@ impl Worker {
             };
             (barriers, event)
         }));
+        self.rest(stream, output)?;
         for part in judged.parts {
             let mut out = Outbox::default();
             self.nodes[node].operator.rows(0, part, &mut out)?;
@@ -391,19 +407,16 @@ impl Worker {
                 if !rows.is_empty() {
                     state.operator.rows(input, *rows, &mut out)?;
                 }
-                self.leave(node, out, None, output)
+                self.leave((node, input), out, None, output)
             }
             Item::Watermark(watermark) => {
                 let channel = &mut state.inputs[input].channels[sender];
                 channel.watermark = channel.watermark.max(watermark);
-                let merged = state.merged_watermark();
-                if merged <= state.watermark {
-                    return Ok(());
-                }
-                state.watermark = merged;
-                state.operator.watermark(merged, &mut out)?;
-                let forwarded = state.operator.forwards(merged);
-                self.leave(node, out, Some(forwarded), output)
+                self.pass_watermark((node, input), output)
+            }
+            Item::Idle(is_idle) => {
+                state.inputs[input].channels[sender].is_idle = is_idle;
+                self.pass_watermark((node, input), output)
             }
             Item::Barrier => {
                 state.inputs[input].channels[sender].is_at_barrier = true;
@@ -412,10 +425,10 @@ impl Worker {
         }
     }
 
-    /// Hands on what an operator put out.
+    /// Hands on what an operator put out when something came by one of its inputs.
     fn leave(
         &mut self,
-        node: NodeId,
+        (node, input): (NodeId, usize),
         out: Outbox,
         watermark: Option<EventTime>,
         output: &mut WorkerOutput,
@@ -424,13 +437,13 @@ impl Worker {
         let barriers = self.nodes[node].barriers;
         output.hits.extend(out.hits.into_iter().map(|hit| (barriers, hit)));
         for rows in &out.idle {
-            self.note_idle(node, rows, output);
+            self.note_idle((node, input), rows, output);
         }
         self.hand_on(node, &out.rows, watermark, false, output)
     }
 
-    fn note_idle(&mut self, node: NodeId, rows: &Rows, output: &mut WorkerOutput) {
-        let stream = self.stream_behind(node);
+    fn note_idle(&mut self, (node, input): (NodeId, usize), rows: &Rows, output: &mut WorkerOutput) {
+        let stream = self.stream_behind(node, input);
         let uids = rows.uids();
         let barriers = self.nodes[node].barriers;
         output.late.extend((0..rows.len()).map(|row| {
@@ -445,14 +458,14 @@ impl Worker {
         }));
     }
 
-    /// The first stream that feeds a node.
-    fn stream_behind(&self, node: NodeId) -> Arc<str> {
-        let mut at = node;
+    /// The first stream that feeds an input of a node.
+    fn stream_behind(&self, node: NodeId, input: usize) -> Arc<str> {
+        let (mut at, mut input) = (node, input);
         loop {
             let spec = &self.program.graph.nodes[at];
-            match (&spec.spec, spec.inputs.first()) {
+            match (&spec.spec, spec.inputs.get(input)) {
                 (Spec::Source(stream), _) => return stream.name.as_str().into(),
-                (_, Some(edge)) => at = edge.from,
+                (_, Some(edge)) => (at, input) = (edge.from, 0),
                 (_, None) => return Arc::from("alerts"),
             }
         }
@@ -460,11 +473,6 @@ impl Worker {
 }
 
 impl NodeState {
-    fn merged_watermark(&self) -> EventTime {
-        let channels = self.inputs.iter().flat_map(|input| &input.channels);
-        channels.map(|channel| channel.watermark).min().unwrap_or(EventTime::MIN)
-    }
-
     fn is_aligned(&self) -> bool {
         self.inputs.iter().flat_map(|input| &input.channels).all(|channel| channel.is_at_barrier)
     }

@@ -57,7 +57,7 @@ impl Operator for Sink {
                 time: EventTime(rows.time.value(at)),
                 row: row.slice(at, 1),
                 count: counts.value(at),
-                events: if self.spec.is_row_level { vec![uid_at(causes, at)] } else { vec![] },
+                events: if self.spec.has_event_as_cause { vec![uid_at(causes, at)] } else { vec![] },
                 suppressed_by: suppressed.filter(|by| by.is_valid(at)).map(|by| uid_at(by, at)),
                 exception: exception.flatten().cloned(),
                 late: rows.is_late(at),

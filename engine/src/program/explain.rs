@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Program;
-use crate::graph::{Graph, Node, NodeId, Spec};
+use crate::graph::{Graph, JoinKind, JoinSpec, Node, NodeId, Spec};
 use crate::sql::over::frame_in_words;
 use crate::sql::window_table::{WindowKind, span_in_words};
 
@@ -14,9 +14,15 @@ impl Program {
         let compiled = self.queries.get(query)?;
         let plan = compiled.plan.as_ref()?.display_indent().to_string();
         let nodes = || compiled.nodes.iter().map(|id| (*id, &self.graph.nodes[*id]));
+        let waits = nodes().any(
+            |(_, node)| matches!(&node.spec, Spec::Join(join) if matches!(join.kind, JoinKind::Left | JoinKind::Anti)),
+        );
         let emission = match (compiled.is_row_level, compiled.is_early) {
             (true, _) if nodes().any(|(_, node)| matches!(node.spec, Spec::Over(_))) => {
                 "when the watermark passes the event, so that its predecessors are certain"
+            }
+            (true, _) if waits => {
+                "at the event that completes it; for what is absent, when the watermark passes the bound"
             }
             (true, _) => "at the event",
             (false, true) => {
@@ -67,6 +73,7 @@ fn operator(graph: &Graph, id: NodeId, node: &Node) -> String {
 /// What an operator remembers, and when it forgets it.
 fn state(node: &Node) -> Option<String> {
     match &node.spec {
+        Spec::Join(join) => Some(remembered(join)),
         Spec::Window(window) => {
             let WindowKind::Tumble { size_us, .. } = window.kind;
             let keys = window.keys.len();
@@ -87,4 +94,21 @@ fn state(node: &Node) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// What a join remembers, and when it speaks.
+fn remembered(join: &JoinSpec) -> String {
+    let for_long = |us: i64| if us < 0 { "not at all".to_owned() } else { format!("for {}", span_in_words(us)) };
+    let (first, second) = (for_long(join.most_us), for_long(join.least_us.saturating_neg()));
+    let (left, right) = if join.is_swapped { (second, first) } else { (first, second) };
+    let kept = if join.is_swapped { "right" } else { "left" };
+    let speaks = match join.kind {
+        JoinKind::Inner => "a pair leaves when its later row comes".to_owned(),
+        JoinKind::Left => format!(
+            "a pair leaves when its later row comes, a {kept} row without a match when the watermark passes its bound"
+        ),
+        JoinKind::Semi => format!("a {kept} row leaves at its first match"),
+        JoinKind::Anti => format!("a {kept} row leaves when the watermark passes its bound without a match"),
+    };
+    format!("the rows of each key: left {left}, right {right} of event time behind the watermark; {speaks}")
 }

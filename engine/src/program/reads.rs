@@ -11,7 +11,7 @@ use super::{Fault, of_query};
 use crate::batch::ColumnSet;
 use crate::catalog::{Stream, system};
 use crate::error::{Diagnostic, Span, codes};
-use crate::graph::{Graph, Spec};
+use crate::graph::{Graph, JoinKind, NodeId, Spec};
 use crate::query::{Published, Query};
 use crate::sql::plan::{RelationSource, Source};
 
@@ -74,6 +74,18 @@ pub(super) fn tables_of(graph: &Graph) -> Vec<Arc<str>> {
         })
         .collect();
     tables.into_iter().collect()
+}
+
+/// Whether each row of a node is caused by one event: not by a group in a window, and not by a pair.
+pub(super) fn has_event_as_cause(graph: &Graph, node: NodeId) -> bool {
+    let node = &graph.nodes[node];
+    let of = |input: usize| node.inputs.get(input).is_none_or(|edge| has_event_as_cause(graph, edge.from));
+    match &node.spec {
+        Spec::Window(_) => false,
+        Spec::Publish(_) => true,
+        Spec::Join(join) => matches!(join.kind, JoinKind::Semi | JoinKind::Anti) && of(usize::from(join.is_swapped)),
+        _ => (0..node.inputs.len()).all(of),
+    }
 }
 
 /// The queries a reader of the derived stream names by a constant.

@@ -7,7 +7,8 @@ use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::{Aggregate, Expr};
 use datafusion::physical_expr::aggregate::AggregateExprBuilder;
 
-use super::lower::{Lowered, Lowering, Refusal, WindowColumns, column_index, names, relaxed, unsupported};
+use super::lower::{Lowered, Lowering, Refusal, TimeColumn, WindowColumns, column_index, names, relaxed, unsupported};
+use super::window_table::WindowKind;
 use crate::error::codes;
 use crate::graph::{AggregateKind, AggregateSpec, Edge, Spec, WindowSpec};
 
@@ -70,13 +71,23 @@ pub(super) fn lower(
     );
     let exchange = keys.iter().map(|(expr, _)| Arc::clone(expr)).collect();
     let groups = aggregate.group_expr.len();
-    let spec =
-        WindowSpec { kind: window.kind, keys, starts, ends: ends.clone(), aggregates, early: early_predicate.clone() };
+    let spec = WindowSpec {
+        kind: window.kind,
+        keys,
+        starts: starts.clone(),
+        ends: ends.clone(),
+        aggregates,
+        early: early_predicate.clone(),
+    };
+    let WindowKind::Tumble { size_us, .. } = window.kind;
+    let further = starts.iter().map(|start| TimeColumn { column: *start, behind_us: size_us, ahead_us: -size_us });
+    let lagging = ends.iter().skip(1).map(|end| TimeColumn::exact(*end)).chain(further).collect();
     let width = schema.fields().len();
     let node = lowering.graph.add(&what, Spec::Window(spec), vec![Edge::by(below.node, exchange)], schema);
     Ok(Lowered {
         node,
         time: ends.first().copied(),
+        lagging,
         window: None,
         is_row_level: false,
         is_early: early_predicate.is_some(),

@@ -134,7 +134,7 @@ fn diagnostic_span(error: &DataFusionError) -> Option<Span> {
 /// The place of what a plan was refused for, found by the word that stands for it.
 pub(crate) fn place_of_refusal(sql: &str, start: Place, code: &str) -> Span {
     let words: &[&str] = match code {
-        codes::UNBOUNDED => &["GROUP", "OVER", "DISTINCT", "SELECT"],
+        codes::UNBOUNDED => &["GROUP", "OVER", "DISTINCT", "JOIN", "EXISTS", "SELECT"],
         codes::WRONG_WINDOW_TIME => &["TUMBLE", "OVER", "SELECT"],
         codes::NOT_ON_A_STREAM => &["ORDER", "LIMIT", "JOIN", "SELECT"],
         codes::UNSUPPORTED => &["JOIN", "OVER", "UNION", "SELECT"],

@@ -1,4 +1,4 @@
-//! Lowering of joins. Today one side is a look-up table; a join of two streams is refused by name.
+//! Lowering of joins with a look-up table.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::{JoinType, NullEquality};
 use datafusion::logical_expr::{Expr, Join, LogicalPlan};
 
-use super::lower::{Lowered, Lowering, Refusal, column_index, physical, relaxed, unsupported};
+use super::lower::{Lowered, Lowering, Refusal, TimeColumn, column_index, physical, relaxed, unsupported};
 use super::plan::{RelationSource, Source};
 use crate::catalog::Table;
 use crate::error::codes;
@@ -15,13 +15,6 @@ use crate::graph::{Edge, LookupSpec, Spec, TableStep};
 /// Lowers a join of rows with a table.
 pub(super) fn lower(lowering: &mut Lowering<'_>, join: &Join) -> Result<Lowered, Refusal> {
     let table_first = is_table(&join.left);
-    if table_first == is_table(&join.right) {
-        return Err(Refusal::new(
-            codes::UNSUPPORTED,
-            "a join of two streams does not run yet",
-            "join a stream with a table, or correlate alerts: FROM TUMBLE(alerts, time, INTERVAL '10 minutes')",
-        ));
-    }
     if join.null_aware {
         return Err(Refusal::new(
             codes::UNSUPPORTED,
@@ -78,6 +71,7 @@ fn joined(below: Lowered, node: usize, join: &Join, table_first: bool, table: &T
     };
     let shift = if table_first { table_width } else { 0 };
     let of_table = vec![below.is_row_level; table_width];
+    let times = below.times().map(|time| TimeColumn { column: time.column + shift, ..time }).collect();
     let fixed = if table_first {
         of_table.into_iter().chain(below.fixed).collect()
     } else {
@@ -93,7 +87,7 @@ fn joined(below: Lowered, node: usize, join: &Join, table_first: bool, table: &T
         window.starts.iter_mut().chain(&mut window.ends).for_each(|column| *column += shift);
         window
     });
-    Lowered { node, time: below.time.map(|time| time + shift), window, fixed, tables, ..below }
+    Lowered { node, window, fixed, tables, ..below }.with_times(times)
 }
 
 /// The join as seen from the rows: `Inner`, `Left`, `LeftSemi` or `LeftAnti`.
@@ -107,6 +101,11 @@ fn row_side_type(join_type: JoinType, table_first: bool) -> Result<JoinType, Ref
             "put the stream on the side that keeps its rows: FROM stream s LEFT JOIN table t ON ...",
         )),
     }
+}
+
+/// Whether a side of the join is a look-up table.
+pub(super) fn has_table(join: &Join) -> bool {
+    is_table(&join.left) || is_table(&join.right)
 }
 
 fn is_table(plan: &LogicalPlan) -> bool {

@@ -13,6 +13,7 @@ use datafusion::physical_expr::execution_props::ExecutionProps;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::aggregate;
+use super::join;
 use super::lookup;
 use super::monotone;
 use super::over;
@@ -21,7 +22,7 @@ use super::window_table::WindowTable;
 use crate::batch::ColumnSet;
 use crate::catalog::system;
 use crate::error::codes;
-use crate::graph::{Edge, Graph, NodeId, Spec};
+use crate::graph::{Edge, Graph, NodeId, RetimeSpec, Spec};
 use crate::sql::window_table::WindowKind;
 
 /// A sub-plan in the graph, and what is known of its output.
@@ -30,6 +31,8 @@ pub(crate) struct Lowered {
     pub(crate) node: NodeId,
     /// The column that is the event time.
     pub(crate) time: Option<usize>,
+    /// Further columns that tell a time near the event time.
+    pub(crate) lagging: Vec<TimeColumn>,
     /// The window that the rows are assigned to, and the columns that hold its ends.
     pub(crate) window: Option<WindowColumns>,
     /// Whether each row is an event, not a statement about a group.
@@ -40,6 +43,41 @@ pub(crate) struct Lowered {
     pub(crate) fixed: Vec<bool>,
     /// Look-up tables read so far.
     pub(crate) tables: Vec<Arc<str>>,
+}
+
+/// A column that tells a time, against the event time of its row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TimeColumn {
+    pub(crate) column: usize,
+    /// It is at most so many microseconds before the event time,
+    pub(crate) behind_us: i64,
+    /// and at most so many after it.
+    pub(crate) ahead_us: i64,
+}
+
+impl TimeColumn {
+    /// The event time itself.
+    pub(crate) const fn exact(column: usize) -> Self {
+        Self { column, behind_us: 0, ahead_us: 0 }
+    }
+
+    pub(crate) const fn is_exact(self) -> bool {
+        self.behind_us == 0 && self.ahead_us == 0
+    }
+}
+
+impl Lowered {
+    /// All columns that tell a time.
+    pub(crate) fn times(&self) -> impl Iterator<Item = TimeColumn> {
+        self.time.map(TimeColumn::exact).into_iter().chain(self.lagging.iter().copied())
+    }
+
+    /// The same with these columns for its times.
+    pub(crate) fn with_times(self, times: Vec<TimeColumn>) -> Self {
+        let time = times.iter().find(|time| time.is_exact()).map(|time| time.column);
+        let lagging = times.into_iter().filter(|known| Some(known.column) != time).collect();
+        Self { time, lagging, ..self }
+    }
 }
 
 /// The columns that hold the ends of a row's window.
@@ -105,7 +143,8 @@ impl<'a> Lowering<'a> {
             LogicalPlan::Filter(filter) => self.filter(filter),
             LogicalPlan::Union(union) => self.union(union),
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
-            LogicalPlan::Join(join) => lookup::lower(self, join),
+            LogicalPlan::Join(join) if lookup::has_table(join) => lookup::lower(self, join),
+            LogicalPlan::Join(join) => join::lower(self, join),
             LogicalPlan::Extension(Extension { node }) => match node.as_any().downcast_ref::<WindowTable>() {
                 Some(window) => self.window_table(window),
                 None => Err(unsupported(node.name())),
@@ -151,6 +190,7 @@ impl<'a> Lowering<'a> {
                 Lowered {
                     node,
                     time: time.filter(|_| is_time && wanted.contains(&stream.event_time)).or(clock),
+                    lagging: vec![],
                     window: None,
                     is_row_level: true,
                     is_early: false,
@@ -181,12 +221,9 @@ impl<'a> Lowering<'a> {
         let what = format!("select {}", wanted.join(", "));
         let moved = |column: usize| indices.iter().position(|index| *index == column);
         let node = self.graph.add(&what, Spec::Select(indices.clone()), vec![Edge::local(below.node)], selected);
-        Ok(Lowered {
-            node,
-            time: below.time.and_then(moved),
-            fixed: indices.iter().map(|index| below.fixed[*index]).collect(),
-            ..below
-        })
+        let times = below.times().filter_map(|time| Some(TimeColumn { column: moved(time.column)?, ..time })).collect();
+        let fixed = indices.iter().map(|index| below.fixed[*index]).collect();
+        Ok(Lowered { node, fixed, ..below }.with_times(times))
     }
 
     fn projection(&mut self, projection: &Projection) -> Result<Lowered, Refusal> {
@@ -210,8 +247,11 @@ impl<'a> Lowering<'a> {
             ends: follow(&window.ends),
         });
         let fixed = projection.expr.iter().map(|expr| is_fixed(expr, input, &below.fixed)).collect();
-        let time = below.time.and_then(|time| follow(&[time]).first().copied());
-        Ok(Lowered { node, time, window, fixed, ..below })
+        let times = below.times().flat_map(|time| {
+            follow(&[time.column]).into_iter().map(move |column| TimeColumn { column, ..time }).collect::<Vec<_>>()
+        });
+        let times = times.collect();
+        Ok(Lowered { node, window, fixed, ..below }.with_times(times))
     }
 
     fn filter(&mut self, filter: &Filter) -> Result<Lowered, Refusal> {
@@ -245,18 +285,37 @@ impl<'a> Lowering<'a> {
         Ok(below)
     }
 
-    /// Makes the window behind `node` state itself at its close only.
-    pub(super) fn settle(&mut self, mut node: NodeId) {
-        loop {
-            if let Spec::Window(spec) = &mut self.graph.nodes[node].spec {
-                spec.early = None;
-                return;
-            }
-            match self.graph.nodes[node].inputs.first() {
-                Some(edge) => node = edge.from,
-                None => return,
+    /// Makes the windows behind `node` state themselves at their close only.
+    pub(super) fn settle(&mut self, node: NodeId) {
+        match &mut self.graph.nodes[node].spec {
+            Spec::Window(spec) => spec.early = None,
+            // What other queries publish is theirs.
+            Spec::Publish(_) => {}
+            _ => {
+                let inputs: Vec<NodeId> = self.graph.nodes[node].inputs.iter().map(|edge| edge.from).collect();
+                inputs.into_iter().for_each(|input| self.settle(input));
             }
         }
+    }
+
+    /// The same rows with another of their times as the event time; `None` if the column is none of them.
+    pub(super) fn timed_by(&mut self, below: Lowered, column: usize) -> Option<Lowered> {
+        let by = below.times().find(|time| time.column == column)?;
+        if by.is_exact() {
+            return Some(Lowered { time: Some(column), ..below });
+        }
+        let schema = Arc::clone(&self.graph.nodes[below.node].schema);
+        let what = format!("time by {} after {} µs", schema.field(column).name(), by.behind_us);
+        let spec = Spec::Retime(RetimeSpec { column, behind_us: by.behind_us });
+        let node = self.graph.add(&what, spec, vec![Edge::local(below.node)], schema);
+        let times = below.times().map(|time| TimeColumn {
+            column: time.column,
+            behind_us: time.behind_us.saturating_add(by.ahead_us),
+            ahead_us: time.ahead_us.saturating_add(by.behind_us),
+        });
+        let others = times.filter(|time| time.column != column);
+        let times = std::iter::once(TimeColumn::exact(column)).chain(others).collect();
+        Some(Lowered { node, window: None, ..below }.with_times(times))
     }
 
     fn union(&mut self, union: &Union) -> Result<Lowered, Refusal> {
@@ -264,7 +323,17 @@ impl<'a> Lowering<'a> {
         let Some(first) = inputs.first().cloned() else { return Err(no_stream()) };
         let schema = relaxed(&union.schema);
         let same = |agree: bool| agree.then_some(());
-        let time = first.time.filter(|time| inputs.iter().all(|input| input.time == Some(*time)));
+        let in_all = |time: TimeColumn| {
+            inputs.iter().try_fold(time, |widest, input| {
+                let other = input.times().find(|other| other.column == time.column)?;
+                Some(TimeColumn {
+                    column: time.column,
+                    behind_us: widest.behind_us.max(other.behind_us),
+                    ahead_us: widest.ahead_us.max(other.ahead_us),
+                })
+            })
+        };
+        let times: Vec<TimeColumn> = first.times().filter_map(in_all).collect();
         let window = same(inputs.iter().all(|input| input.window == first.window)).and(first.window.clone());
         if inputs.iter().any(|input| input.is_row_level != first.is_row_level) {
             return Err(Refusal::new(
@@ -280,20 +349,20 @@ impl<'a> Lowering<'a> {
         tables.dedup();
         let node = self.graph.add("union", Spec::Union, edges, schema);
         let is_early = inputs.iter().any(|input| input.is_early);
-        Ok(Lowered { node, time, window, is_row_level: first.is_row_level, is_early, fixed, tables })
+        Ok(Lowered { node, window, is_early, fixed, tables, ..first }.with_times(times))
     }
 
     fn window_table(&mut self, window: &WindowTable) -> Result<Lowered, Refusal> {
         let below = self.lower(&window.input)?;
         let time = column_index(&window.time, window.input.schema());
-        if time.is_none() || time != below.time {
+        let Some(below) = time.and_then(|time| self.timed_by(below, time)) else {
             let column = window.time.to_string();
             return Err(Refusal::new(
                 codes::WRONG_WINDOW_TIME,
                 format!("`{column}` is not the event time, so no watermark can close this window"),
                 "give the column that the stream declares as event_time (of type TIMESTAMP), unchanged, or `_time`",
             ));
-        }
+        };
         let width = window.input.schema().fields().len();
         let schema = relaxed(datafusion::logical_expr::UserDefinedLogicalNodeCore::schema(window));
         let what = format!("assign {}", window.kind);
@@ -302,7 +371,11 @@ impl<'a> Lowering<'a> {
         let mut fixed = below.fixed.clone();
         fixed.extend([true, true]);
         let columns = WindowColumns { kind: window.kind, starts: vec![width], ends: vec![width + 1] };
-        Ok(Lowered { node, window: Some(columns), fixed, ..below })
+        let mut lagging = below.lagging.clone();
+        let WindowKind::Tumble { size_us, .. } = window.kind;
+        lagging.push(TimeColumn { column: width, behind_us: size_us - 1, ahead_us: 0 });
+        lagging.push(TimeColumn { column: width + 1, behind_us: -1, ahead_us: size_us });
+        Ok(Lowered { node, window: Some(columns), fixed, lagging, ..below })
     }
 
     fn aggregate(&mut self, aggregate: &Aggregate) -> Result<Lowered, Refusal> {

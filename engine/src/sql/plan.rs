@@ -18,7 +18,6 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
-use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
 use datafusion::optimizer::eliminate_outer_join::EliminateOuterJoin;
 use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion::optimizer::optimize_projections::OptimizeProjections;
@@ -280,12 +279,12 @@ fn parser_options() -> ParserOptions {
     }
 }
 
-/// Optimises a bound plan with the fixed list of rules, every one of which keeps the meaning of a stream.
+/// Optimises a bound plan with the fixed list of rules, every one of which keeps the meaning of a stream. Joins stay in
+/// the order in which they are written: it is part of the identity of what they find.
 pub(crate) fn optimize(plan: LogicalPlan) -> PlanResult<LogicalPlan> {
     let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
         Arc::new(SimplifyExpressions::new()),
         Arc::new(DecorrelatePredicateSubquery::new()),
-        Arc::new(EliminateCrossJoin::new()),
         Arc::new(ExtractEquijoinPredicate::new()),
         Arc::new(EliminateOuterJoin::new()),
         Arc::new(PushDownFilter::new()),

@@ -42,7 +42,7 @@ impl Worker {
         Ok(())
     }
 
-    fn arrive(&mut self, node: NodeId, input: usize, sender: usize, item: Item) {
+    pub(super) fn arrive(&mut self, node: NodeId, input: usize, sender: usize, item: Item) {
         self.queue.push_back(Arrival { node, input, sender, item });
     }
 
@@ -69,7 +69,7 @@ impl Worker {
         }
     }
 
-    fn broadcast(&mut self, to: NodeId, input: usize, body: &FrameBody, output: &mut WorkerOutput) {
+    pub(super) fn broadcast(&mut self, to: NodeId, input: usize, body: &FrameBody, output: &mut WorkerOutput) {
         let own = self.index;
         for receiver in (0..self.workers).filter(|receiver| *receiver != own) {
             let frame = self.frame(receiver, to, input, body.clone());

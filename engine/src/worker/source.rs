@@ -24,6 +24,11 @@ pub(super) struct SourceState {
 }
 
 impl SourceState {
+    /// Whether it has partitions, and all have fallen silent.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.partitions.is_empty() && self.partitions.values().all(|clock| clock.is_idle)
+    }
+
     pub(super) fn watermark(&self) -> EventTime {
         let active = self.partitions.values().filter(|clock| !clock.is_idle);
         let idle = self.partitions.values().filter(|clock| clock.is_idle).map(PartitionClock::watermark).max();

@@ -8,6 +8,7 @@
 mod drive;
 mod events;
 mod grammar;
+mod joins;
 mod over;
 mod twin;
 
@@ -21,7 +22,7 @@ use self::drive::{Way, run};
 use self::events::{Partition, TABLE_ROWS};
 use self::grammar::Select;
 use super::{published, query};
-use crate::{Activity, Catalog, Hit, LateReason, Program, Query, Uid, parse_catalog};
+use crate::{Activity, Catalog, EventTime, Hit, LateReason, Program, Query, Uid, parse_catalog};
 
 const STREAMS: &str = "
 CREATE STREAM s (time TIMESTAMP, id STRING, k STRING, t STRING, n BIGINT, f DOUBLE, b BOOLEAN)
@@ -60,6 +61,11 @@ fn last_records(hits: &[Hit], of: usize, is_row_level: bool) -> BTreeMap<Uid, St
         .collect()
 }
 
+/// The time of each alert.
+fn times(hits: &[Hit]) -> BTreeMap<Uid, EventTime> {
+    hits.iter().map(|hit| (hit.uid, hit.time)).collect()
+}
+
 fn asked(index: usize, select: &Select) -> Query {
     let (cooldown_us, cooldown_keys) = match &select.cooldown {
         Some((period, keys)) => (Some(*period), keys.iter().map(|key| (*key).to_owned()).collect()),
@@ -83,12 +89,14 @@ fn check(selects: &[Select], partitions: &[Partition], ways: &[Way]) -> Result<(
     let mut expected_late = twin::late_events(partitions.iter().filter(|partition| read(partition.stream)));
     expected_late.sort();
     let replayed = drive::from_archive(&program, partitions);
+    let times = times(&replayed);
     for (index, select) in selects.iter().enumerate() {
         let got = last_records(&replayed, index, select.groups.is_none());
         prop_assert_eq!(&got, &expected[index], "{}\nfrom the archive", select.sql);
     }
     for way in ways {
         let (hits, mut late) = run(&program, partitions, way);
+        prop_assert_eq!(&self::times(&hits), &times, "times of hits, run as {:?}", way);
         late.sort_by_key(|late| (late.stream.to_string(), late.partition, late.time, late.uid, late.reason));
         let late: Vec<_> = late
             .into_iter()
@@ -172,6 +180,19 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(cases(150))]
+
+    #[test]
+    fn joins_give_the_answer_of_batch(
+        select in joins::select(),
+        partitions in events::partitions(),
+        ways in prop::collection::vec(drive::way(), 3),
+    ) {
+        check(&[select], &partitions, &ways)?;
+    }
+}
+
 /// An oracle that never sees anything agrees with everything.
 #[test]
 fn the_cases_are_not_empty() {
@@ -195,6 +216,21 @@ fn the_cases_are_not_empty() {
         .filter(|(what, least)| seen.get(what).is_none_or(|count| count < least))
         .collect();
     assert_eq!(few, [], "too rarely seen; all that was seen: {seen:?}");
+}
+
+/// Joins that never find anything agree with everything too.
+#[test]
+fn the_joins_are_not_empty() {
+    use proptest::strategy::ValueTree;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut with_hits = 0;
+    for _ in 0..100 {
+        let drawn = (joins::select(), events::partitions(), drive::way()).new_tree(&mut runner);
+        let (select, partitions, way) = drawn.expect("a case").current();
+        let (program, _) = Program::compile(&catalog(), &published(), vec![query("q0", &select.sql)]);
+        with_hits += usize::from(!run(&Arc::new(program), &partitions, &way).0.is_empty());
+    }
+    assert!(with_hits >= 50, "{with_hits} of 100 cases have hits");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 use proptest::sample::{select as one_of, subsequence};
 
+use super::joins::Cause;
+
 /// A query, and what its alerts are about.
 #[derive(Debug, Clone)]
 pub(super) struct Select {
@@ -15,20 +17,22 @@ pub(super) struct Select {
     pub(super) only_on_time: bool,
     /// The same question as batch is asked it, where ties have to be broken in words.
     pub(super) batch: Option<String>,
+    /// What a row was caused by, if by a join.
+    pub(super) joined: Option<Cause>,
 }
 
 impl Select {
-    const fn row_level(sql: String) -> Self {
-        Self { sql, groups: None, cooldown: None, only_on_time: false, batch: None }
+    pub(super) const fn row_level(sql: String) -> Self {
+        Self { sql, groups: None, cooldown: None, only_on_time: false, batch: None, joined: None }
     }
 
     /// Rows whose values depend on others, so that late events are not seen.
     pub(super) const fn on_time(sql: String) -> Self {
-        Self { sql, groups: None, cooldown: None, only_on_time: true, batch: None }
+        Self { sql, groups: None, cooldown: None, only_on_time: true, batch: None, joined: None }
     }
 
-    const fn windowed(sql: String, groups: usize) -> Self {
-        Self { sql, groups: Some(groups), cooldown: None, only_on_time: true, batch: None }
+    pub(super) const fn windowed(sql: String, groups: usize) -> Self {
+        Self { sql, groups: Some(groups), cooldown: None, only_on_time: true, batch: None, joined: None }
     }
 }
 

@@ -14,6 +14,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::events::{self, Event, Partition};
 use super::grammar::Select;
+use super::joins::Cause;
 use crate::canonical::encode_rows;
 use crate::{Catalog, EventTime, LateReason, PartitionId, Program, Uid, plan_batch};
 
@@ -157,7 +158,7 @@ pub(super) fn records(
     let time_column = select.groups.map_or(0, |groups| groups + 1);
     let alerts = alerts.into_iter().map(|(uid, same)| {
         let row = *same.iter().min_by_key(|row| order.row(**row)).expect("an alert has a row");
-        let is_late = select.groups.is_none() && !on_time.contains(&text(&rows, "id", row));
+        let is_late = select.groups.is_none() && select.joined.is_none() && !on_time.contains(&text(&rows, "id", row));
         let time = rows.column(time_column).as_primitive::<TimestampMicrosecondType>().value(row);
         Alert { uid, time, row, count: same.len() as u64, is_late, suppressed_by: None }
     });
@@ -214,6 +215,10 @@ fn text(rows: &RecordBatch, name: &str, row: usize) -> String {
 
 /// What each row was caused by: its event, or its group and window.
 fn causes(rows: &RecordBatch, select: &Select) -> Vec<Uid> {
+    if let Some(cause) = &select.joined {
+        let whole = |row: usize| cause_of(rows, row, cause).expect("a row of a join has a cause");
+        return (0..rows.num_rows()).map(whole).collect();
+    }
     let Some(groups) = select.groups else {
         let of_event = |row: usize| {
             let id = text(rows, "id", row);
@@ -229,6 +234,27 @@ fn causes(rows: &RecordBatch, select: &Select) -> Vec<Uid> {
         Uid::of_cause([b"window".as_slice(), key, &instant(groups, row), &instant(groups + 1, row)])
     };
     keys.iter().enumerate().map(cause).collect()
+}
+
+/// What one row was caused by; `None` for the side of a join that has no row.
+fn cause_of(rows: &RecordBatch, row: usize, cause: &Cause) -> Option<Uid> {
+    let column = |name: &str| rows.column_by_name(name).expect("the column is selected");
+    match cause {
+        Cause::Event(id) => column(id).is_valid(row).then(|| {
+            let id = text(rows, id, row);
+            Uid::of_record(id.split(' ').next().expect("an id begins with its stream"), id.as_bytes())
+        }),
+        Cause::Window([key, start, end]) => column(end).is_valid(row).then(|| {
+            let key = encode_rows(&[column(key).slice(row, 1)], 1).expect("a key has an encoding");
+            let at = |name: &str| column(name).as_primitive::<TimestampMicrosecondType>().value(row).to_le_bytes();
+            Uid::of_cause([b"window".as_slice(), &key[0], &at(start), &at(end)])
+        }),
+        Cause::Join(left, right) => {
+            let (left, right) = (cause_of(rows, row, left), cause_of(rows, row, right));
+            let bytes = |side: &Option<Uid>| side.map_or_else(Vec::new, |uid| uid.0.to_vec());
+            Some(Uid::of_cause([b"join".as_slice(), &bytes(&left), &bytes(&right)]))
+        }
+    }
 }
 
 /// A record as text: the row, its count, whether it is late, what suppresses it. Floats are told to twelve digits.
