@@ -10,6 +10,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde_json::Value;
 
+mod golden;
 mod ids;
 mod joins;
 mod oracle;
