@@ -108,7 +108,7 @@ fn a_pure_room_knows_no_files_sockets_clocks_or_threads() {
                 found.extend(
                     OUTSIDE_PATHS
                         .iter()
-                        .filter(|path| line.contains(*path))
+                        .filter(|path| begins(&line, path))
                         .map(|path| format!("{}:{number}: {path} in a pure room", file.display())),
                 );
             }
@@ -303,12 +303,23 @@ fn stem(part: &std::ffi::OsStr) -> String {
 
 /// True where the line contains the word with nothing of a name beside it.
 fn names(line: &str, word: &str) -> bool {
-    let part_of_name = |character: char| character.is_alphanumeric() || character == '_';
     line.match_indices(word).any(|(at, _)| {
-        let before = line[..at].chars().next_back().is_some_and(part_of_name);
         let after = line[at + word.len()..].chars().next().is_some_and(part_of_name);
-        !before && !after
+        !is_inside_a_name(line, at) && !after
     })
+}
+
+/// Whether a path begins somewhere on a line, rather than inside another name.
+fn begins(line: &str, path: &str) -> bool {
+    line.match_indices(path).any(|(at, _)| !is_inside_a_name(line, at))
+}
+
+fn is_inside_a_name(line: &str, at: usize) -> bool {
+    line[..at].chars().next_back().is_some_and(part_of_name)
+}
+
+fn part_of_name(character: char) -> bool {
+    character.is_alphanumeric() || character == '_'
 }
 
 #[track_caller]
