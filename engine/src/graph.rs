@@ -10,7 +10,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
 use crate::catalog::{Stream, Table};
-use crate::sql::window_table::WindowKind;
+use crate::sql::window_kind::WindowKind;
 
 /// A node's index in the graph. Inputs have smaller indices than the nodes that read them.
 pub(crate) type NodeId = usize;
@@ -57,7 +57,11 @@ pub(crate) enum Spec {
     /// All rows of all inputs, under the schema of the first.
     Union,
     /// Adds `window_start` and `window_end`.
-    AssignWindow(WindowKind),
+    AssignWindow {
+        kind: WindowKind,
+        /// Whether a row that is in several windows becomes several rows.
+        expands: bool,
+    },
     /// Rows joined with a look-up table.
     Lookup(LookupSpec),
     /// Rows of two streams joined within a span of time.

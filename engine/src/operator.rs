@@ -74,7 +74,7 @@ pub(crate) fn build(node: &Node, inputs: &[SchemaRef]) -> Result<Box<dyn Operato
         Spec::Select(columns) => Box::new(stateless::Select::new(columns.clone(), schema)),
         Spec::Filter(predicate) => Box::new(stateless::Filter::new(Arc::clone(predicate))),
         Spec::Project(exprs) => Box::new(stateless::Project::new(exprs.clone(), schema)),
-        Spec::AssignWindow(kind) => Box::new(stateless::AssignWindow::new(*kind, schema)),
+        Spec::AssignWindow { kind, expands } => Box::new(stateless::AssignWindow::new(*kind, *expands, schema)),
         Spec::Lookup(spec) => Box::new(lookup::Lookup::new(spec.clone(), schema)?),
         Spec::Join(spec) => Box::new(join::Join::new(spec.clone(), inputs, schema)?),
         Spec::Retime(spec) => Box::new(retime::Retime::new(*spec)),

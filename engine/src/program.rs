@@ -20,7 +20,7 @@ use crate::operator::hit_schema;
 use crate::query::{Published, PublishedValue, Query};
 use crate::sql::lower::{Lowered, Lowering, Refusal};
 use crate::sql::plan::{Planner, optimize, published_schema};
-use crate::sql::window_table::span_in_words;
+use crate::sql::window_kind::span_in_words;
 use publish::published_value;
 use reads::{compile_order, decoded_columns, has_event_as_cause, named_ids, reads_published, tables_of};
 

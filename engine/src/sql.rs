@@ -29,10 +29,15 @@ mod refuse;
 pub(crate) mod resolve;
 mod security;
 mod time_bound;
+mod time_column;
 mod tokens;
 pub(crate) mod total;
 mod total_function;
 mod types;
+mod under;
+mod window_batch;
+pub(crate) mod window_columns;
+pub(crate) mod window_kind;
 pub(crate) mod window_table;
 
 pub use ddl::parse_catalog;

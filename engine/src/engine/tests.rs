@@ -15,6 +15,7 @@ mod ids;
 mod joins;
 mod oracle;
 mod over;
+mod windows;
 
 use super::Engine;
 use crate::catalog::TIME_TYPE;

@@ -1,21 +1,22 @@
 //! Aggregates per group. All can be read without being consumed, which is what early emission needs; those of DataFusion
 //! are put back from their state afterwards.
 
+mod distinct;
+mod other;
+
 use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array, UInt64Array, new_empty_array,
 };
-use arrow::compute::{cast, concat, take};
+use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Decimal128Type, Field, Float64Type, Int64Type, Schema, SchemaRef, UInt64Type};
-use arrow::row::{OwnedRow, RowConverter, Rows as EncodedRows, SortField};
-use datafusion::common::ScalarValue;
+use arrow::row::{OwnedRow, RowConverter, SortField};
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::Accumulator;
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
-use hashbrown::HashTable;
 
+use self::distinct::CountDistinct;
+use self::other::Other;
 use crate::error::EngineError;
 use crate::graph::{AggregateKind, AggregateSpec};
 use crate::sql::total::{evaluate, evaluate_predicate};
@@ -69,7 +70,7 @@ impl GroupAggregate {
             AggregateKind::Sum => Self::Sum(Sum::new(output.clone())),
             AggregateKind::Min => Self::Extreme(Extreme::new(argument(spec)?, false)?),
             AggregateKind::Max => Self::Extreme(Extreme::new(argument(spec)?, true)?),
-            AggregateKind::Other(function) => Self::Other(Other { function: Arc::clone(function), groups: vec![] }),
+            AggregateKind::Other(function) => Self::Other(Other::new(Arc::clone(function))),
         })
     }
 
@@ -99,12 +100,9 @@ impl GroupAggregate {
             Self::Count(counts) => Arc::new(
                 groups.iter().map(|group| counts.get(*group as usize).copied().unwrap_or(0)).collect::<Int64Array>(),
             ),
-            Self::CountDistinct(distinct) => Arc::new(
-                groups
-                    .iter()
-                    .map(|group| distinct.counts.get(*group as usize).copied().unwrap_or(0))
-                    .collect::<Int64Array>(),
-            ),
+            Self::CountDistinct(distinct) => {
+                Arc::new(groups.iter().map(|group| distinct.count_of(*group)).collect::<Int64Array>())
+            }
             Self::Sum(sum) => take(&sum.values()?, &UInt32Array::from(groups.to_vec()), None)?,
             Self::Extreme(extreme) => extreme.peek(groups)?,
             Self::Other(other) => other.peek(groups)?,
@@ -133,9 +131,41 @@ impl GroupAggregate {
     /// How many columns [`Self::state`] has.
     pub(super) fn state_width(&self) -> Result<usize, EngineError> {
         Ok(match self {
-            Self::Other(other) => other.function.state_fields()?.len(),
+            Self::Other(other) => other.state_width()?,
             _ => 1,
         })
+    }
+
+    /// Merges groups of another pane: what `from[i]` is there is added to `to[i]` here, which is below `count`.
+    pub(super) fn absorb(
+        &mut self,
+        other: &mut Self,
+        from: &[u32],
+        to: &[u32],
+        count: usize,
+    ) -> Result<(), EngineError> {
+        let pairs = from.iter().map(|group| *group as usize).zip(to.iter().map(|group| *group as usize));
+        match (self, other) {
+            (Self::Count(counts), Self::Count(others)) => {
+                counts.resize(count, 0);
+                pairs.for_each(|(from, to)| counts[to] += others.get(from).copied().unwrap_or(0));
+                Ok(())
+            }
+            (Self::CountDistinct(distinct), Self::CountDistinct(other)) => {
+                distinct.absorb(other, pairs, count);
+                Ok(())
+            }
+            (Self::Sum(sum), Self::Sum(other)) => {
+                let values = take(&other.values()?, &UInt32Array::from(from.to_vec()), None)?;
+                sum.update(&Arguments { values: vec![values], keep: None }, to, count)
+            }
+            (Self::Extreme(extreme), Self::Extreme(other)) => {
+                extreme.absorb(other, pairs, count);
+                Ok(())
+            }
+            (Self::Other(aggregate), Self::Other(other)) => aggregate.absorb(other, pairs, count),
+            _ => Err(DataFusionError::Internal("panes of one window keep the same aggregates".to_owned()).into()),
+        }
     }
 
     /// Merges what [`Self::state`] gave for rows that now belong to `groups`.
@@ -153,78 +183,6 @@ impl GroupAggregate {
             Self::Other(other) => other.merge(state, groups, count),
         }
     }
-}
-
-/// Different values per group: one table over all groups, values in Arrow's row encoding.
-pub(super) struct CountDistinct {
-    converter: RowConverter,
-    data_type: DataType,
-    values: EncodedRows,
-    owners: Vec<u32>,
-    seen: HashTable<u32>,
-    counts: Vec<i64>,
-}
-
-impl CountDistinct {
-    fn new(data_type: DataType) -> Result<Self, EngineError> {
-        let converter = RowConverter::new(vec![SortField::new(data_type.clone())])?;
-        let values = converter.empty_rows(0, 0);
-        Ok(Self { converter, data_type, values, owners: vec![], seen: HashTable::new(), counts: vec![] })
-    }
-
-    fn update(&mut self, arguments: &Arguments, groups: &[u32], count: usize) -> Result<(), EngineError> {
-        self.counts.resize(count, 0);
-        let encoded = self.converter.convert_columns(&arguments.values[..1])?;
-        for (row, group) in groups.iter().enumerate() {
-            if arguments.counts(row) {
-                self.insert(*group, encoded.row(row));
-            }
-        }
-        Ok(())
-    }
-
-    fn insert(&mut self, group: u32, value: arrow::row::Row<'_>) {
-        let hash = hash_of(group, value.as_ref());
-        let (values, owners) = (&self.values, &self.owners);
-        let is_same = |at: &u32| owners[*at as usize] == group && values.row(*at as usize) == value;
-        if self.seen.find(hash, is_same).is_some() {
-            return;
-        }
-        let at = self.owners.len() as u32;
-        self.values.push(value);
-        self.owners.push(group);
-        self.counts[group as usize] += 1;
-        let (values, owners) = (&self.values, &self.owners);
-        self.seen.insert_unique(hash, at, |at| hash_of(owners[*at as usize], values.row(*at as usize).as_ref()));
-    }
-
-    /// One list of values per group.
-    fn state(&mut self, count: usize) -> Result<ArrayRef, EngineError> {
-        self.counts.resize(count, 0);
-        let mut order: Vec<u32> = (0..self.owners.len() as u32).collect();
-        order.sort_by_key(|at| self.owners[*at as usize]);
-        let rows = order.iter().map(|at| self.values.row(*at as usize));
-        let decoded = self.converter.convert_rows(rows)?;
-        let values = decoded.into_iter().next().unwrap_or_else(|| new_empty_array(&self.data_type));
-        let lengths = self.counts.iter().map(|count| *count as usize);
-        let field = Arc::new(Field::new_list_field(values.data_type().clone(), true));
-        let offsets = arrow::buffer::OffsetBuffer::<i32>::from_lengths(lengths);
-        Ok(Arc::new(arrow::array::ListArray::try_new(field, offsets, values, None)?))
-    }
-
-    fn merge(&mut self, state: &ArrayRef, groups: &[u32], count: usize) -> Result<(), EngineError> {
-        let lists = state.as_list::<i32>();
-        self.counts.resize(count, 0);
-        for (row, group) in groups.iter().enumerate() {
-            let encoded = self.converter.convert_columns(&[lists.value(row)])?;
-            encoded.iter().for_each(|value| self.insert(*group, value));
-        }
-        Ok(())
-    }
-}
-
-fn hash_of(group: u32, value: &[u8]) -> u64 {
-    xxhash_rust::xxh3::xxh3_64_with_seed(value, u64::from(group))
 }
 
 /// Sums in the type that DataFusion gives them; integers wrap as DataFusion's do.
@@ -331,6 +289,22 @@ impl Extreme {
         Ok(())
     }
 
+    fn absorb(&mut self, other: &Self, pairs: impl Iterator<Item = (usize, usize)>, count: usize) {
+        self.values.resize(count, None);
+        let parser = self.converter.parser();
+        for (from, to) in pairs {
+            let Some(Some(value)) = other.values.get(from) else { continue };
+            // A row belongs to the converter that made it; the bytes mean the same to all.
+            let value = parser.parse(value.as_ref());
+            let best = &mut self.values[to];
+            let is_better =
+                best.as_ref().is_none_or(|best| if self.is_max { value > best.row() } else { value < best.row() });
+            if is_better {
+                *best = Some(value.owned());
+            }
+        }
+    }
+
     fn peek(&self, groups: &[u32]) -> Result<ArrayRef, EngineError> {
         let nothing = arrow::array::new_null_array(&self.data_type, 1);
         let null = self.converter.convert_columns(&[nothing])?;
@@ -341,104 +315,6 @@ impl Extreme {
         let decoded = self.converter.convert_rows(rows)?;
         Ok(decoded.into_iter().next().unwrap_or_else(|| new_empty_array(&self.data_type)))
     }
-}
-
-/// An aggregate that only DataFusion knows; reading its value consumes it, so it is put back from its state.
-pub(super) struct Other {
-    function: Arc<AggregateFunctionExpr>,
-    groups: Vec<Box<dyn Accumulator>>,
-}
-
-impl Other {
-    fn resize(&mut self, count: usize) -> Result<(), EngineError> {
-        while self.groups.len() < count {
-            self.groups.push(self.function.create_accumulator()?);
-        }
-        Ok(())
-    }
-
-    fn update(&mut self, arguments: &Arguments, groups: &[u32], count: usize) -> Result<(), EngineError> {
-        self.resize(count)?;
-        for (group, rows) in rows_by_group(groups, |row| arguments.keep.as_ref().is_none_or(|keep| keep.value(row))) {
-            let values = take_all(&arguments.values, &rows)?;
-            self.groups[group as usize].update_batch(&values)?;
-        }
-        Ok(())
-    }
-
-    fn peek(&mut self, groups: &[u32]) -> Result<ArrayRef, EngineError> {
-        let last = groups.iter().max().map_or(0, |group| *group as usize + 1);
-        self.resize(last)?;
-        let values = groups
-            .iter()
-            .map(|group| {
-                let state = self.restate(*group as usize)?;
-                let value = self.groups[*group as usize].evaluate()?;
-                self.reset(*group as usize, &state)?;
-                Ok(value)
-            })
-            .collect::<Result<Vec<ScalarValue>, EngineError>>()?;
-        if values.is_empty() {
-            return Ok(new_empty_array(self.function.field().data_type()));
-        }
-        Ok(ScalarValue::iter_to_array(values)?)
-    }
-
-    /// The state of one group; the group is as it was afterwards.
-    fn restate(&mut self, group: usize) -> Result<Vec<ScalarValue>, EngineError> {
-        let state = self.groups[group].state()?;
-        self.reset(group, &state)?;
-        Ok(state)
-    }
-
-    fn reset(&mut self, group: usize, state: &[ScalarValue]) -> Result<(), EngineError> {
-        let columns = state.iter().map(ScalarValue::to_array).collect::<Result<Vec<_>, DataFusionError>>()?;
-        let mut fresh = self.function.create_accumulator()?;
-        fresh.merge_batch(&columns)?;
-        self.groups[group] = fresh;
-        Ok(())
-    }
-
-    fn state(&mut self, count: usize) -> Result<Vec<ArrayRef>, EngineError> {
-        self.resize(count)?;
-        let fields = self.function.state_fields()?;
-        let mut columns: Vec<Vec<ArrayRef>> = vec![vec![]; fields.len()];
-        for group in 0..count {
-            for (column, value) in columns.iter_mut().zip(self.restate(group)?) {
-                column.push(value.to_array()?);
-            }
-        }
-        let concat_or_empty = |(parts, field): (&Vec<ArrayRef>, &Arc<Field>)| -> Result<ArrayRef, EngineError> {
-            if parts.is_empty() {
-                return Ok(new_empty_array(field.data_type()));
-            }
-            Ok(concat(&parts.iter().map(AsRef::as_ref).collect::<Vec<_>>())?)
-        };
-        columns.iter().zip(&fields).map(concat_or_empty).collect()
-    }
-
-    fn merge(&mut self, state: &[ArrayRef], groups: &[u32], count: usize) -> Result<(), EngineError> {
-        self.resize(count)?;
-        for (group, rows) in rows_by_group(groups, |_| true) {
-            let values = take_all(state, &rows)?;
-            self.groups[group as usize].merge_batch(&values)?;
-        }
-        Ok(())
-    }
-}
-
-fn take_all(columns: &[ArrayRef], rows: &UInt64Array) -> Result<Vec<ArrayRef>, EngineError> {
-    Ok(columns.iter().map(|column| take(column, rows, None)).collect::<Result<Vec<_>, _>>()?)
-}
-
-/// The rows of each group, groups in order.
-fn rows_by_group(groups: &[u32], keep: impl Fn(usize) -> bool) -> Vec<(u32, UInt64Array)> {
-    let mut rows: Vec<(u32, u64)> =
-        groups.iter().enumerate().filter(|(row, _)| keep(*row)).map(|(row, group)| (*group, row as u64)).collect();
-    rows.sort_unstable();
-    rows.chunk_by(|left, right| left.0 == right.0)
-        .map(|chunk| (chunk[0].0, chunk.iter().map(|(_, row)| *row).collect::<UInt64Array>()))
-        .collect()
 }
 
 /// The schema under which the state of aggregates is saved after some leading columns.

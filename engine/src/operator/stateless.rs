@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray, UInt64Array, new_null_array};
 use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::{Operator, Outbox};
+use crate::catalog::TIME_TYPE;
 use crate::error::EngineError;
-use crate::rows::{Rows, batch_of};
+use crate::identity::Uid;
+use crate::rows::{Identity, Rows, batch_of, uid_array};
 use crate::sql::total::{evaluate, evaluate_predicate};
-use crate::sql::window_table::WindowKind;
+use crate::sql::window_kind::WindowKind;
 use crate::table::TableVersion;
 use crate::time::EventTime;
 
@@ -153,24 +155,64 @@ pub(super) fn conform(columns: &[ArrayRef], schema: &SchemaRef) -> Result<Vec<Ar
         .collect()
 }
 
-/// Adds the ends of each row's window.
+/// Adds the ends of each row's window. A row that is in several windows becomes several rows, unless an aggregate reads
+/// them: it has the windows from the rows' times, and the ends stay empty.
 pub(super) struct AssignWindow {
     kind: WindowKind,
+    expands: bool,
     schema: SchemaRef,
 }
 
 impl AssignWindow {
-    pub(super) fn new(kind: WindowKind, schema: SchemaRef) -> Self {
-        Self { kind, schema }
+    pub(super) fn new(kind: WindowKind, expands: bool, schema: SchemaRef) -> Self {
+        Self { kind, expands, schema }
+    }
+
+    /// One row per window, with an identity of its own.
+    fn expanded(&self, rows: &Rows) -> Result<(Rows, Vec<(i64, i64)>), EngineError> {
+        let mut origins: Vec<u64> = vec![];
+        let mut windows: Vec<(i64, i64)> = vec![];
+        for (row, time) in rows.time.values().iter().enumerate() {
+            for window in self.kind.windows_of(*time) {
+                origins.push(row as u64);
+                windows.push(window);
+            }
+        }
+        let uids: Vec<Uid> = origins
+            .iter()
+            .zip(&windows)
+            .map(|(row, (start, end))| {
+                let uid = rows.uid(*row as usize);
+                Uid::of_cause([b"windowed row".as_slice(), &uid.0, &start.to_le_bytes(), &end.to_le_bytes()])
+            })
+            .collect();
+        let expanded = rows.take(&UInt64Array::from(origins))?;
+        Ok((Rows { identity: Identity::Uid(uid_array(uids.into_iter())), ..expanded }, windows))
     }
 }
 
 impl Operator for AssignWindow {
     fn rows(&mut self, _input: usize, rows: Rows, out: &mut Outbox) -> Result<(), EngineError> {
-        let starts: TimestampMicrosecondArray = rows.time.unary(|time| self.kind.start_of(time));
-        let ends: TimestampMicrosecondArray = starts.unary(|start| self.kind.end_of(start));
+        let is_plain = matches!(self.kind, WindowKind::Tumble { .. });
+        let (rows, ends): (Rows, [ArrayRef; 2]) = if is_plain {
+            let ends: TimestampMicrosecondArray =
+                rows.time.unary(|time| self.kind.first_end(time, i64::MIN).unwrap_or(time));
+            let starts: TimestampMicrosecondArray = ends.unary(|end| self.kind.start_of(end));
+            (rows, [Arc::new(starts), Arc::new(ends)])
+        } else if self.expands {
+            let (rows, windows) = self.expanded(&rows)?;
+            let starts = windows.iter().map(|(start, _)| Some(*start)).collect::<TimestampMicrosecondArray>();
+            let ends = windows.iter().map(|(_, end)| Some(*end)).collect::<TimestampMicrosecondArray>();
+            (rows, [Arc::new(starts), Arc::new(ends)])
+        } else {
+            let empty = new_null_array(&TIME_TYPE, rows.len());
+            (rows, [Arc::clone(&empty), empty])
+        };
+        if rows.is_empty() {
+            return Ok(());
+        }
         let mut columns = rows.columns.columns().to_vec();
-        columns.extend([Arc::new(starts) as ArrayRef, Arc::new(ends) as ArrayRef]);
+        columns.extend(ends);
         let columns = batch_of(Arc::clone(&self.schema), columns, rows.len())?;
         out.rows.push(rows.with_columns(columns));
         Ok(())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Program;
 use crate::graph::{Graph, JoinKind, JoinSpec, Node, NodeId, Spec};
 use crate::sql::over::frame_in_words;
-use crate::sql::window_table::{WindowKind, span_in_words};
+use crate::sql::window_kind::span_in_words;
 
 impl Program {
     /// Plan, operators, state, columns and emission rule of a query, in words; `None` if it did not compile.
@@ -75,10 +75,16 @@ fn state(node: &Node) -> Option<String> {
     match &node.spec {
         Spec::Join(join) => Some(remembered(join)),
         Spec::Window(window) => {
-            let WindowKind::Tumble { size_us, .. } = window.kind;
             let keys = window.keys.len();
-            let size = span_in_words(size_us);
-            Some(format!("one entry per group ({keys} key columns) and open window of {size}; dropped when it closes"))
+            let size = span_in_words(window.kind.size_us());
+            Some(if window.kind.is_disjoint() {
+                format!("one entry per group ({keys} key columns) and open window of {size}; dropped when it closes")
+            } else {
+                format!(
+                    "one entry per group ({keys} key columns) and pane; windows of {size} share their panes, and a pane \
+                     is dropped when its last window closes"
+                )
+            })
         }
         Spec::Over(over) => {
             let kept: Vec<String> = over.functions.iter().map(|function| frame_in_words(&function.frame)).collect();

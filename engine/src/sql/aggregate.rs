@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use datafusion::common::DFSchema;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::{Aggregate, Expr};
 use datafusion::physical_expr::aggregate::AggregateExprBuilder;
 
-use super::lower::{Lowered, Lowering, Refusal, TimeColumn, WindowColumns, column_index, names, relaxed, unsupported};
-use super::window_table::WindowKind;
+use super::lower::{Lowered, Lowering, Refusal, column_index, names, relaxed, unsupported};
+use super::time_column::TimeColumn;
+use super::window_columns::WindowColumns;
+use super::window_kind::WindowKind;
+use super::window_table::{WINDOW_START, interval_us};
 use crate::error::codes;
 use crate::graph::{AggregateKind, AggregateSpec, Edge, Spec, WindowSpec};
 
@@ -54,9 +58,14 @@ pub(super) fn lower(
         match column_index(expr, input) {
             Some(column) if window.starts.contains(&column) => starts.push(place),
             Some(column) if window.ends.contains(&column) => ends.push(place),
-            _ => keys.push((lowering.physical(expr, input)?, place)),
+            _ if Some(place) == window.bin => starts.push(place),
+            _ => {
+                below.refuse_hollow(expr, input)?;
+                keys.push((lowering.physical(expr, input)?, place));
+            }
         }
     }
+    aggregate.aggr_expr.iter().try_for_each(|expr| below.refuse_hollow(expr, input))?;
     let aggregates =
         aggregate.aggr_expr.iter().map(|expr| aggregate_spec(lowering, expr, input)).collect::<Result<Vec<_>, _>>()?;
     let schema = relaxed(&aggregate.schema);
@@ -79,11 +88,18 @@ pub(super) fn lower(
         aggregates,
         early: early_predicate.clone(),
     };
-    let WindowKind::Tumble { size_us, .. } = window.kind;
-    let further = starts.iter().map(|start| TimeColumn { column: *start, behind_us: size_us, ahead_us: -size_us });
+    let (longest, shortest) = (window.kind.size_us(), window.kind.shortest_us());
+    let further = starts.iter().map(|start| TimeColumn { column: *start, behind_us: longest, ahead_us: -shortest });
     let lagging = ends.iter().skip(1).map(|end| TimeColumn::exact(*end)).chain(further).collect();
     let width = schema.fields().len();
-    let node = lowering.graph.add(&what, Spec::Window(spec), vec![Edge::by(below.node, exchange)], schema);
+    let of_windows = conditions(&below, aggregate, spec.starts.first(), spec.ends.first())?;
+    let mut node =
+        lowering.graph.add(&what, Spec::Window(spec), vec![Edge::by(below.node, exchange)], Arc::clone(&schema));
+    for condition in of_windows {
+        let predicate = lowering.physical(&condition, &aggregate.schema)?;
+        let what = format!("filter {condition}");
+        node = lowering.graph.add(&what, Spec::Filter(predicate), vec![Edge::local(node)], Arc::clone(&schema));
+    }
     Ok(Lowered {
         node,
         time: ends.first().copied(),
@@ -96,8 +112,50 @@ pub(super) fn lower(
     })
 }
 
+/// Conditions on windows that stand below the aggregate, as conditions on its output.
+fn conditions(
+    below: &Lowered,
+    aggregate: &Aggregate,
+    start: Option<&usize>,
+    end: Option<&usize>,
+) -> Result<Vec<Expr>, Refusal> {
+    let columns = aggregate.schema.columns();
+    let place = |name: &str| if name == WINDOW_START { start } else { end };
+    let moved = |condition: &Expr| {
+        let missing = condition.column_refs().into_iter().find(|column| place(&column.name).is_none());
+        if let Some(missing) = missing {
+            return Err(Refusal::new(
+                codes::UNSUPPORTED,
+                format!("a condition on `{}` needs it in GROUP BY", missing.name),
+                format!("add {} to GROUP BY", missing.name),
+            ));
+        }
+        let moved = condition.clone().transform(|expr| {
+            Ok(match &expr {
+                Expr::Column(column) => match place(&column.name) {
+                    Some(place) => Transformed::yes(Expr::Column(columns[*place].clone())),
+                    None => Transformed::no(expr),
+                },
+                _ => Transformed::no(expr),
+            })
+        });
+        Ok(moved?.data)
+    };
+    below.window.iter().flat_map(|window| &window.conditions).map(moved).collect()
+}
+
+/// The window that bounds groups.
+struct Bound {
+    kind: WindowKind,
+    /// Columns of the input that hold its ends.
+    starts: Vec<usize>,
+    ends: Vec<usize>,
+    /// The group expression that is its start, where it is a `date_bin`.
+    bin: Option<usize>,
+}
+
 /// The window that bounds the groups.
-fn window_of(aggregate: &Aggregate, below: &Lowered, input: &DFSchema) -> Result<WindowColumns, Refusal> {
+fn window_of(aggregate: &Aggregate, below: &Lowered, input: &DFSchema) -> Result<Bound, Refusal> {
     let unbounded = |message: &str| {
         Refusal::new(
             codes::UNBOUNDED,
@@ -105,16 +163,72 @@ fn window_of(aggregate: &Aggregate, below: &Lowered, input: &DFSchema) -> Result
             "read FROM TUMBLE(stream, time, INTERVAL '5 minutes') and add window_start, window_end to GROUP BY",
         )
     };
-    let Some(window) = &below.window else {
-        return Err(unbounded("unbounded state: this aggregate has no window, so its groups would grow for ever"));
+    if let Some(window) = &below.window {
+        let is_end = |column: usize| window.starts.contains(&column) || window.ends.contains(&column);
+        if !window.is_hollow && !matches!(window.kind, WindowKind::Tumble { .. }) {
+            return Err(Refusal::new(
+                codes::UNSUPPORTED,
+                "GROUP BY does not run over overlapping windows whose rows were joined first",
+                "join the streams in a WITH, and read the window from that",
+            ));
+        }
+        if aggregate.group_expr.iter().any(|expr| column_index(expr, input).is_some_and(is_end)) {
+            let (starts, ends) = (window.starts.clone(), window.ends.clone());
+            names_one_window(aggregate, window, input)?;
+            return Ok(Bound { kind: window.kind, starts, ends, bin: None });
+        }
+        return Err(unbounded(
+            "unbounded state: this GROUP BY does not name its window, so its groups would grow for ever",
+        ));
+    }
+    for (place, expr) in aggregate.group_expr.iter().enumerate() {
+        if let Some((kind, time)) = bin_of(expr)?
+            && below.time.is_some()
+            && column_index(time, input) == below.time
+        {
+            return Ok(Bound { kind, starts: vec![], ends: vec![], bin: Some(place) });
+        }
+    }
+    Err(unbounded("unbounded state: this aggregate has no window, so its groups would grow for ever"))
+}
+
+/// Windows that begin together are told apart by their ends alone, so a group must name that.
+fn names_one_window(aggregate: &Aggregate, window: &WindowColumns, input: &DFSchema) -> Result<(), Refusal> {
+    let names = |columns: &[usize]| {
+        aggregate.group_expr.iter().any(|expr| column_index(expr, input).is_some_and(|index| columns.contains(&index)))
     };
-    let groups_by_window = aggregate.group_expr.iter().any(|expr| {
-        column_index(expr, input).is_some_and(|column| window.starts.contains(&column) || window.ends.contains(&column))
-    });
-    if groups_by_window {
-        Ok(window.clone())
-    } else {
-        Err(unbounded("unbounded state: this GROUP BY does not name its window, so its groups would grow for ever"))
+    if matches!(window.kind, WindowKind::Cumulate { .. }) && !names(&window.ends) {
+        return Err(Refusal::new(
+            codes::UNSUPPORTED,
+            "the windows of CUMULATE begin together, so window_start alone puts them into one group",
+            "add window_end to GROUP BY",
+        ));
+    }
+    Ok(())
+}
+
+/// The tumbling window that `date_bin(size, time)` stands for, and its time. An origin makes DataFusion compute in
+/// nanoseconds, which do not reach all event times.
+fn bin_of(expr: &Expr) -> Result<Option<(WindowKind, &Expr)>, Refusal> {
+    let Expr::ScalarFunction(call) = unaliased(expr) else { return Ok(None) };
+    match (call.func.name(), call.args.as_slice()) {
+        ("date_bin", [size, time]) => {
+            let size_us = interval_us(size).ok().filter(|size_us| *size_us > 0);
+            Ok(size_us.map(|size_us| (WindowKind::Tumble { size_us, offset_us: 0 }, time)))
+        }
+        ("date_bin", [_, _, _]) => Err(Refusal::new(
+            codes::UNSUPPORTED,
+            "date_bin with an origin does not run on a stream",
+            "read FROM TUMBLE(stream, time, size, offset) and add window_start, window_end to GROUP BY",
+        )),
+        _ => Ok(None),
+    }
+}
+
+fn unaliased(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Alias(alias) => unaliased(&alias.expr),
+        other => other,
     }
 }
 

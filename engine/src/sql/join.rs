@@ -7,8 +7,9 @@ use arrow::row::{RowConverter, SortField};
 use datafusion::common::{JoinType, NullEquality};
 use datafusion::logical_expr::{Expr, Join, Operator};
 
-use super::lower::{Lowered, Lowering, Refusal, TimeColumn, physical, relaxed};
+use super::lower::{Lowered, Lowering, Refusal, physical, relaxed};
 use super::time_bound::{Distance, Side, TimeOf, compared, distance};
+use super::time_column::TimeColumn;
 use crate::error::codes;
 use crate::graph::{Edge, JoinKind, JoinSpec, Spec};
 
@@ -25,7 +26,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, join: &Join) -> Result<Lowered,
         ));
     }
     let (kind, is_swapped) = kind_of(join.join_type)?;
-    let mut sides = [lowering.lower(&join.left)?, lowering.lower(&join.right)?];
+    let mut sides = [lowering.lower_rows(&join.left)?, lowering.lower_rows(&join.right)?];
     for side in &mut sides {
         if side.is_early {
             lowering.settle(side.node);

@@ -6,8 +6,9 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::{JoinType, NullEquality};
 use datafusion::logical_expr::{Expr, Join, LogicalPlan};
 
-use super::lower::{Lowered, Lowering, Refusal, TimeColumn, column_index, physical, relaxed, unsupported};
+use super::lower::{Lowered, Lowering, Refusal, column_index, physical, relaxed, unsupported};
 use super::plan::{RelationSource, Source};
+use super::time_column::TimeColumn;
 use crate::catalog::Table;
 use crate::error::codes;
 use crate::graph::{Edge, LookupSpec, Spec, TableStep};
@@ -31,10 +32,12 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, join: &Join) -> Result<Lowered,
     let mut table_keys = vec![];
     for (left, right) in &join.on {
         let (row, side) = if table_first { (right, left) } else { (left, right) };
+        below.refuse_hollow(row, row_plan.schema())?;
         row_keys.push(physical(row, row_plan.schema())?);
         table_keys.push(physical(side, table_plan.schema())?);
     }
     let pair = join.left.schema().join(join.right.schema())?;
+    join.filter.iter().try_for_each(|filter| below.refuse_hollow(filter, row_plan.schema()))?;
     let residual = join.filter.as_ref().map(|filter| physical(filter, &pair)).transpose()?;
     let schema = relaxed(&join.schema);
     let spec = LookupSpec {

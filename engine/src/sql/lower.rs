@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, DataFusionError};
+use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{
-    Aggregate, Expr, Extension, Filter, LogicalPlan, Projection, SubqueryAlias, TableScan, Union, Window,
+    Aggregate, Expr, Extension, Filter, LogicalPlan, Projection, SubqueryAlias, TableScan, Union,
 };
 use datafusion::physical_expr::execution_props::ExecutionProps;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
@@ -18,12 +18,15 @@ use super::lookup;
 use super::monotone;
 use super::over;
 use super::plan::{RelationSource, Source};
+use super::time_column::TimeColumn;
+use super::under;
+use super::window_columns::WindowColumns;
 use super::window_table::WindowTable;
 use crate::batch::ColumnSet;
 use crate::catalog::system;
 use crate::error::codes;
 use crate::graph::{Edge, Graph, NodeId, RetimeSpec, Spec};
-use crate::sql::window_table::WindowKind;
+use crate::sql::window_kind::WindowKind;
 
 /// A sub-plan in the graph, and what is known of its output.
 #[derive(Debug, Clone)]
@@ -43,49 +46,6 @@ pub(crate) struct Lowered {
     pub(crate) fixed: Vec<bool>,
     /// Look-up tables read so far.
     pub(crate) tables: Vec<Arc<str>>,
-}
-
-/// A column that tells a time, against the event time of its row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TimeColumn {
-    pub(crate) column: usize,
-    /// It is at most so many microseconds before the event time,
-    pub(crate) behind_us: i64,
-    /// and at most so many after it.
-    pub(crate) ahead_us: i64,
-}
-
-impl TimeColumn {
-    /// The event time itself.
-    pub(crate) const fn exact(column: usize) -> Self {
-        Self { column, behind_us: 0, ahead_us: 0 }
-    }
-
-    pub(crate) const fn is_exact(self) -> bool {
-        self.behind_us == 0 && self.ahead_us == 0
-    }
-}
-
-impl Lowered {
-    /// All columns that tell a time.
-    pub(crate) fn times(&self) -> impl Iterator<Item = TimeColumn> {
-        self.time.map(TimeColumn::exact).into_iter().chain(self.lagging.iter().copied())
-    }
-
-    /// The same with these columns for its times.
-    pub(crate) fn with_times(self, times: Vec<TimeColumn>) -> Self {
-        let time = times.iter().find(|time| time.is_exact()).map(|time| time.column);
-        let lagging = times.into_iter().filter(|known| Some(known.column) != time).collect();
-        Self { time, lagging, ..self }
-    }
-}
-
-/// The columns that hold the ends of a row's window.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct WindowColumns {
-    pub(crate) kind: WindowKind,
-    pub(crate) starts: Vec<usize>,
-    pub(crate) ends: Vec<usize>,
 }
 
 /// Why a plan does not run on a stream.
@@ -123,6 +83,8 @@ pub(crate) struct Lowering<'a> {
     early: Option<Expr>,
     /// What must hold of the output of the window functions that are lowered next.
     of_functions: Option<Expr>,
+    /// Whether an aggregate reads what is lowered next.
+    under_aggregate: bool,
 }
 
 impl<'a> Lowering<'a> {
@@ -131,7 +93,7 @@ impl<'a> Lowering<'a> {
         columns: &'a BTreeMap<String, ColumnSet>,
         published: FindPublished<'a>,
     ) -> Self {
-        Self { graph, columns, published, early: None, of_functions: None }
+        Self { graph, columns, published, early: None, of_functions: None, under_aggregate: false }
     }
 
     /// Lowers a plan and everything below it.
@@ -162,7 +124,14 @@ impl<'a> Lowering<'a> {
             LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => Err(no_stream()),
             LogicalPlan::Window(window) => {
                 let condition = self.of_functions.take();
-                let below = self.lower(&window.input)?;
+                let below = self.lower_rows(&window.input)?;
+                if below.window.as_ref().is_some_and(|window| !matches!(window.kind, WindowKind::Tumble { .. })) {
+                    return Err(Refusal::new(
+                        codes::UNSUPPORTED,
+                        "OVER does not run over rows that are in several windows",
+                        "use OVER on the stream itself, or aggregate per window first",
+                    ));
+                }
                 over::lower(self, window, below, condition.as_ref())
             }
             LogicalPlan::Unnest(_) => Err(unsupported("UNNEST")),
@@ -229,6 +198,9 @@ impl<'a> Lowering<'a> {
     fn projection(&mut self, projection: &Projection) -> Result<Lowered, Refusal> {
         let below = self.lower(&projection.input)?;
         let input = projection.input.schema();
+        for expr in projection.expr.iter().filter(|expr| column_index(expr, input).is_none()) {
+            below.refuse_hollow(expr, input)?;
+        }
         let exprs = self.physical_all(&projection.expr, input)?;
         let schema = relaxed(&projection.schema);
         let source_of = |expr: &Expr| column_index(expr, input);
@@ -245,6 +217,8 @@ impl<'a> Lowering<'a> {
             kind: window.kind,
             starts: follow(&window.starts),
             ends: follow(&window.ends),
+            is_hollow: window.is_hollow,
+            conditions: window.conditions.clone(),
         });
         let fixed = projection.expr.iter().map(|expr| is_fixed(expr, input, &below.fixed)).collect();
         let times = below.times().flat_map(|time| {
@@ -256,9 +230,13 @@ impl<'a> Lowering<'a> {
 
     fn filter(&mut self, filter: &Filter) -> Result<Lowered, Refusal> {
         let below = self.lower_under(&filter.input, &filter.predicate)?;
-        let predicate = self.physical(&filter.predicate, filter.input.schema())?;
+        let input = filter.input.schema();
+        let mut below = below;
+        let conditions = below.take_window_conditions(&filter.predicate, input)?;
+        let Some(condition) = conjunction(conditions) else { return Ok(below) };
+        let predicate = self.physical(&condition, input)?;
         let schema = Arc::clone(&self.graph.nodes[below.node].schema);
-        let what = format!("filter {}", filter.predicate);
+        let what = format!("filter {condition}");
         let node = self.graph.add(&what, Spec::Filter(predicate), vec![Edge::local(below.node)], schema);
         Ok(Lowered { node, ..below })
     }
@@ -266,13 +244,13 @@ impl<'a> Lowering<'a> {
     /// Lowers what stands under a condition. Directly over an aggregate the condition may let its window state itself
     /// early; a condition that may turn false again must not see provisional rows.
     fn lower_under(&mut self, plan: &LogicalPlan, condition: &Expr) -> Result<Lowered, Refusal> {
-        if let Some((_, condition)) = over_node(plan, condition.clone(), window)? {
+        if let Some((_, condition)) = under::over_node(plan, condition.clone(), under::window)? {
             self.of_functions = Some(condition);
             let lowered = self.lower(plan);
             self.of_functions = None;
             return lowered;
         }
-        if let Some((aggregate, condition)) = over_node(plan, condition.clone(), aggregate)? {
+        if let Some((aggregate, condition)) = under::over_node(plan, condition.clone(), under::aggregate)? {
             self.early = monotone::is_monotone(&condition, aggregate).then_some(condition);
             let lowered = self.lower(plan);
             self.early = None;
@@ -335,6 +313,13 @@ impl<'a> Lowering<'a> {
         };
         let times: Vec<TimeColumn> = first.times().filter_map(in_all).collect();
         let window = same(inputs.iter().all(|input| input.window == first.window)).and(first.window.clone());
+        if window.is_none() && inputs.iter().any(|input| input.window.as_ref().is_some_and(|window| window.is_hollow)) {
+            return Err(Refusal::new(
+                codes::UNSUPPORTED,
+                "a UNION of different windows under one GROUP BY has no windows of its own",
+                "union the streams first, and read the window from the union",
+            ));
+        }
         if inputs.iter().any(|input| input.is_row_level != first.is_row_level) {
             return Err(Refusal::new(
                 codes::UNSUPPORTED,
@@ -353,7 +338,7 @@ impl<'a> Lowering<'a> {
     }
 
     fn window_table(&mut self, window: &WindowTable) -> Result<Lowered, Refusal> {
-        let below = self.lower(&window.input)?;
+        let below = self.lower_rows(&window.input)?;
         let time = column_index(&window.time, window.input.schema());
         let Some(below) = time.and_then(|time| self.timed_by(below, time)) else {
             let column = window.time.to_string();
@@ -365,23 +350,43 @@ impl<'a> Lowering<'a> {
         };
         let width = window.input.schema().fields().len();
         let schema = relaxed(datafusion::logical_expr::UserDefinedLogicalNodeCore::schema(window));
-        let what = format!("assign {}", window.kind);
-        let spec = Spec::AssignWindow(window.kind);
+        let is_hollow = self.under_aggregate && !matches!(window.kind, WindowKind::Tumble { .. });
+        let what = format!("assign {}{}", window.kind, if is_hollow { " by time" } else { "" });
+        let spec = Spec::AssignWindow { kind: window.kind, expands: !is_hollow };
         let node = self.graph.add(&what, spec, vec![Edge::local(below.node)], schema);
         let mut fixed = below.fixed.clone();
         fixed.extend([true, true]);
-        let columns = WindowColumns { kind: window.kind, starts: vec![width], ends: vec![width + 1] };
+        let columns = WindowColumns {
+            kind: window.kind,
+            starts: vec![width],
+            ends: vec![width + 1],
+            is_hollow,
+            conditions: vec![],
+        };
         let mut lagging = below.lagging.clone();
-        let WindowKind::Tumble { size_us, .. } = window.kind;
-        lagging.push(TimeColumn { column: width, behind_us: size_us - 1, ahead_us: 0 });
-        lagging.push(TimeColumn { column: width + 1, behind_us: -1, ahead_us: size_us });
+        if !is_hollow {
+            let size_us = window.kind.size_us();
+            lagging.push(TimeColumn { column: width, behind_us: size_us - 1, ahead_us: 0 });
+            lagging.push(TimeColumn { column: width + 1, behind_us: -1, ahead_us: size_us });
+        }
         Ok(Lowered { node, window: Some(columns), fixed, lagging, ..below })
     }
 
     fn aggregate(&mut self, aggregate: &Aggregate) -> Result<Lowered, Refusal> {
         let early = self.early.take();
-        let below = self.lower(&aggregate.input)?;
+        let was_under = std::mem::replace(&mut self.under_aggregate, true);
+        let below = self.lower(&aggregate.input);
+        self.under_aggregate = was_under;
+        let below = below?;
         aggregate::lower(self, aggregate, below, early.as_ref())
+    }
+
+    /// Lowers what must have a row per window, whatever reads it.
+    pub(super) fn lower_rows(&mut self, plan: &LogicalPlan) -> Result<Lowered, Refusal> {
+        let was_under = std::mem::replace(&mut self.under_aggregate, false);
+        let lowered = self.lower(plan);
+        self.under_aggregate = was_under;
+        lowered
     }
 
     /// A physical expression over the columns of `input`.
@@ -416,55 +421,6 @@ pub(crate) fn source_schema(set: &ColumnSet) -> SchemaRef {
 pub(crate) fn relaxed(schema: &DFSchema) -> SchemaRef {
     let nullable = |field: &Arc<Field>| Arc::new(field.as_ref().clone().with_nullable(true));
     Arc::new(Schema::new(schema.fields().iter().map(nullable).collect::<Vec<_>>()))
-}
-
-/// The node of a kind that stands under aliases and plain projections of `plan`, and a condition over `plan` as one over
-/// that node's output.
-fn over_node<'p, T>(
-    plan: &'p LogicalPlan,
-    condition: Expr,
-    node: fn(&'p LogicalPlan) -> Option<&'p T>,
-) -> Result<Option<(&'p T, Expr)>, Refusal> {
-    let moved = |condition: Expr, by: &dyn Fn(usize) -> Expr| {
-        condition.transform(|expr| {
-            Ok(match &expr {
-                Expr::Column(column) => match plan.schema().maybe_index_of_column(column) {
-                    Some(index) => Transformed::yes(by(index)),
-                    None => Transformed::no(expr),
-                },
-                _ => Transformed::no(expr),
-            })
-        })
-    };
-    if let Some(found) = node(plan) {
-        return Ok(Some((found, condition)));
-    }
-    match plan {
-        LogicalPlan::SubqueryAlias(alias) => {
-            let columns = alias.input.schema().columns();
-            let condition = moved(condition, &|index| Expr::Column(columns[index].clone()))?.data;
-            over_node(&alias.input, condition, node)
-        }
-        LogicalPlan::Projection(projection) => {
-            let condition = moved(condition, &|index| projection.expr[index].clone().unalias())?.data;
-            over_node(&projection.input, condition, node)
-        }
-        _ => Ok(None),
-    }
-}
-
-fn aggregate(plan: &LogicalPlan) -> Option<&Aggregate> {
-    match plan {
-        LogicalPlan::Aggregate(aggregate) => Some(aggregate),
-        _ => None,
-    }
-}
-
-fn window(plan: &LogicalPlan) -> Option<&Window> {
-    match plan {
-        LogicalPlan::Window(window) => Some(window),
-        _ => None,
-    }
 }
 
 /// The input column that an expression passes on unchanged.

@@ -10,7 +10,8 @@ use datafusion::logical_expr::{
 };
 
 use super::lower::{Lowered, Lowering, Refusal, column_index, names, physical, relaxed, unsupported};
-use super::window_table::{WindowKind, interval_us, span_in_words};
+use super::window_kind::span_in_words;
+use super::window_table::interval_us;
 use crate::error::codes;
 use crate::graph::{Edge, OverFrame, OverFunction, OverKind, OverSpec, Spec};
 
@@ -33,7 +34,7 @@ pub(super) fn lower(
         window_us: below.window.as_ref().and_then(|columns| {
             let is_end = |column: usize| columns.starts.contains(&column) || columns.ends.contains(&column);
             let of_window = |key: &Expr| column_index(key, input).is_some_and(is_end);
-            partition.iter().any(of_window).then(|| longest(columns.kind))
+            partition.iter().any(of_window).then(|| columns.kind.size_us())
         }),
         lag: condition.and_then(|condition| {
             let conjuncts = split_conjunction(condition);
@@ -72,13 +73,6 @@ struct Bounds {
     window_us: Option<i64>,
     /// A row passes only if so many rows before it are within so many microseconds.
     lag: Option<(u64, i64)>,
-}
-
-/// No row stays longer in a window of this kind.
-const fn longest(kind: WindowKind) -> i64 {
-    match kind {
-        WindowKind::Tumble { size_us, .. } => size_us,
-    }
 }
 
 fn call(expr: &Expr) -> Result<&WindowFunction, Refusal> {

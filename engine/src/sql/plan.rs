@@ -323,12 +323,12 @@ pub fn check_condition(text: &str, output: &SchemaRef) -> Result<(), Diagnostic>
     condition(text, output).map(drop)
 }
 
-/// The batch side of a bound plan: window tables become ordinary projections.
+/// The batch side of a bound plan: window tables become ordinary joins and projections.
 pub(crate) fn to_batch(plan: LogicalPlan) -> PlanResult<LogicalPlan> {
     let plan = plan.transform_up_with_subqueries(|node| match &node {
         LogicalPlan::Extension(Extension { node: extension }) => {
             match extension.as_any().downcast_ref::<WindowTable>() {
-                Some(window) => Ok(Transformed::yes(window.to_projection()?)),
+                Some(window) => Ok(Transformed::yes(super::window_batch::to_batch(window)?)),
                 None => Ok(Transformed::no(node)),
             }
         }

@@ -1,7 +1,7 @@
 //! `FROM TUMBLE(s, time, size)`: the window table functions as a node of the logical plan.
 //!
-//! The node adds `window_start` and `window_end` to its input. It lowers to panes on the live side and to an ordinary
-//! projection on the batch side.
+//! The node adds `window_start` and `window_end` to its input. It lowers to panes on the live side and to ordinary joins
+//! and projections on the batch side (`window_batch`).
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::Field;
 use datafusion::common::{DFSchema, DFSchemaRef, Result, ScalarValue, plan_err};
-use datafusion::error::DataFusionError;
 use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
-use datafusion::logical_expr::{Expr, Extension, LogicalPlan, LogicalPlanBuilder, UserDefinedLogicalNodeCore, lit};
+use datafusion::logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
 use datafusion::sql::sqlparser::ast;
 
+use super::window_kind::WindowKind;
 use crate::catalog::TIME_TYPE;
 
 /// First instant of a row's window.
@@ -22,53 +22,8 @@ pub(crate) const WINDOW_START: &str = "window_start";
 /// The instant after the last of a row's window.
 pub(crate) const WINDOW_END: &str = "window_end";
 
-/// The kind of a window, with its measures in microseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum WindowKind {
-    /// Back to back.
-    Tumble {
-        /// Length.
-        size_us: i64,
-        /// Shift of all windows against 1970-01-01T00:00:00Z.
-        offset_us: i64,
-    },
-}
-
-impl WindowKind {
-    /// Start of the window that holds an instant.
-    pub(crate) const fn start_of(self, time: i64) -> i64 {
-        match self {
-            Self::Tumble { size_us, offset_us } => {
-                time.saturating_sub(time.saturating_sub(offset_us).rem_euclid(size_us))
-            }
-        }
-    }
-
-    /// End of the window that begins at `start`.
-    pub(crate) const fn end_of(self, start: i64) -> i64 {
-        match self {
-            Self::Tumble { size_us, .. } => start.saturating_add(size_us),
-        }
-    }
-}
-
-impl fmt::Display for WindowKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tumble { size_us, offset_us: 0 } => write!(f, "tumble {}", span_in_words(*size_us)),
-            Self::Tumble { size_us, offset_us } => {
-                write!(f, "tumble {}, offset {}", span_in_words(*size_us), span_in_words(*offset_us))
-            }
-        }
-    }
-}
-
-/// A span of time in the largest unit that it is a whole number of.
-pub(crate) fn span_in_words(us: i64) -> String {
-    let units = [(86_400_000_000, "d"), (3_600_000_000, "h"), (60_000_000, "min"), (1_000_000, "s"), (1_000, "ms")];
-    let whole = units.iter().find(|(unit, _)| us != 0 && us % unit == 0);
-    whole.map_or_else(|| format!("{us} µs"), |(unit, name)| format!("{} {name}", us / unit))
-}
+/// In how many windows one row may be.
+const WINDOWS_PER_ROW_MAX: i64 = 10_000;
 
 /// Adds `window_start` and `window_end` to its input.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -95,30 +50,6 @@ impl WindowTable {
         }
         let schema = Arc::new(DFSchema::new_with_metadata(fields, std::collections::HashMap::new())?);
         Ok(Self { input, time, kind, schema })
-    }
-
-    /// The same as an ordinary projection, for the batch side.
-    pub(crate) fn to_projection(&self) -> Result<LogicalPlan> {
-        let WindowKind::Tumble { size_us, offset_us } = self.kind;
-        let bin = super::functions::FUNCTIONS
-            .scalar
-            .get("date_bin")
-            .cloned()
-            .ok_or_else(|| DataFusionError::Plan("date_bin is not registered".to_owned()))?;
-        let interval = |us: i64| lit(ScalarValue::new_interval_mdn(0, 0, us.saturating_mul(1000)));
-        let start = bin.call(vec![
-            interval(size_us),
-            self.time.clone(),
-            lit(ScalarValue::TimestampMicrosecond(Some(offset_us), None)),
-        ]);
-        let qualifier = self.schema.iter().next().and_then(|(qualifier, _)| qualifier.cloned());
-        let named = |expr: Expr, name: &str| match &qualifier {
-            Some(qualifier) => expr.alias_qualified(Some(qualifier.clone()), name),
-            None => expr.alias(name),
-        };
-        let columns = self.input.schema().columns().into_iter().map(Expr::Column);
-        let ends = [named(start.clone(), WINDOW_START), named(start + interval(size_us), WINDOW_END)];
-        LogicalPlanBuilder::from(self.input.clone()).project(columns.chain(ends))?.build()
     }
 }
 
@@ -168,7 +99,7 @@ impl UserDefinedLogicalNodeCore for WindowTable {
     }
 }
 
-/// Plans `TUMBLE(relation, time, size [, offset])`.
+/// Plans `TUMBLE(relation, time, size [, offset])` and its like.
 #[derive(Debug)]
 pub(crate) struct WindowTablePlanner;
 
@@ -184,30 +115,61 @@ impl RelationPlanner for WindowTablePlanner {
         };
         let function = name.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.to_lowercase());
         let args = args.iter().map(unnamed).collect::<Result<Vec<_>>>()?;
-        match (function.as_deref(), args.as_slice()) {
-            (Some("tumble"), [relation, time, size, rest @ ..]) if rest.len() < 2 => {
-                let input = context.plan(relation_of(relation)?)?;
-                let schema = Arc::clone(input.schema());
-                let time = context.sql_to_expr((*time).clone(), &schema)?;
-                let mut measure = |expr: &ast::Expr| interval_us(&context.sql_to_expr(expr.clone(), &schema)?);
-                let size_us = measure(size)?;
-                let offset_us = rest.first().map_or(Ok(0), |offset| measure(offset))?;
-                if size_us <= 0 {
-                    return plan_err!("a window is longer than nothing; give TUMBLE a positive size");
-                }
-                let node = WindowTable::try_new(input, time, WindowKind::Tumble { size_us, offset_us })?;
-                let plan = LogicalPlan::Extension(Extension { node: Arc::new(node) });
-                Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias.clone()))))
-            }
-            (Some("tumble"), _) => {
-                plan_err!("TUMBLE takes a relation, its time column and a size: TUMBLE(s, time, INTERVAL '5 minutes')")
-            }
-            (Some(other @ ("hop" | "session" | "cumulate")), _) => {
-                plan_err!("{} windows do not run yet; TUMBLE does", other.to_uppercase())
-            }
-            _ => Ok(RelationPlanning::Original(Box::new(relation))),
+        let durations = match function.as_deref() {
+            Some("tumble") => 1,
+            Some("hop" | "cumulate") => 2,
+            Some("session") => return plan_err!("SESSION windows do not run yet; TUMBLE, HOP and CUMULATE do"),
+            _ => return Ok(RelationPlanning::Original(Box::new(relation))),
+        };
+        let [from, time, measures @ ..] = args.as_slice() else {
+            return plan_err!("a window function takes a relation, its time column and durations");
+        };
+        if measures.len() < durations || measures.len() > durations + 1 {
+            return plan_err!("{relation} takes {durations} durations and an offset, not {}", measures.len());
         }
+        let input = context.plan(relation_of(from)?)?;
+        let schema = Arc::clone(input.schema());
+        let time = context.sql_to_expr((*time).clone(), &schema)?;
+        let measures = measures
+            .iter()
+            .map(|expr| interval_us(&context.sql_to_expr((*expr).clone(), &schema)?))
+            .collect::<Result<Vec<_>>>()?;
+        let kind = kind_of(function.as_deref().unwrap_or_default(), &measures)?;
+        let node = WindowTable::try_new(input, time, kind)?;
+        let plan = LogicalPlan::Extension(Extension { node: Arc::new(node) });
+        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias.clone()))))
     }
+}
+
+/// The kind of window that a function and its durations stand for.
+fn kind_of(function: &str, measures: &[i64]) -> Result<WindowKind> {
+    let kind = match (function, measures) {
+        ("hop", &[slide_us, size_us]) => WindowKind::Hop { slide_us, size_us, offset_us: 0 },
+        ("hop", &[slide_us, size_us, offset_us]) => WindowKind::Hop { slide_us, size_us, offset_us },
+        ("cumulate", &[step_us, size_us]) => WindowKind::Cumulate { step_us, size_us, offset_us: 0 },
+        ("cumulate", &[step_us, size_us, offset_us]) => WindowKind::Cumulate { step_us, size_us, offset_us },
+        ("tumble", &[size_us]) => WindowKind::Tumble { size_us, offset_us: 0 },
+        ("tumble", &[size_us, offset_us]) => WindowKind::Tumble { size_us, offset_us },
+        _ => return plan_err!("{} takes other durations", function.to_uppercase()),
+    };
+    let name = function.to_uppercase();
+    let (step_us, size_us) = match kind {
+        WindowKind::Tumble { size_us, .. } => (size_us, size_us),
+        WindowKind::Hop { slide_us, size_us, .. } => (slide_us, size_us),
+        WindowKind::Cumulate { step_us, size_us, .. } => (step_us, size_us),
+    };
+    if step_us <= 0 || size_us <= 0 {
+        return plan_err!("a window is longer than nothing; give {name} positive durations");
+    }
+    if matches!(kind, WindowKind::Cumulate { .. }) && size_us % step_us != 0 {
+        return plan_err!(
+            "the size of CUMULATE is a multiple of its step, as in INTERVAL '1 minute', INTERVAL '1 hour'"
+        );
+    }
+    if kind.windows_per_row() > WINDOWS_PER_ROW_MAX {
+        return plan_err!("an event would be in more than {WINDOWS_PER_ROW_MAX} windows; give {name} a greater step");
+    }
+    Ok(kind)
 }
 
 fn unnamed(arg: &ast::FunctionArg) -> Result<&ast::Expr> {

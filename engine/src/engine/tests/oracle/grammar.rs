@@ -248,26 +248,65 @@ fn having() -> BoxedStrategy<String> {
     .boxed()
 }
 
+/// How rows come to their windows.
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    /// What stands behind `FROM`, with `@` for the relation.
+    call: &'static str,
+    start: &'static str,
+    end: &'static str,
+    by: &'static [&'static str],
+}
+
+const fn table(call: &'static str) -> Frame {
+    Frame { call, start: "window_start", end: "window_end", by: &["window_start", "window_end"] }
+}
+
+const TUMBLING: [Frame; 5] = [
+    table("TUMBLE(@, time, INTERVAL '5 seconds')"),
+    table("TUMBLE(@, time, INTERVAL '10 seconds')"),
+    table("TUMBLE(@, time, INTERVAL '7 seconds')"),
+    table("TUMBLE(@, time, INTERVAL '1 minute', INTERVAL '2 seconds')"),
+    Frame {
+        call: "@",
+        start: "date_bin(INTERVAL '5 seconds', time)",
+        end: "date_bin(INTERVAL '5 seconds', time) + INTERVAL '5 seconds'",
+        by: &["date_bin(INTERVAL '5 seconds', time)"],
+    },
+];
+
+const OVERLAPPING: [Frame; 9] = [
+    table("HOP(@, time, INTERVAL '5 seconds', INTERVAL '15 seconds')"),
+    table("HOP(@, time, INTERVAL '5 seconds', INTERVAL '5 seconds')"),
+    table("HOP(@, time, INTERVAL '5 seconds', INTERVAL '12 seconds')"),
+    table("HOP(@, time, INTERVAL '5 seconds', INTERVAL '3 seconds', INTERVAL '1 second')"),
+    table("HOP(@, time, INTERVAL '1 second', INTERVAL '10 seconds')"),
+    table("HOP(@, time, INTERVAL '4 seconds', INTERVAL '1 minute', INTERVAL '-3 seconds')"),
+    table("CUMULATE(@, time, INTERVAL '5 seconds', INTERVAL '20 seconds')"),
+    table("CUMULATE(@, time, INTERVAL '1 second', INTERVAL '10 seconds', INTERVAL '2 seconds')"),
+    table("TABLE(HOP(TABLE @, DESCRIPTOR(time), INTERVAL '10 seconds', INTERVAL '25 seconds'))"),
+];
+
+fn frame() -> BoxedStrategy<Frame> {
+    prop_oneof![1 => one_of(TUMBLING.to_vec()), 1 => one_of(OVERLAPPING.to_vec())].boxed()
+}
+
 fn windows(having: BoxedStrategy<Option<String>>) -> BoxedStrategy<Select> {
     let keys = subsequence(vec!["k", "t", "n % 2", "upper(k)", "b", "CASE WHEN n > 2 THEN 'big' END", "f"], 0..3);
     let aggregates = subsequence(AGGREGATES.to_vec(), 1..4);
-    let size = texts(&[
-        "INTERVAL '5 seconds'",
-        "INTERVAL '10 seconds'",
-        "INTERVAL '7 seconds'",
-        "INTERVAL '1 minute', INTERVAL '2 seconds'",
-    ]);
-    (relation(), keys, aggregates, size, prop::option::of(condition(1)), having)
-        .prop_map(|((with, from), keys, aggregates, size, filter, having)| {
+    (relation(), keys, aggregates, frame(), prop::option::of(condition(1)), having)
+        .prop_map(|((with, from), keys, aggregates, frame, filter, having)| {
             let filter = filter.map(|filter| format!(" WHERE {filter}")).unwrap_or_default();
             let having = having.map(|having| format!(" HAVING {having}")).unwrap_or_default();
             let groups = keys.len();
             let mut columns: Vec<String> = keys.iter().zip(0..).map(|(key, at)| format!("{key} AS g{at}")).collect();
-            columns.extend(["window_start".to_owned(), "window_end".to_owned()]);
+            let Frame { call, start, end, by } = frame;
+            let from = call.replace('@', &from);
+            columns.extend([format!("{start} AS window_start"), format!("{end} AS window_end")]);
             columns.extend(aggregates.iter().zip(0..).map(|(aggregate, at)| format!("{aggregate} AS a{at}")));
-            let by: Vec<&str> = keys.into_iter().chain(["window_start", "window_end"]).collect();
+            let by: Vec<&str> = keys.into_iter().chain(by.iter().copied()).collect();
             let (columns, by) = (columns.join(", "), by.join(", "));
-            let sql = format!("{with}SELECT {columns} FROM TUMBLE({from}, time, {size}){filter} GROUP BY {by}{having}");
+            let sql = format!("{with}SELECT {columns} FROM {from}{filter} GROUP BY {by}{having}");
             Select::windowed(sql, groups)
         })
         .boxed()
@@ -276,8 +315,13 @@ fn windows(having: BoxedStrategy<Option<String>>) -> BoxedStrategy<Select> {
 /// What a query may do with the results of windows: ask more of them, join them with a table, count them again.
 fn over_windows() -> BoxedStrategy<Select> {
     let inner = "SELECT k AS g0, window_start, window_end, count(*) AS c, max(n) AS m, min(t) AS t
-         FROM TUMBLE(#, time, INTERVAL '5 seconds') GROUP BY k, window_start, window_end";
-    let from = texts(&["s", "v", "w"]);
+         FROM # GROUP BY k, window_start, window_end";
+    let calls = [
+        "TUMBLE(@, time, INTERVAL '5 seconds')",
+        "HOP(@, time, INTERVAL '5 seconds', INTERVAL '15 seconds')",
+        "CUMULATE(@, time, INTERVAL '5 seconds', INTERVAL '15 seconds')",
+    ];
+    let from = (texts(&calls), texts(&["s", "v", "w"])).prop_map(|(call, from)| call.replace('@', &from)).boxed();
     let having = prop_oneof![2 => Just(String::new()), 3 => having().prop_map(|having| format!(" HAVING {having}"))];
     let outer = texts(&[
         "SELECT g0, window_start, window_end, c + 1 AS c, m FROM i",
