@@ -403,7 +403,12 @@ impl Operator for Window {
 
     fn restore(&mut self, state: &[RecordBatch], owns: &dyn Fn(u32) -> bool) -> Result<(), EngineError> {
         for batch in state {
-            let is_pane = batch.schema().fields().first().is_some_and(|field| field.name() == PANE);
+            let schema = batch.schema();
+            let is_pane = match schema.fields().first().map(|field| field.name().as_str()) {
+                Some(PANE) => true,
+                Some(FIRED) => false,
+                _ => return Err(EngineError::Snapshot("the state of a window has another form".to_owned())),
+            };
             let first = if is_pane { 3 } else { 1 };
             let keys = batch.columns()[first..first + self.spec.keys.len()].to_vec();
             let owned: BooleanArray =
