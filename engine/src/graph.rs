@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::JoinType;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
 use crate::catalog::{Stream, Table};
+use crate::sql::sequence::{Designator, Skip, Step};
 use crate::sql::window_kind::WindowKind;
 
 /// A node's index in the graph. Inputs have smaller indices than the nodes that read them.
@@ -72,6 +73,8 @@ pub(crate) enum Spec {
     Window(WindowSpec),
     /// Functions over frames that slide.
     Over(OverSpec),
+    /// Sequences of rows of one key.
+    Sequence(SequenceSpec),
     /// Hits with identity, one per cause.
     Emit(EmitSpec),
     /// Marks repeats as suppressed.
@@ -248,6 +251,57 @@ pub(crate) enum OverKind {
     Lag(ScalarValue),
     /// Rows of the key so far.
     RowNumber,
+}
+
+/// Sequences of rows of one key.
+#[derive(Debug, Clone)]
+pub(crate) struct SequenceSpec {
+    pub(crate) keys: Vec<Arc<dyn PhysicalExpr>>,
+    /// Every row of a match is less than this behind its first.
+    pub(crate) within_us: i64,
+    pub(crate) variables: Vec<Arc<str>>,
+    /// What a row must be to match each variable; `None` is anything.
+    pub(crate) conditions: Vec<Option<Formula>>,
+    pub(crate) measures: Vec<Formula>,
+    pub(crate) aggregates: Vec<SequenceAggregate>,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) skip: Skip,
+    /// How many rows before a match are looked at.
+    pub(crate) rows_before: usize,
+}
+
+/// An expression over a row of slots.
+#[derive(Debug, Clone)]
+pub(crate) struct Formula {
+    pub(crate) expr: Arc<dyn PhysicalExpr>,
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) schema: SchemaRef,
+    pub(crate) data_type: DataType,
+    /// Whether it reads the row at hand alone.
+    pub(crate) is_of_row: bool,
+    /// Whether it reads the row at hand and its neighbours, but nothing of the match.
+    pub(crate) is_of_place: bool,
+}
+
+/// What a slot is filled with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Slot {
+    /// A column of a row.
+    Row(Designator, usize),
+    /// An aggregate by number.
+    Aggregate(usize),
+    /// The name of the variable that the last row matches.
+    Classifier,
+    /// The time of the match.
+    Time,
+}
+
+/// An aggregate over the rows of one variable, or of all.
+#[derive(Debug, Clone)]
+pub(crate) struct SequenceAggregate {
+    pub(crate) of: Option<usize>,
+    pub(crate) function: Arc<AggregateFunctionExpr>,
+    pub(crate) args: Vec<Arc<dyn PhysicalExpr>>,
 }
 
 /// Hits of one query.

@@ -23,6 +23,7 @@ mod ordered;
 mod over;
 mod publish;
 mod retime;
+mod sequence;
 mod sink;
 mod stateless;
 mod window;
@@ -80,6 +81,7 @@ pub(crate) fn build(node: &Node, inputs: &[SchemaRef]) -> Result<Box<dyn Operato
         Spec::Retime(spec) => Box::new(retime::Retime::new(*spec)),
         Spec::Window(spec) => Box::new(window::Window::new(spec.clone(), schema, input_schema(inputs)?)?),
         Spec::Over(spec) => Box::new(over::Over::new(spec.clone(), schema, input_schema(inputs)?)?),
+        Spec::Sequence(spec) => Box::new(sequence::Sequence::new(spec.clone(), schema, input_schema(inputs)?)),
         Spec::Emit(spec) => Box::new(emit::Emit::new(spec.clone(), input_schema(inputs)?, schema)?),
         Spec::Cooldown(spec) => Box::new(cooldown::Cooldown::new(spec.clone(), schema)?),
         Spec::Sink(spec) => Box::new(sink::Sink::new(spec.clone())),

@@ -1,7 +1,8 @@
 //! SQL: from an author's text to names and types that a planner can trust.
 //!
 //! Reading order: [`dialect`] (what SQL looks like here), [`tokens`] (text to words with places), [`flink`] (Flink's windows
-//! in short form), [`as_of`] (the version of a look-up table), [`parse`] (one `SELECT` and nothing else), [`params`] (`$name`), [`depth`] and [`balance`] (no text is too
+//! in short form), [`match_recognize`] (sequences in the form that the parser reads), [`as_of`] (the version of a
+//! look-up table), [`parse`] (one `SELECT` and nothing else), [`params`] (`$name`), [`depth`] and [`balance`] (no text is too
 //! deep for the stack), [`refuse`] (what has no meaning on a stream), [`ddl`] (`CREATE STREAM`, `VIEW` and `TABLE`),
 //! [`types`] (column types and durations), [`resolve`] (every name made exact).
 //!
@@ -20,6 +21,7 @@ pub(crate) mod functions;
 mod join;
 mod lookup;
 pub(crate) mod lower;
+mod match_recognize;
 mod monotone;
 pub(crate) mod over;
 mod params;
@@ -28,6 +30,7 @@ pub(crate) mod plan;
 mod refuse;
 pub(crate) mod resolve;
 mod security;
+pub(crate) mod sequence;
 mod time_bound;
 mod time_column;
 mod tokens;

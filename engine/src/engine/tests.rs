@@ -15,6 +15,7 @@ mod ids;
 mod joins;
 mod oracle;
 mod over;
+mod sequence;
 mod windows;
 
 use super::Engine;

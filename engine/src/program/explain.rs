@@ -17,6 +17,7 @@ impl Program {
         let waits = nodes().any(
             |(_, node)| matches!(&node.spec, Spec::Join(join) if matches!(join.kind, JoinKind::Left | JoinKind::Anti)),
         );
+        let is_sequence = nodes().any(|(_, node)| matches!(node.spec, Spec::Sequence(_)));
         let emission = match (compiled.is_row_level, compiled.is_early) {
             (true, _) if nodes().any(|(_, node)| matches!(node.spec, Spec::Over(_))) => {
                 "when the watermark passes the event, so that its predecessors are certain"
@@ -24,6 +25,7 @@ impl Program {
             (true, _) if waits => {
                 "at the event that completes it; for what is absent, when the watermark passes the bound"
             }
+            (true, _) if is_sequence => "when the watermark has passed the sequence and no later row can change it",
             (true, _) => "at the event",
             (false, true) => {
                 "at the event that crosses the threshold, and again when the window closes if values differ"
@@ -90,6 +92,12 @@ fn state(node: &Node) -> Option<String> {
             let kept: Vec<String> = over.functions.iter().map(|function| frame_in_words(&function.frame)).collect();
             let keys = over.keys.len();
             Some(format!("per key ({keys} columns) {}; dropped as the watermark passes", kept.join(", ")))
+        }
+        Spec::Sequence(sequence) => {
+            let (keys, within) = (sequence.keys.len(), span_in_words(sequence.within_us));
+            Some(format!(
+                "the rows of each partition ({keys} key columns) that a sequence can begin with or go on with, for at most {within}"
+            ))
         }
         Spec::Emit(emit) if emit.is_row_level => {
             Some("one entry per alert, for 24 h of event time: a repeated record raises its count".to_owned())

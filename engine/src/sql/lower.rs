@@ -109,7 +109,7 @@ impl<'a> Lowering<'a> {
             LogicalPlan::Join(join) => join::lower(self, join),
             LogicalPlan::Extension(Extension { node }) => match node.as_any().downcast_ref::<WindowTable>() {
                 Some(window) => self.window_table(window),
-                None => Err(unsupported(node.name())),
+                None => super::sequence::lower(self, node.as_ref()),
             },
             LogicalPlan::Distinct(_) => Err(Refusal::new(
                 codes::UNBOUNDED,

@@ -16,7 +16,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 use super::dialect::WeirDialect;
 use super::params::Parameters;
 use super::tokens::{is_word, lower_first, place_of, shown, span_of, tokenize};
-use super::{as_of, balance, depth, flink, refuse};
+use super::{as_of, balance, depth, flink, match_recognize, refuse};
 use crate::error::{Diagnostic, Place, Span, codes, nearest};
 
 /// Where a `SELECT` runs, which decides what it may say.
@@ -137,7 +137,7 @@ fn checked_tokens(text: &str, start: Place) -> Result<Vec<TokenWithSpan>, Diagno
         return Err(error);
     }
     depth::check(&tokens)?;
-    Ok(flink::shorten(tokens))
+    Ok(match_recognize::prepare(flink::shorten(tokens)))
 }
 
 fn expect_end(parser: &Parser<'_>, tokens: &[TokenWithSpan]) -> Result<(), Diagnostic> {

@@ -31,6 +31,7 @@ use datafusion::sql::sqlparser::ast;
 use super::functions::FUNCTIONS;
 use super::parse::{Runs, parse_condition, parse_select};
 use super::resolve::{RelationColumns, Relations, Resolved, resolve, resolve_condition};
+use super::sequence::{Sequence, SequencePlanner};
 use super::total::totalize;
 use super::window_table::{WindowTable, WindowTablePlanner};
 use crate::catalog::{Catalog, Relation, Stream, TIME_TYPE, Table};
@@ -114,7 +115,7 @@ impl<'a> Planner<'a> {
             published,
             overrides: None,
             options: ConfigOptions::new(),
-            relation_planners: vec![Arc::new(WindowTablePlanner)],
+            relation_planners: vec![Arc::new(WindowTablePlanner), Arc::new(SequencePlanner)],
             state: RefCell::default(),
         }
     }
@@ -329,6 +330,9 @@ pub(crate) fn to_batch(plan: LogicalPlan) -> PlanResult<LogicalPlan> {
         LogicalPlan::Extension(Extension { node: extension }) => {
             match extension.as_any().downcast_ref::<WindowTable>() {
                 Some(window) => Ok(Transformed::yes(super::window_batch::to_batch(window)?)),
+                None if extension.as_any().is::<Sequence>() => plan_err!(
+                    "MATCH_RECOGNIZE runs in detections; over rows that are there (a hunt), it does not run yet"
+                ),
                 None => Ok(Transformed::no(node)),
             }
         }

@@ -4,8 +4,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, Function, JoinConstraint, JoinOperator, LimitClause, OrderByKind, Query, Select, SelectItem,
-    SetExpr, TableFactor, Visit, Visitor,
+    Distinct, Expr, Function, JoinConstraint, JoinOperator, LimitClause, OrderByKind, Query, RowsPerMatch, Select,
+    SelectItem, SetExpr, TableFactor, Visit, Visitor,
 };
 use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
 
@@ -132,7 +132,14 @@ impl Visitor for Refusing<'_> {
                     self.join(&join.join_operator, spot(&join.relation));
                 }
             }
-            TableFactor::MatchRecognize { .. } => self.unsupported("MATCH_RECOGNIZE", at),
+            TableFactor::MatchRecognize { rows_per_match, .. } => {
+                if matches!(rows_per_match, Some(RowsPerMatch::AllRows(_))) {
+                    let at = word_before(self.tokens, "ALL", None).or(at);
+                    let message = "ALL ROWS PER MATCH is not supported";
+                    let hint = "write ONE ROW PER MATCH, and take what is needed of each row into MEASURES";
+                    self.diagnostics.push(Diagnostic::error(codes::UNSUPPORTED, message).at(at).hint(hint));
+                }
+            }
             TableFactor::Pivot { .. } => self.unsupported("PIVOT", at),
             TableFactor::Unpivot { .. } => self.unsupported("UNPIVOT", at),
             _ => self.unsupported("this kind of table", at),

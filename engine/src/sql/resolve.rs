@@ -12,6 +12,7 @@ mod functions;
 mod names;
 mod scope;
 mod select;
+mod sequence;
 mod shape;
 mod windows;
 

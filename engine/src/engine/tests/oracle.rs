@@ -10,6 +10,7 @@ mod events;
 mod grammar;
 mod joins;
 mod over;
+mod sequence;
 mod twin;
 
 use std::collections::BTreeMap;

@@ -180,8 +180,8 @@ fn mistakes_are_told_at_their_place() {
         // What is not supported, and is never ignored.
         ("SELECT a FROM t JOIN r FOR SYSTEM_TIME AS OF t.time AS r USING (a)", "1:22: D016"),
         (
-            "SELECT a FROM t MATCH_RECOGNIZE (ORDER BY x MEASURES a.x AS y PATTERN (a b+) DEFINE a AS a.x > 1) AS m",
-            "D016",
+            "SELECT a FROM t MATCH_RECOGNIZE (ORDER BY x ALL ROWS PER MATCH PATTERN (a b+) DEFINE a AS a.x > 1) AS m",
+            "1:45: D016",
         ),
         ("SELECT a FROM t NATURAL JOIN u", "1:30: D016"),
         ("SELECT a FROM t, LATERAL (SELECT 1) x", "D016"),

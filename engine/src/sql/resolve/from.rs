@@ -91,7 +91,7 @@ impl Resolver<'_> {
         scope.merged.extend(more.merged);
     }
 
-    fn factor(&mut self, factor: &mut TableFactor) -> Scope {
+    pub(super) fn factor(&mut self, factor: &mut TableFactor) -> Scope {
         let span = datafusion::sql::sqlparser::ast::Spanned::span(factor);
         let source = match factor {
             TableFactor::Table { name, alias, args, .. } => {
@@ -117,6 +117,7 @@ impl Resolver<'_> {
                 }
                 return self.chain_of_joins(table_with_joins);
             }
+            TableFactor::MatchRecognize { .. } => self.match_recognize(factor, span),
             other => {
                 let message = "this kind of table is not supported";
                 self.diagnostics.push(Diagnostic::error(codes::UNSUPPORTED, message).at(spot(other)));

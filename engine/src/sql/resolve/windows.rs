@@ -109,7 +109,7 @@ impl Resolver<'_> {
         let outside = std::mem::replace(&mut self.scopes, vec![Scope { sources: vec![inner], ..Scope::default() }]);
         for (at, expr) in exprs.iter_mut().enumerate() {
             if at > 0 && at <= form.durations {
-                self.duration(expr, form);
+                self.span_of_time(expr, form.text);
             }
             let place = spot(expr);
             let shape = self.expr(expr);
@@ -124,7 +124,7 @@ impl Resolver<'_> {
     }
 
     /// A duration is an interval, or a text that says one, such as the value of a parameter.
-    fn duration(&mut self, expr: &mut Expr, form: &Form) {
+    pub(super) fn span_of_time(&mut self, expr: &mut Expr, hint: &str) {
         match expr {
             Expr::Interval(_) => {}
             Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(_), .. }) => {
@@ -139,7 +139,7 @@ impl Resolver<'_> {
             }
             other => {
                 let message = "expected a duration such as INTERVAL '5 minutes'";
-                self.diagnostics.push(Diagnostic::error(codes::WRONG_TYPE, message).at(spot(other)).hint(form.text));
+                self.diagnostics.push(Diagnostic::error(codes::WRONG_TYPE, message).at(spot(other)).hint(hint));
             }
         }
     }

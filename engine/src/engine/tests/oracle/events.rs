@@ -29,9 +29,9 @@ pub(super) const TABLE_ROWS: [(Option<&str>, Option<i64>, Option<&str>); 6] = [
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Event {
     pub(super) time: i64,
-    k: Option<&'static str>,
+    pub(super) k: Option<&'static str>,
     t: Option<&'static str>,
-    n: Option<i64>,
+    pub(super) n: Option<i64>,
     /// In quarters, so that sums are exact and thresholds on them are not a matter of order.
     quarters: Option<i32>,
     b: Option<bool>,

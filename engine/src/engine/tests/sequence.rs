@@ -1,0 +1,101 @@
+//! `MATCH_RECOGNIZE` through the border of the engine.
+
+use super::*;
+
+fn sequence(body: &str) -> String {
+    format!("SELECT * FROM signin MATCH_RECOGNIZE (PARTITION BY user_name ORDER BY time {body}) AS m")
+}
+
+/// One user's sign-ins; `F` fails and `S` succeeds, at these seconds.
+fn signins(user: &str, what: &[(i64, &str)]) -> Vec<Value> {
+    let status = |what: &str| if what == "F" { "Failure" } else { "Success" };
+    what.iter().map(|(at, what)| event(*at, user, status(what), "1.1.1.1", Some(*at))).collect()
+}
+
+#[test]
+fn failures_then_a_success_are_found_per_user() {
+    let sql = sequence(
+        "MEASURES LAST(s.time) AS time, count(f.*) AS failures, FIRST(f.bytes) AS first
+         AFTER MATCH SKIP PAST LAST ROW PATTERN (f{3,} S) WITHIN INTERVAL '1 minute'
+         DEFINE F AS Status = 'Failure', s AS s.status = 'Success'",
+    );
+    let ann = signins("ann", &[(0, "F"), (1, "F"), (2, "F"), (3, "F"), (4, "S"), (5, "F"), (6, "S")]);
+    // The third failure is just in time, the success is not.
+    let bob = signins("bob", &[(0, "F"), (1, "F"), (59, "F"), (60, "S"), (61, "S")]);
+    check(vec![query("q", &sql)], &[ann, bob], &["ann|1970-01-01T00:00:04|4|0 x1"]);
+}
+
+#[test]
+fn a_missing_last_step_fires_at_its_deadline() {
+    let sql = sequence(
+        "MEASURES MATCH_TIME() AS time, a.bytes AS began
+         PATTERN (a b{0}) WITHIN INTERVAL '10 seconds' DEFINE a AS status = 'Failure', b AS status = 'Success'",
+    );
+    let events = signins("ann", &[(0, "F"), (9, "S"), (20, "F"), (30, "S"), (40, "F")]);
+    let expected = ["ann|1970-01-01T00:00:30|20 x1", "ann|1970-01-01T00:00:50|40 x1"];
+    check(vec![query("q", &sql)], &[events], &expected);
+}
+
+#[test]
+fn earlier_rows_can_be_compared_and_windowed() {
+    let rising = sequence(
+        "MEASURES time AS time, CLASSIFIER() AS c, sum(up.bytes) AS total, max(bytes) - min(bytes) AS spread
+         AFTER MATCH SKIP TO LAST up PATTERN (start up{2}) WITHIN INTERVAL '1 hour'
+         DEFINE up AS up.bytes > PREV(bytes) AND up.bytes > LAST(start.bytes)",
+    );
+    let sql = format!(
+        "WITH m AS ({rising}) SELECT user_name, count(*) AS n, max(total) AS most
+         FROM TUMBLE(m, time, INTERVAL '1 minute') GROUP BY user_name, window_start, window_end"
+    );
+    let events = signins("ann", &[(0, "F"), (10, "F"), (20, "F"), (30, "F"), (40, "F"), (70, "F")]);
+    check(
+        vec![query("q", &rising)],
+        std::slice::from_ref(&events),
+        &["ann|1970-01-01T00:00:20|up|30|20 x1", "ann|1970-01-01T00:00:40|up|70|20 x1"],
+    );
+    check(vec![query("q", &sql)], &[events], &["ann|2|70 x1"]);
+}
+
+#[test]
+fn what_a_sequence_cannot_say_is_refused_with_its_place() {
+    let of = |body: &str| format!("SELECT * FROM signin MATCH_RECOGNIZE ({body})");
+    let common = "WITHIN INTERVAL '1 minute' DEFINE a AS a.bytes > 1";
+    let cases = [
+        (of("ORDER BY time MEASURES a.time AS time PATTERN (a b) DEFINE a AS true"), "D012"),
+        (of(&format!("MEASURES time AS time PATTERN (a b) {common}")), "D011"),
+        (of(&format!("ORDER BY time DESC MEASURES time AS time PATTERN (a b) {common}")), "D011"),
+        (of(&format!("ORDER BY bytes MEASURES time AS time PATTERN (a b) {common}")), "D011"),
+        (of(&format!("ORDER BY time MEASURES time AS time PATTERN (a*) {common}")), "D016"),
+        (of(&format!("ORDER BY time MEASURES time AS time PATTERN ((a*)+ b) {common}")), "D016"),
+        (of(&format!("ORDER BY time MEASURES time AS time PATTERN (b{{0}} a) {common}")), "D016"),
+        (of(&format!("ORDER BY time MEASURES time AS time PATTERN (^ a) {common}")), "D016"),
+        (of(&format!("ORDER BY time MEASURES time AS time PATTERN ({{- a -}} b) {common}")), "D016"),
+        (of(&format!("ORDER BY time MEASURES time AS time PATTERN (PERMUTE(a, b)) {common}")), "D016"),
+        (of(&format!("ORDER BY time MEASURES time AS time ALL ROWS PER MATCH PATTERN (a b) {common}")), "D016"),
+        (of(&format!("ORDER BY time MEASURES MATCH_NUMBER() AS n PATTERN (a b) {common}")), "D016"),
+        (of(&format!("ORDER BY time MEASURES time AS time PATTERN (a b) {common}, c AS true")), "D004"),
+        (of(&format!("ORDER BY time MEASURES a.tyme AS time PATTERN (a b) {common}")), "D004"),
+        (of(&format!("ORDER BY time MEASURES LAST(a.bytes + b.bytes) AS n PATTERN (a b) {common}")), "D016"),
+        (of(&format!("ORDER BY time MEASURES a.bytes AS n PATTERN (a b) {common}, b AS now() > time")), "D014"),
+        (of(&format!("ORDER BY time MEASURES time AS time, 1 AS Time PATTERN (a b) {common}")), "D018"),
+        (
+            of(&format!("PARTITION BY upper(user_name) ORDER BY time MEASURES time AS time PATTERN (a b) {common}")),
+            "D016",
+        ),
+    ];
+    for (sql, code) in cases {
+        let (at, message) = refused(&sql);
+        assert!(at.starts_with(code), "{sql}\n{at} {message}");
+        // A pattern of nothing but an anchor and its like has no name whose place could be told.
+        assert!(!message.contains('\u{1}') && (at.contains(':') || sql.contains("(^")), "{sql}\n{at} {message}");
+    }
+}
+
+#[test]
+fn an_unknown_column_of_a_variable_is_told_at_its_place() {
+    let sql = "SELECT * FROM signin MATCH_RECOGNIZE (ORDER BY time MEASURES a.tyme AS time
+               PATTERN (a b) WITHIN INTERVAL '1 minute' DEFINE a AS LAST(a.bites) > 1)";
+    let (_, faults) = Program::compile(&catalog(), &published(), vec![query("q", sql)]);
+    let told: Vec<String> = faults.iter().map(|fault| fault.diagnostic.message.clone()).collect();
+    assert_eq!(told, ["`a` has no column `tyme`", "`signin` has no column `bites`"]);
+}
