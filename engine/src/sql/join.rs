@@ -12,6 +12,7 @@ use super::time_bound::{Distance, Side, TimeOf, compared, distance};
 use super::time_column::TimeColumn;
 use crate::error::codes;
 use crate::graph::{Edge, JoinKind, JoinSpec, Spec};
+use crate::sql::window_kind::span_in_words;
 
 const HINT: &str = "say in the condition how far apart the two may be: \
     ... AND r.time BETWEEN l.time - INTERVAL '5 minutes' AND l.time + INTERVAL '5 minutes'";
@@ -56,8 +57,11 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, join: &Join) -> Result<Lowered,
     let pair = join.left.schema().join(join.right.schema())?;
     let residual = join.filter.as_ref().map(|filter| physical(filter, &pair)).transpose()?;
     let what = format!(
-        "join {} {least_us}..{most_us} on {:?} {:?} if {:?}",
-        join.join_type, join.on, join.null_equality, join.filter
+        "join {} from {} to {} on {}",
+        join.join_type,
+        span_in_words(least_us),
+        span_in_words(most_us),
+        condition(join)
     );
     let [left, right] = sides;
     let edges = vec![Edge::by(left.node, keys.0.clone()), Edge::by(right.node, keys.1.clone())];
@@ -182,4 +186,14 @@ fn joined(
         tables,
     }
     .with_times(times)
+}
+
+/// What a join matches by, in SQL's words.
+pub(super) fn condition(join: &Join) -> String {
+    let equals = match join.null_equality {
+        NullEquality::NullEqualsNothing => "=",
+        NullEquality::NullEqualsNull => "IS NOT DISTINCT FROM",
+    };
+    let keys = join.on.iter().map(|(left, right)| format!("{left} {equals} {right}"));
+    keys.chain(join.filter.iter().map(|filter| format!("({filter})"))).collect::<Vec<_>>().join(" AND ")
 }

@@ -53,10 +53,9 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, join: &Join) -> Result<Lowered,
         null_equals_null: join.null_equality == NullEquality::NullEqualsNull,
     };
     let what = format!(
-        "lookup {join_type} {} on {:?} if {:?}: {}",
+        "lookup {join_type} {} on {}: {}",
         table.name,
-        join.on,
-        join.filter,
+        super::join::condition(join),
         table_plan.display_indent()
     );
     let node = lowering.graph.add(&what, Spec::Lookup(spec), vec![Edge::local(below.node)], schema);
