@@ -14,6 +14,7 @@ use crate::error::{Diagnostic, Span, codes};
 use crate::graph::{Graph, JoinKind, NodeId, Spec};
 use crate::query::{Published, Query};
 use crate::sql::plan::{RelationSource, Source};
+use crate::sql::window_kind::WindowKind;
 
 /// A stream and the columns of it that are read, by name.
 type Read = (Arc<Stream>, BTreeMap<String, Arc<arrow::datatypes::Field>>);
@@ -76,12 +77,14 @@ pub(super) fn tables_of(graph: &Graph) -> Vec<Arc<str>> {
     tables.into_iter().collect()
 }
 
-/// Whether each row of a node is caused by one event: not by a group in a window, and not by a pair.
+/// Whether each row of a node is caused by one event, whose uid it then has: not by a group in a window, not by a pair,
+/// not by a sequence, and not by an event in one of several windows.
 pub(super) fn has_event_as_cause(graph: &Graph, node: NodeId) -> bool {
     let node = &graph.nodes[node];
     let of = |input: usize| node.inputs.get(input).is_none_or(|edge| has_event_as_cause(graph, edge.from));
     match &node.spec {
-        Spec::Window(_) => false,
+        Spec::Window(_) | Spec::Sequence(_) => false,
+        Spec::AssignWindow { kind, .. } if !matches!(kind, WindowKind::Tumble { .. }) => false,
         Spec::Publish(_) => true,
         Spec::Join(join) => matches!(join.kind, JoinKind::Semi | JoinKind::Anti) && of(usize::from(join.is_swapped)),
         _ => (0..node.inputs.len()).all(of),

@@ -37,3 +37,73 @@ fn the_id_of_a_windowed_alert_is_its_query_its_group_and_its_window() {
                GROUP BY src_ip IS NULL, bytes / 2.0, NULLIF(user_name, 'ann'), window_start";
     pinned(sql, &events, &["fc18ad49a6245021eeec48f64577e05c"]);
 }
+
+/// Two failures of one user, five seconds apart, and a success behind them.
+fn attempts() -> [Vec<Value>; 1] {
+    let failed = |at: i64| event(at, "ann", "Failure", "1.1.1.1", None);
+    [vec![failed(61), failed(66), event(68, "ann", "Success", "1.1.1.1", None)]]
+}
+
+#[test]
+fn the_id_of_a_windowed_alert_does_not_depend_on_the_kind_of_window() {
+    let of = |from: &str| {
+        format!(
+            "SELECT who, count(*) AS n FROM {from} GROUP BY who, window_start, window_end HAVING window_end = TIMESTAMP '1970-01-01 00:02:00'"
+        )
+    };
+    let one_minute = ["113e8df6c3ffd7bdd65d4abac0f9de3a"];
+    pinned(&of("TUMBLE(failures, time, INTERVAL '1 minute')"), &attempts(), &one_minute);
+    let hop = of("HOP(failures, time, INTERVAL '20 seconds', INTERVAL '1 minute')");
+    pinned(&hop, &attempts(), &one_minute);
+    let cumulate = of("CUMULATE(failures, time, INTERVAL '20 seconds', INTERVAL '1 minute')");
+    pinned(&cumulate, &attempts(), &one_minute);
+}
+
+#[test]
+fn the_id_of_a_row_in_a_window_is_its_record_and_the_window() {
+    let sql = "SELECT time, who FROM HOP(failures, time, INTERVAL '30 seconds', INTERVAL '1 minute') WHERE time < window_start + INTERVAL '5 seconds'";
+    pinned(sql, &attempts(), &["b3ee40301169f5a9af1e460907f442de"]);
+}
+
+#[test]
+fn the_id_of_a_joined_alert_is_both_records_in_the_order_of_the_text() {
+    let within = "b.time > a.time AND b.time <= a.time + INTERVAL '6 seconds'";
+    let pair = format!("SELECT b.time FROM failures a JOIN failures b ON a.who = b.who AND {within}");
+    pinned(&pair, &attempts(), &["bff9bbc2beab899bf20adb63caedeb75"]);
+    let left = format!("SELECT a.time, b.who FROM failures a LEFT JOIN failures b ON a.who = b.who AND {within}");
+    pinned(&left, &attempts(), &["27442c3633816bdba4f108d9525d933e", "bff9bbc2beab899bf20adb63caedeb75"]);
+}
+
+#[test]
+fn the_id_of_a_presence_or_an_absence_is_its_own_record() {
+    let within = "b.status = 'Success' AND b.time BETWEEN a.time AND a.time + INTERVAL '3 seconds'";
+    let presence = format!(
+        "SELECT a.time FROM signin a WHERE EXISTS (SELECT 1 FROM signin b WHERE {within}) AND a.status = 'Failure'"
+    );
+    let absence = format!("SELECT a.time FROM signin a WHERE NOT EXISTS (SELECT 1 FROM signin b WHERE {within})");
+    let row = |at: i64| format!("SELECT time FROM signin WHERE time = TIMESTAMP '1970-01-01 00:01:0{at}'");
+    pinned(&presence, &attempts(), &["40b01e90a7805c069e27caaae032b72c"]);
+    pinned(&row(6), &attempts(), &["40b01e90a7805c069e27caaae032b72c"]);
+    pinned(&absence, &attempts(), &["0e2b4cffaaafaf904d8ed31eb787c8ea"]);
+    pinned(&row(1), &attempts(), &["0e2b4cffaaafaf904d8ed31eb787c8ea"]);
+}
+
+#[test]
+fn the_id_of_a_sequence_is_its_records_in_their_order() {
+    let sql = "SELECT time FROM signin MATCH_RECOGNIZE (
+        PARTITION BY user_name ORDER BY time MEASURES s.time AS time
+        PATTERN (f f s) WITHIN INTERVAL '1 minute' DEFINE f AS status = 'Failure', s AS status = 'Success') AS m";
+    pinned(sql, &attempts(), &["377092eb38e4364227498c3d9e32eec6"]);
+}
+
+#[test]
+fn the_id_of_a_row_with_predecessors_is_its_own_record() {
+    let sql = "SELECT time, count(*) OVER (PARTITION BY who ORDER BY time RANGE INTERVAL '1 minute' PRECEDING) AS n
+               FROM failures QUALIFY n >= 2";
+    pinned(sql, &attempts(), &["40b01e90a7805c069e27caaae032b72c"]);
+    pinned(
+        "SELECT time FROM failures WHERE time = TIMESTAMP '1970-01-01 00:01:06'",
+        &attempts(),
+        &["40b01e90a7805c069e27caaae032b72c"],
+    );
+}

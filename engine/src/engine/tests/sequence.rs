@@ -22,7 +22,9 @@ fn failures_then_a_success_are_found_per_user() {
     let ann = signins("ann", &[(0, "F"), (1, "F"), (2, "F"), (3, "F"), (4, "S"), (5, "F"), (6, "S")]);
     // The third failure is just in time, the success is not.
     let bob = signins("bob", &[(0, "F"), (1, "F"), (59, "F"), (60, "S"), (61, "S")]);
-    check(vec![query("q", &sql)], &[ann, bob], &["ann|1970-01-01T00:00:04|4|0 x1"]);
+    check(vec![query("q", &sql)], &[ann.clone(), bob], &["ann|1970-01-01T00:00:04|4|0 x1"]);
+    let hits = run(&compile(vec![query("q", &sql)]), &[ann], RUNS[0]);
+    assert_eq!(hits[0].events, [], "a sequence is no event, and its hash is the uid of none");
 }
 
 #[test]

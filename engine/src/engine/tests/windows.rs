@@ -75,6 +75,8 @@ fn a_row_in_several_windows_is_an_alert_in_each() {
     let events = vec![vec![event(12, "ann", "Failure", "1.1.1.1", None)]];
     let expected = ["1970-01-01T00:00:12|1970-01-01T00:00:00|ann x1", "1970-01-01T00:00:12|1970-01-01T00:00:10|ann x1"];
     check(vec![query("q", sql)], &events, &expected);
+    let hits = run(&compile(vec![query("q", sql)]), &events, RUNS[0]);
+    assert!(hits.iter().all(|hit| hit.events.is_empty()), "the row of a window is no event: {hits:?}");
 }
 
 #[test]

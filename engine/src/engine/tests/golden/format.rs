@@ -66,7 +66,7 @@ pub(super) fn all() -> Vec<Case> {
         .iter()
         .flat_map(|file| {
             let text = std::fs::read_to_string(file).expect("a golden file");
-            let name = file.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let name = file.file_stem().expect("a golden file has a name").to_string_lossy();
             read(&name, &text)
         })
         .collect()
