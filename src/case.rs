@@ -186,7 +186,7 @@ fn close(project: &Project, args: &CaseCloseArgs) -> CommandResult {
     let rules = compile::rules(project, &project.detections);
     let (response, _) = compile::response(project, &rules);
     let names = rules.catalog.tables().map(|table| table.name.as_str());
-    let (tables, _) = compile::tables(names, &rules, project);
+    let (tables, _) = compile::tables(names, &rules, &project.dir);
     let runtime = tokio::runtime::Runtime::new().outside()?;
     let runs = runtime.block_on(async {
         let respond = service::start(&project.config, response, service::lookup_in(tables), Role::Command).await?;

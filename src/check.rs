@@ -27,7 +27,7 @@ pub(crate) fn run(globals: &Globals, _args: &CheckArgs) -> CommandResult {
     let (response, found) = compile::response(&project, &rules);
     diagnostics.extend(found);
     // A row of a table that does not fit is found here and not at the start of the pipeline.
-    let (_, found) = compile::tables(rules.catalog.tables().map(|table| table.name.as_str()), &rules, &project);
+    let (_, found) = compile::tables(rules.catalog.tables().map(|table| table.name.as_str()), &rules, &project.dir);
     diagnostics.extend(found);
     render::sort(&mut diagnostics);
     // For programs there are formats; a person who pipes this to a pager wants to read it all the same.

@@ -65,9 +65,8 @@ pub(crate) fn tests(project: &Project, rules: &Compiled) -> (Vec<RuleTest>, Vec<
 pub(crate) fn tables<'a>(
     names: impl IntoIterator<Item = &'a str>,
     rules: &Compiled,
-    project: &Project,
+    dir: &Path,
 ) -> (Vec<TableVersion>, Vec<Diagnostic>) {
-    let dir = project.dir.as_path();
     let (mut tables, mut diagnostics) = (Vec::new(), Vec::new());
     for name in names {
         let Some(table) = rules.catalog.tables().find(|table| table.name == name) else { continue };
@@ -77,33 +76,13 @@ pub(crate) fn tables<'a>(
                 match &diagnostic.file {
                     Some(file) => diagnostic.file = Some(project::relative(dir, Path::new(file))),
                     // Where the file of rows cannot be read, the statement that names it is the place to look.
-                    None => {
-                        if let Some((file, span)) = statement(project, &table.name) {
-                            diagnostic = diagnostic.at(span).in_file(file);
-                        }
-                    }
+                    None => diagnostic = diagnostic.at(table.span).in_file(table.file.clone()),
                 }
                 diagnostic
             })),
         }
     }
     (tables, diagnostics)
-}
-
-/// The file and place of the `CREATE TABLE` of a table.
-fn statement<'a>(project: &'a Project, table: &str) -> Option<(&'a str, Span)> {
-    let is_it = |line: &str| {
-        let mut words = line.split(|c: char| c.is_whitespace() || c == '(' || c == '"').filter(|word| !word.is_empty());
-        let mut next_is = |wanted: &str| words.next().is_some_and(|word| word.eq_ignore_ascii_case(wanted));
-        next_is("CREATE") && next_is("TABLE") && next_is(table)
-    };
-    project.streams.iter().find_map(|file| {
-        let (line, text) = (1..).zip(file.text.lines()).find(|(_, line)| is_it(line))?;
-        let place = |column: usize| Place { line, column: column as u32 + 1 };
-        let indent = text.chars().take_while(|c| c.is_whitespace()).count();
-        let end = text.trim_end().chars().count();
-        Some((file.path.as_str(), Span { start: place(indent), end: place(end) }))
-    })
 }
 
 /// Reads the project's playbooks and responders, and checks what detections, playbooks and responders say about each

@@ -43,7 +43,7 @@ fn start(globals: &Globals, args: &PlaybookRunArgs) -> CommandResult {
     }
     let record = alert(&args.alert, args.uid.as_deref(), &args.playbook).usage()?;
     let names = rules.catalog.tables().map(|table| table.name.as_str());
-    let (tables, found) = compile::tables(names, &rules, &project);
+    let (tables, found) = compile::tables(names, &rules, &project.dir);
     check::stop_on_errors(&project, found)?;
     let runtime = tokio::runtime::Runtime::new().outside()?;
     let runs = runtime.block_on(async {

@@ -50,7 +50,7 @@ pub(crate) fn run(globals: &Globals, args: &ReplayArgs) -> CommandResult {
     // An exception that has expired hides nothing; it is for `weir check` to complain about.
     let found = rules.diagnostics.iter().filter(|diagnostic| diagnostic.code != codes::EXCEPTION_EXPIRED);
     diagnostics.extend(found.cloned());
-    let (tables, found) = compile::tables(rules.program.tables().iter().map(|name| &**name), &rules, &project);
+    let (tables, found) = compile::tables(rules.program.tables().iter().map(|name| &**name), &rules, &project.dir);
     diagnostics.extend(found);
     let mut texts = project.texts();
     texts.extend(files.iter().map(|file| (file.path.as_str(), file.text.as_str())));

@@ -80,7 +80,7 @@ pub(crate) async fn setup(globals: &Globals) -> Result<Setup, CommandError> {
     let archive = hunt::archive(&config)?;
     // Without a playbook there are still cases.
     let names: Vec<&str> = rules.catalog.tables().map(|table| table.name.as_str()).collect();
-    let (tables, _) = compile::tables(names, &rules, &project);
+    let (tables, _) = compile::tables(names, &rules, &project.dir);
     let respond = Some(service::start(&config, response, service::lookup_in(tables), Role::Service).await?);
     Ok(Setup {
         rules,

@@ -109,7 +109,7 @@ fn one_mistake_hides_no_other_and_makes_no_other() {
         "weir.toml:2:12: error C003: `epoch_ms` takes a whole number that is not negative, not \"x\"",
         "streams/gate.sql:1:",
         "streams/gate.sql:2:20: error D004: `event_time` names `when`",
-        "streams/tables.sql:1:1: error L001: ",
+        "streams/tables.sql:1:14: error L001: ",
         "detections/types.sql:4:12: error D006: ",
         "detections/types.sql:5:7: error D006: ",
         "   4 | SELECT at FROM door WHERE cidr_match(who, 'banana')\n      |                                           ^^^^^^^^\n",

@@ -92,6 +92,10 @@ pub struct Table {
     pub format: TableFormat,
     /// How often the location is looked at, in microseconds.
     pub refresh_us: i64,
+    /// The file that creates it.
+    pub file: String,
+    /// Where its name stands there.
+    pub span: Option<crate::error::Span>,
 }
 
 /// How the rows of a table are written.

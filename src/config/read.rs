@@ -78,15 +78,15 @@ fn in_our_words(message: &str, key: Option<&str>) -> String {
         "map" => "a table of keys",
         other => other,
     };
-    let wanted = match expected.split_whitespace().next().unwrap_or_default() {
+    let wanted = match expected {
         "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number that is not negative",
         "i8" | "i16" | "i32" | "i64" => "a whole number",
         "f64" => "a number",
-        "a" if expected == "a string" => "text in quotes",
-        "a" if expected == "a boolean" => "true or false",
-        "a" if expected == "a sequence" => "a list",
-        "struct" | "map" => "a table of keys",
-        _ if expected == "a map" => "a table of keys",
+        "a string" => "text in quotes",
+        "a boolean" => "true or false",
+        "a sequence" => "a list",
+        "a map" => "a table of keys",
+        _ if expected.starts_with("struct ") => "a table of keys",
         _ => expected,
     };
     let found = found.replace('`', "");

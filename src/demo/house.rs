@@ -123,7 +123,6 @@ impl House {
     }
 }
 
-/// All shipped content; only the four sources of the story have a topic.
 /// A folder that no earlier demo wrote is somebody's work.
 pub(super) fn refuse_foreign_folder(dir: &Path) -> anyhow::Result<()> {
     anyhow::ensure!(
@@ -134,6 +133,7 @@ pub(super) fn refuse_foreign_folder(dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// All shipped content; only the four sources of the story have a topic.
 fn write_project(dir: &Path, servers: &str, simulated: &Simulated, begin: DateTime<Utc>) -> anyhow::Result<()> {
     if dir.exists() {
         refuse_foreign_folder(dir)?;

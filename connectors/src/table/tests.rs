@@ -10,7 +10,8 @@ fn table(format: TableFormat, location: &str) -> Table {
         Field::new("listed", DataType::Boolean, true),
         Field::new("since", DataType::Timestamp(TimeUnit::Microsecond, None), true),
     ]);
-    Table { name: "indicators".into(), columns, location: location.into(), format, refresh_us: 1_000_000 }
+    let (name, location, file) = ("indicators".into(), location.into(), "streams/tables.sql".into());
+    Table { name, columns, location, format, refresh_us: 1_000_000, file, span: None }
 }
 
 fn loaded(format: TableFormat, content: &str) -> Result<TableVersion, TableError> {

@@ -3,6 +3,7 @@
 use arrow::array::{Array, AsArray, RecordBatch, TimestampMicrosecondArray};
 use arrow::datatypes::TimestampMicrosecondType;
 
+use super::stateless::without_memory;
 use super::{Operator, Outbox};
 use crate::error::EngineError;
 use crate::graph::RetimeSpec;
@@ -31,23 +32,9 @@ impl Operator for Retime {
         Ok(())
     }
 
-    fn watermark(&mut self, _watermark: EventTime, _out: &mut Outbox) -> Result<(), EngineError> {
-        Ok(())
-    }
-
     fn forwards(&self, watermark: EventTime) -> EventTime {
         if watermark == EventTime::MAX { watermark } else { watermark.before(self.spec.behind_us) }
     }
 
-    fn table(&mut self, _table: &TableVersion) -> Result<(), EngineError> {
-        Ok(())
-    }
-
-    fn snapshot(&mut self) -> Result<Vec<RecordBatch>, EngineError> {
-        Ok(vec![])
-    }
-
-    fn restore(&mut self, _state: &[RecordBatch], _owns: &dyn Fn(u32) -> bool) -> Result<(), EngineError> {
-        Ok(())
-    }
+    without_memory!();
 }

@@ -108,20 +108,20 @@ impl Window {
             if waiting.is_empty() {
                 continue;
             }
-            let (rows, keys) = if self.spec.kind.is_disjoint() {
-                let keys: Vec<Box<[u8]>> =
-                    waiting.iter().map(|group| pane.keys.row(*group as usize).as_ref().into()).collect();
-                (stated(&self.spec, &self.output, &self.form, pane, (start, end), &waiting, true)?, keys)
+            let mut merged: Groups;
+            let (groups, which) = if self.spec.kind.is_disjoint() {
+                (pane, waiting)
             } else {
-                let mut merged = self.merged_some(slice, &waiting, start, end)?;
-                let all: Vec<u32> = (0..merged.len() as u32).collect();
-                let keys = merged.keys.iter().map(|key| key.as_ref().into()).collect();
-                (stated(&self.spec, &self.output, &self.form, &mut merged, (start, end), &all, true)?, keys)
+                merged = self.merged_some(slice, &waiting, start, end)?;
+                let all = (0..merged.len() as u32).collect();
+                (&mut merged, all)
             };
+            let rows = stated(&self.spec, &self.output, &self.form, groups, (start, end), &which, true)?;
             let holds = evaluate_predicate(early.as_ref(), &rows.columns, &mut out.failures)?;
             if holds.true_count() > 0 {
-                let crossed = keys.into_iter().zip(holds.values().iter()).filter(|(_, holds)| *holds);
-                self.fired.entry(end).or_default().extend(crossed.map(|(key, _)| key));
+                let crossed = which.iter().zip(holds.values().iter()).filter(|(_, holds)| *holds);
+                let keys = crossed.map(|(group, _)| Box::from(groups.keys.row(*group as usize).as_ref()));
+                self.fired.entry(end).or_default().extend(keys);
                 out.rows.push(rows.filter(&holds)?);
             }
         }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
 use super::tokens::{Cursor, place_of, tokenize};
-use crate::catalog::{Catalog, Relation, View};
+use crate::catalog::{Catalog, Relation, Table, View};
 use crate::error::{Diagnostic, Place, Span, codes, nearest};
 
 /// Reads all `CREATE` statements of all files into one catalog.
@@ -85,7 +85,10 @@ impl<'a> Homes<'a> {
         let key = relation.name().to_lowercase();
         let relation = match relation {
             Relation::View(view) => Relation::View(Arc::new(View { file: file.to_owned(), ..view.as_ref().clone() })),
-            other => other,
+            Relation::Table(table) => {
+                Relation::Table(Arc::new(Table { file: file.to_owned(), ..table.as_ref().clone() }))
+            }
+            stream => stream,
         };
         match catalog.add(relation) {
             Ok(()) => drop(self.0.insert(key, (file, span))),

@@ -229,9 +229,8 @@ impl<'a> Lowering<'a> {
     }
 
     fn filter(&mut self, filter: &Filter) -> Result<Lowered, Refusal> {
-        let below = self.lower_under(&filter.input, &filter.predicate)?;
+        let mut below = self.lower_under(&filter.input, &filter.predicate)?;
         let input = filter.input.schema();
-        let mut below = below;
         let conditions = below.take_window_conditions(&filter.predicate, input)?;
         let Some(condition) = conjunction(conditions) else { return Ok(below) };
         let predicate = self.physical(&condition, input)?;

@@ -113,12 +113,15 @@ impl RelationPlanner for WindowTablePlanner {
             ast::TableFactor::Table { name, args: Some(args), alias, .. } => (name, &args.args, alias),
             _ => return Ok(RelationPlanning::Original(Box::new(relation))),
         };
-        let function = name.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.to_lowercase());
+        let Some(function) = name.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.to_lowercase())
+        else {
+            return Ok(RelationPlanning::Original(Box::new(relation)));
+        };
         let args = args.iter().map(unnamed).collect::<Result<Vec<_>>>()?;
-        let durations = match function.as_deref() {
-            Some("tumble") => 1,
-            Some("hop" | "cumulate") => 2,
-            Some("session") => return plan_err!("SESSION windows do not run yet; TUMBLE, HOP and CUMULATE do"),
+        let durations = match function.as_str() {
+            "tumble" => 1,
+            "hop" | "cumulate" => 2,
+            "session" => return plan_err!("SESSION windows do not run yet; TUMBLE, HOP and CUMULATE do"),
             _ => return Ok(RelationPlanning::Original(Box::new(relation))),
         };
         let [from, time, measures @ ..] = args.as_slice() else {
@@ -134,7 +137,7 @@ impl RelationPlanner for WindowTablePlanner {
             .iter()
             .map(|expr| interval_us(&context.sql_to_expr((*expr).clone(), &schema)?))
             .collect::<Result<Vec<_>>>()?;
-        let kind = kind_of(function.as_deref().unwrap_or_default(), &measures)?;
+        let kind = kind_of(&function, &measures)?;
         let node = WindowTable::try_new(input, time, kind)?;
         let plan = LogicalPlan::Extension(Extension { node: Arc::new(node) });
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias.clone()))))

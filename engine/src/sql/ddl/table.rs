@@ -49,6 +49,8 @@ pub(super) fn parse(
         location: location.text,
         format,
         refresh_us,
+        file: String::new(),
+        span: name_span,
     }))
 }
 
