@@ -37,7 +37,8 @@ pub(super) struct Window {
     form: Form,
     /// Panes by the start of their slice.
     panes: BTreeMap<i64, Groups>,
-    /// Keys that have stated themselves early, by the end of their window.
+    /// Keys that have stated themselves early, by the end of their window. They are not saved: who states itself once more
+    /// is known to [`Emit`](super::emit::Emit), and says nothing new.
     fired: BTreeMap<i64, HashSet<Box<[u8]>>>,
     /// Stretches as long as the longest window, kept where early conditions meet overlapping windows.
     stretches: BTreeMap<i64, Groups>,
@@ -47,9 +48,10 @@ pub(super) struct Window {
     watermark: EventTime,
 }
 
-/// A saved batch holds the groups of a pane or the keys that have fired in a window.
+/// The first column of a saved pane.
 const PANE: &str = "pane";
-const FIRED: &str = "fired";
+/// How many columns of a saved pane stand before its keys.
+const LEADING: usize = 3;
 
 impl Window {
     pub(super) fn new(spec: WindowSpec, output: SchemaRef, input: SchemaRef) -> Result<Self, EngineError> {
@@ -214,25 +216,12 @@ impl Window {
         Ok(batch_of(schema, columns, count)?)
     }
 
-    /// One batch with the keys that have fired in a window.
-    fn saved_fired(&self, end: i64, fired: &HashSet<Box<[u8]>>) -> Result<RecordBatch, EngineError> {
-        let parser = self.form.converter.parser();
-        let mut sorted: Vec<&[u8]> = fired.iter().map(AsRef::as_ref).collect();
-        sorted.sort_unstable();
-        let keys = self.form.converter.convert_rows(sorted.iter().map(|key| parser.parse(key)))?;
-        let mut fields = vec![Field::new(FIRED, TIME_TYPE, false)];
-        fields.extend(self.form.key_types.iter().map(|key| Field::new("key", key.clone(), true)));
-        let mut columns: Vec<ArrayRef> = vec![Arc::new(TimestampMicrosecondArray::from(vec![end; sorted.len()]))];
-        columns.extend(keys);
-        Ok(batch_of(Arc::new(arrow::datatypes::Schema::new(fields)), columns, sorted.len())?)
-    }
-
     fn restore_pane(&mut self, batch: &RecordBatch) -> Result<(), EngineError> {
         let instant = |column: usize| batch.column(column).as_primitive::<TimestampMicrosecondType>().value(0);
         let (slice, watermark) = (instant(0), instant(1));
         self.watermark = self.watermark.max(EventTime(watermark));
-        let first = 3 + self.spec.keys.len();
-        let encoded = self.form.encode(&batch.columns()[3..first], batch.num_rows())?;
+        let first = LEADING + self.spec.keys.len();
+        let encoded = self.form.encode(&batch.columns()[LEADING..first], batch.num_rows())?;
         let mut pane = match self.panes.remove(&slice) {
             Some(pane) => pane,
             None => self.form.groups()?,
@@ -392,37 +381,25 @@ impl Operator for Window {
         Ok(())
     }
 
-    /// One batch per pane, and one per window in which groups have fired.
+    /// One batch per pane.
     fn snapshot(&mut self) -> Result<Vec<RecordBatch>, EngineError> {
         let mut panes = std::mem::take(&mut self.panes);
-        let saved = panes.iter_mut().map(|(slice, pane)| self.saved_pane(*slice, pane)).collect::<Result<Vec<_>, _>>();
+        let saved = panes.iter_mut().map(|(slice, pane)| self.saved_pane(*slice, pane)).collect();
         self.panes = panes;
-        let fired = self.fired.iter().map(|(end, fired)| self.saved_fired(*end, fired));
-        saved?.into_iter().map(Ok).chain(fired).collect()
+        saved
     }
 
     fn restore(&mut self, state: &[RecordBatch], owns: &dyn Fn(u32) -> bool) -> Result<(), EngineError> {
         for batch in state {
-            let schema = batch.schema();
-            let is_pane = match schema.fields().first().map(|field| field.name().as_str()) {
-                Some(PANE) => true,
-                Some(FIRED) => false,
-                _ => return Err(EngineError::Snapshot("the state of a window has another form".to_owned())),
-            };
-            let first = if is_pane { 3 } else { 1 };
-            let keys = batch.columns()[first..first + self.spec.keys.len()].to_vec();
+            if batch.schema().fields().first().is_none_or(|field| field.name() != PANE) {
+                return Err(EngineError::Snapshot("the state of a window has another form".to_owned()));
+            }
+            let keys = batch.columns()[LEADING..LEADING + self.spec.keys.len()].to_vec();
             let owned: BooleanArray =
                 encode_rows(&keys, batch.num_rows())?.iter().map(|key| Some(owns(key_group(key)))).collect();
             let batch = filter_record_batch(batch, &owned)?;
-            if batch.num_rows() == 0 {
-                continue;
-            }
-            if is_pane {
+            if batch.num_rows() > 0 {
                 self.restore_pane(&batch)?;
-            } else {
-                let end = batch.column(0).as_primitive::<TimestampMicrosecondType>().value(0);
-                let keys = self.form.encode(&batch.columns()[1..=self.spec.keys.len()], batch.num_rows())?;
-                self.fired.entry(end).or_default().extend(keys.iter().map(|key| Box::from(key.as_ref())));
             }
         }
         Ok(())

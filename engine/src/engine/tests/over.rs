@@ -119,3 +119,11 @@ fn an_explanation_says_what_a_frame_remembers_and_when_it_speaks() {
     assert!(said.contains("per key (0 columns) the rows of the last 1 h; dropped as the watermark passes"), "{said}");
     assert!(said.contains("when the watermark passes the event"), "{said}");
 }
+
+#[test]
+fn rows_of_one_record_are_in_the_order_of_what_they_say() {
+    let sql = "WITH both AS (SELECT time, who, 'b' AS tag FROM failures UNION ALL SELECT time, who, 'a' AS tag FROM failures)
+               SELECT time, who, first_value(tag) OVER (PARTITION BY who ORDER BY time RANGE INTERVAL '1 minute' PRECEDING) AS first
+               FROM both";
+    check(vec![query("q", sql)], &[failures("ann", 1, 1)], &["1970-01-01T00:00:01|ann|a x2"]);
+}

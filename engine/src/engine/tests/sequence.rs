@@ -59,6 +59,21 @@ fn earlier_rows_can_be_compared_and_windowed() {
 }
 
 #[test]
+fn a_match_that_had_to_wait_is_in_its_window_all_the_same() {
+    // More failures could follow until the minute is over; meanwhile bob's events move the clock past the window.
+    let greedy = sequence(
+        "MEASURES LAST(f.time) AS time, count(f.*) AS failures
+         PATTERN (f+) WITHIN INTERVAL '1 minute' DEFINE f AS Status = 'Failure'",
+    );
+    let sql = format!(
+        "WITH m AS ({greedy}) SELECT user_name, window_start AS ws, max(failures) AS most
+         FROM TUMBLE(m, time, INTERVAL '5 seconds') GROUP BY user_name, window_start, window_end"
+    );
+    let events = [signins("ann", &[(0, "F"), (10, "F")]), signins("bob", &[(55, "S"), (200, "S")])].concat();
+    check(vec![query("q", &sql)], &[events], &["ann|1970-01-01T00:00:10|2 x1"]);
+}
+
+#[test]
 fn what_a_sequence_cannot_say_is_refused_with_its_place() {
     let of = |body: &str| format!("SELECT * FROM signin MATCH_RECOGNIZE ({body})");
     let common = "WITHIN INTERVAL '1 minute' DEFINE a AS a.bytes > 1";

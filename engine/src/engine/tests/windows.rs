@@ -59,6 +59,24 @@ fn a_threshold_over_hopping_windows_fires_once_in_each_window_at_the_event_that_
 }
 
 #[test]
+fn a_threshold_is_crossed_at_its_event_wherever_the_events_before_it_lie() {
+    let sql = "SELECT who, window_start AS ws, count(*) AS n
+               FROM HOP(failures, time, INTERVAL '10 seconds', INTERVAL '20 seconds')
+               GROUP BY who, window_start, window_end HAVING count(*) >= 2";
+    for before in [1, 11, 19] {
+        let after = before + 3;
+        let events = [before, after, after + 1].map(|at| event(at + 20, "ann", "Failure", "1.1.1.1", None));
+        let first = said(sql, events.to_vec()).into_iter().next();
+        let told = first.map(|(activity, text)| (activity, text.ends_with("|2 x1")));
+        assert_eq!(
+            told,
+            Some((Activity::Create, true)),
+            "the second of the events from {before} on is the one that crosses it"
+        );
+    }
+}
+
+#[test]
 fn a_condition_on_the_window_itself_is_asked_of_each_window() {
     let sql = "SELECT window_start AS ws, count(*) AS n
                FROM HOP(failures, time, INTERVAL '10 seconds', INTERVAL '20 seconds')
