@@ -17,7 +17,10 @@ import tempfile
 import time
 from pathlib import Path
 
-import duckdb
+try:
+    import duckdb
+except ModuleNotFoundError:
+    sys.exit("compare.py needs the duckdb package: python3 -m venv VENV && VENV/bin/pip install duckdb, then VENV/bin/python")
 
 HERE = Path(__file__).parent
 COLUMNS = (

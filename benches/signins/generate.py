@@ -5,8 +5,8 @@
 Times run forward by 10 ms per event with a disorder of up to two seconds, so that nothing is late for a lateness of five.
 """
 
+import argparse
 import random
-import sys
 from datetime import datetime, timedelta, timezone
 
 BEGIN = datetime(2026, 3, 1, tzinfo=timezone.utc)
@@ -33,10 +33,13 @@ def events(count, users):
 
 
 def main():
-    path, *numbers = sys.argv[1:]
-    count, users = (*map(int, numbers), *(2_000_000, 20_000)[len(numbers):])
-    with open(path, "w", encoding="ascii") as file:
-        file.writelines(events(count, users))
+    parser = argparse.ArgumentParser(description="Writes sign-in events as NDJSON.")
+    parser.add_argument("file")
+    parser.add_argument("count", nargs="?", type=int, default=2_000_000)
+    parser.add_argument("users", nargs="?", type=int, default=20_000)
+    asked = parser.parse_args()
+    with open(asked.file, "w", encoding="ascii") as file:
+        file.writelines(events(asked.count, asked.users))
 
 
 main()
