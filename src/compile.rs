@@ -222,7 +222,8 @@ fn missed_playbooks(rules: &Compiled, playbooks: &BTreeSet<&str>) -> Vec<Diagnos
             .unwrap_or_else(|| "playbooks are the files in `playbooks/`".to_owned());
         Diagnostic::error(config::codes::UNKNOWN_PLAYBOOK, format!("there is no playbook `{name}`")).hint(hint)
     };
-    let named = rules.detections.iter().filter_map(|detection| Some((detection, detection.playbook.as_deref()?)));
+    let detections = rules.detections.iter().chain(&rules.drafts);
+    let named = detections.filter_map(|detection| Some((detection, detection.playbook.as_deref()?)));
     named
         .filter(|(_, name)| !playbooks.contains(name))
         .map(|(detection, name)| missed(name).at(detection.place("playbook")).in_file(&detection.file))

@@ -44,6 +44,24 @@ QUERIES = {
         "SELECT time, user_name, src_ip, count(*) OVER (PARTITION BY user_name ORDER BY time "
         "RANGE INTERVAL '5 minutes' PRECEDING) AS failures FROM signin WHERE status = 'Failure' QUALIFY failures >= 4"
     ),
+    "join": (
+        "SELECT ok.time, ok.user_name, failed.time AS failed_at, failed.src_ip FROM (SELECT * FROM signin) ok "
+        "JOIN (SELECT * FROM signin) failed ON failed.user_name = ok.user_name "
+        "AND failed.time BETWEEN ok.time - INTERVAL '20 seconds' AND ok.time "
+        "WHERE ok.status = 'Success' AND ok.app = 'payroll' AND failed.status = 'Failure'"
+    ),
+    "absence": (
+        "SELECT failed.time, failed.user_name, failed.src_ip FROM (SELECT * FROM signin) failed "
+        "WHERE failed.status = 'Failure' AND failed.app = 'payroll' AND NOT EXISTS (SELECT 1 FROM (SELECT * FROM signin) ok "
+        "WHERE ok.user_name = failed.user_name AND ok.status = 'Success' "
+        "AND ok.time BETWEEN failed.time AND failed.time + INTERVAL '10 minutes')"
+    ),
+    "session": (
+        "SELECT user_name, min(time) AS window_start, max(time) + INTERVAL '1 minute' AS window_end, count(*) AS signins "
+        "FROM (SELECT user_name, time, sum(breaks) OVER (PARTITION BY user_name ORDER BY time) AS session FROM ("
+        "SELECT user_name, time, CASE WHEN time - lag(time) OVER (PARTITION BY user_name ORDER BY time) "
+        "< INTERVAL '1 minute' THEN 0 ELSE 1 END AS breaks FROM signin)) GROUP BY user_name, session HAVING count(*) >= 6"
+    ),
 }
 # DuckDB in a process of its own, so that both sides pay for their start.
 DUCKDB = """

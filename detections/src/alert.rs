@@ -49,7 +49,7 @@ impl RowSays {
         let said = |name: &str| column(row, name).filter(|value| !value.is_null());
         let text = |name: &str| said(name).map(|value| text_of(&value)).filter(|text| !text.trim().is_empty());
         let confidence = said(reserved::CONFIDENCE).and_then(|value| match &value {
-            Value::String(word) => Confidence::parse(word).or_else(|| Confidence::of_score(word.trim().parse().ok()?)),
+            Value::String(word) => Confidence::said(word),
             other => other.as_f64().and_then(Confidence::of_score),
         });
         Self {

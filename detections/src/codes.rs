@@ -16,6 +16,10 @@ pub const NO_SQL: &str = "D106";
 pub const HEADER_TOO_LATE: &str = "D107";
 /// Two detections of one id.
 pub const DUPLICATE_ID: &str = "D108";
+/// A reserved output column with a value that it cannot have.
+pub const BAD_OUTPUT: &str = "D109";
+/// A parameter of the header that the SQL does not name.
+pub const UNUSED_PARAMETER: &str = "D110";
 
 /// The rule test is not YAML.
 pub const TEST_SYNTAX: &str = "T001";

@@ -1,5 +1,7 @@
 //! All texts of a project to one program, and everything that is wrong with them.
 
+mod outputs;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -12,7 +14,7 @@ use weir_engine::{Catalog, Diagnostic, Fault, FaultyText, Level, Program, Publis
 
 use crate::exceptions::{self, Exception};
 use crate::published::ALERTS;
-use crate::{Detection, EntityKind, codes, header, published};
+use crate::{Detection, codes, header, published};
 
 /// The texts of a project: file name and content.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +37,8 @@ pub struct Compiled {
     /// Its detections; [`Hit::query`](weir_engine::Hit::query) is an index into them. One whose SQL is wrong is here
     /// and never hits.
     pub detections: Vec<Arc<Detection>>,
+    /// Files whose header has mistakes. Their SQL is judged as far as it can be, and they do not run.
+    pub drafts: Vec<Arc<Detection>>,
     /// Its exceptions.
     pub exceptions: Vec<Exception>,
     /// All detections as one dataflow.
@@ -56,43 +60,76 @@ pub(crate) struct Part {
 #[must_use]
 pub fn compile(texts: &Texts, today: Option<NaiveDate>) -> Compiled {
     let (catalog, mut diagnostics) = parse_catalog(&texts.streams);
-    let detections = read_detections(texts, &mut diagnostics);
+    let read = read_detections(texts, &mut diagnostics);
     let (exceptions, expired) = read_exceptions(texts, today, &mut diagnostics);
-    let mut compiled = link(catalog, detections, exceptions);
+    let mut compiled = link(catalog, read, exceptions);
     diagnostics.extend(compiled.misfits(&expired));
     compiled.diagnostics.append(&mut diagnostics);
     sort(&mut compiled.diagnostics);
     compiled
 }
 
+/// The detections of a project, in the order of their files.
+#[derive(Default)]
+struct Read {
+    whole: Vec<Arc<Detection>>,
+    drafts: Vec<Arc<Detection>>,
+    /// Files of drafts whose parameters are not all known.
+    without_params: BTreeSet<String>,
+}
+
 /// Compiles what was read already. The diagnostics are those that no file shows alone: ids and names given twice,
 /// exceptions about nothing, SQL that does not fit the catalog, entities that are no columns.
 ///
 /// Of two detections of one id, or two exceptions of one name, the first is kept.
-#[must_use]
-pub fn link(catalog: Catalog, detections: Vec<Detection>, exceptions: Vec<Exception>) -> Compiled {
+fn link(catalog: Catalog, read: Read, exceptions: Vec<Exception>) -> Compiled {
     let mut diagnostics = Vec::new();
-    let detections = distinct_detections(detections, &mut diagnostics);
-    let mut exceptions = distinct_exceptions(exceptions, &detections, &mut diagnostics);
+    let Read { whole: detections, drafts, without_params } = read;
+    let everything: Vec<_> = detections.iter().chain(&drafts).map(Arc::clone).collect();
+    let mut exceptions = distinct_exceptions(exceptions, &everything, &mut diagnostics);
     let published = published();
-    let queries = |exceptions: &[Exception]| detections.iter().map(|detection| detection.query(exceptions)).collect();
-    let (mut program, mut faults) = Program::compile(&catalog, &published, queries(&exceptions));
+    let queries =
+        |of: &[Arc<Detection>], exceptions: &[Exception]| of.iter().map(|one| one.query(exceptions)).collect();
+    let (mut program, mut faults) = Program::compile(&catalog, &published, queries(&detections, &exceptions));
     let broken = broken_conditions(&catalog, &published, &detections, &exceptions, &faults);
     if !broken.is_empty() {
         // A detection must not go blind because an exception about it is wrong.
         let names: Vec<_> = broken.iter().map(|(name, _)| Arc::clone(name)).collect();
         exceptions.retain(|exception| !names.contains(&exception.name));
-        (program, faults) = Program::compile(&catalog, &published, queries(&exceptions));
+        (program, faults) = Program::compile(&catalog, &published, queries(&detections, &exceptions));
     }
     diagnostics.extend(broken.into_iter().map(|(_, diagnostic)| diagnostic));
-    diagnostics.extend(in_files(faults, &detections));
-    for (at, detection) in detections.iter().enumerate() {
-        if let Some(schema) = program.output_schema(at) {
-            diagnostics.extend(entities_without_a_column(detection, schema));
-        }
+    if drafts.is_empty() {
+        diagnostics.extend(judged(&program, faults, &detections));
+    } else {
+        // Drafts are judged among the others, who may read their alerts, and then left out.
+        let mut all: Vec<Query> = queries(&detections, &exceptions);
+        all.extend(drafts.iter().map(|draft| draft.query(&[])));
+        let (with_drafts, faults) = Program::compile(&catalog, &published, all);
+        let mut found = judged(&with_drafts, faults, &everything);
+        let is_follow_up = |one: &Diagnostic| {
+            one.code == engine_codes::UNKNOWN_PARAMETER
+                && one.file.as_ref().is_some_and(|file| without_params.contains(file))
+        };
+        found.retain(|diagnostic| !is_follow_up(diagnostic));
+        diagnostics.extend(found);
     }
     sort(&mut diagnostics);
-    Compiled { catalog: Arc::new(catalog), detections, exceptions, program: Arc::new(program), published, diagnostics }
+    let (catalog, program) = (Arc::new(catalog), Arc::new(program));
+    Compiled { catalog, detections, drafts, exceptions, program, published, diagnostics }
+}
+
+/// What is wrong with detections that were compiled to `program`: their SQL, and what their headers say of its columns.
+fn judged(program: &Program, faults: Vec<Fault>, detections: &[Arc<Detection>]) -> Vec<Diagnostic> {
+    let mut diagnostics = in_files(faults, detections);
+    for (at, detection) in detections.iter().enumerate() {
+        diagnostics.extend(outputs::unused_params(detection));
+        if let Some(schema) = program.output_schema(at) {
+            diagnostics.extend(outputs::entities_without_a_column(detection, schema));
+            diagnostics.extend(outputs::bad_values(detection, schema));
+        }
+    }
+    diagnostics
 }
 
 fn sort(diagnostics: &mut Vec<Diagnostic>) {
@@ -155,16 +192,12 @@ fn at_its_entity(detection: &Detection, diagnostic: Diagnostic) -> Diagnostic {
     let named = |(_, column): &(_, &String)| diagnostic.message.contains(&format!("`{column}`"));
     match detection.entities.iter().find(named) {
         Some((kind, column)) => Diagnostic {
-            message: no_column(*kind, column),
+            message: outputs::no_column(*kind, column),
             span: detection.place(&format!("entities.{kind}")),
             ..diagnostic
         },
         None => diagnostic,
     }
-}
-
-fn no_column(kind: EntityKind, column: &str) -> String {
-    format!("the entity `{kind}` is taken from `{column}`, which is not a column of the SELECT")
 }
 
 /// The exceptions whose condition does not fit a detection that they cover, by name, and what is wrong with each.
@@ -216,19 +249,42 @@ fn reads_alerts(sql: &str) -> bool {
     words.into_iter().any(|word| word.eq_ignore_ascii_case(ALERTS))
 }
 
-fn read_detections(texts: &Texts, diagnostics: &mut Vec<Diagnostic>) -> Vec<Detection> {
+/// Reads all detection files. Of two detections of one id the first is kept, because alert ids are made of it.
+fn read_detections(texts: &Texts, diagnostics: &mut Vec<Diagnostic>) -> Read {
     let runbooks: HashMap<_, _> = texts.runbooks.iter().map(|(file, text)| (stem(file), text)).collect();
-    let mut detections = Vec::new();
+    let mut read = Read::default();
+    let mut files: HashMap<Arc<str>, String> = HashMap::new();
     for (file, text) in &texts.detections {
-        match header::parse(file, text) {
-            Ok(mut detection) => {
-                detection.runbook = runbooks.get(stem(file)).map(|text| (*text).clone()).or(detection.runbook);
-                detections.push(detection);
-            }
-            Err(found) => diagnostics.extend(found),
+        let header::Reading { mut draft, params_are_known, diagnostics: found } = header::read(file, text);
+        draft.runbook = runbooks.get(stem(file)).map(|text| (*text).clone()).or(draft.runbook);
+        if let Some(other) = files.get(&draft.id) {
+            diagnostics.extend(found);
+            diagnostics.push(duplicate(&draft, other));
+            continue;
         }
+        if !draft.id.is_empty() {
+            files.insert(Arc::clone(&draft.id), file.clone());
+        }
+        if found.is_empty() {
+            read.whole.push(Arc::new(draft));
+            continue;
+        }
+        if !params_are_known {
+            read.without_params.insert(file.clone());
+        }
+        if !found.iter().any(|diagnostic| diagnostic.code == codes::NO_SQL) {
+            read.drafts.push(Arc::new(draft));
+        }
+        diagnostics.extend(found);
     }
-    detections
+    read
+}
+
+fn duplicate(detection: &Detection, other: &str) -> Diagnostic {
+    let message = format!("the id `{}` is that of {other} already", detection.id);
+    let hint = "an id is for one detection, because alert ids are made of it";
+    let error = Diagnostic::error(codes::DUPLICATE_ID, message).at(detection.place("id")).hint(hint);
+    error.in_file(detection.file.clone())
 }
 
 fn stem(file: &str) -> &str {
@@ -258,23 +314,6 @@ fn read_exceptions(
     (current, old)
 }
 
-fn distinct_detections(detections: Vec<Detection>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Arc<Detection>> {
-    let mut distinct: Vec<Arc<Detection>> = Vec::new();
-    let mut files: HashMap<Arc<str>, String> = HashMap::new();
-    for detection in detections {
-        if let Some(other) = files.get(&detection.id) {
-            let message = format!("the id `{}` is that of {other} already", detection.id);
-            let hint = "an id is for one detection, because alert ids are made of it";
-            let error = Diagnostic::error(codes::DUPLICATE_ID, message).at(detection.place("id")).hint(hint);
-            diagnostics.push(error.in_file(detection.file.clone()));
-            continue;
-        }
-        files.insert(Arc::clone(&detection.id), detection.file.clone());
-        distinct.push(Arc::new(detection));
-    }
-    distinct
-}
-
 fn distinct_exceptions(
     exceptions: Vec<Exception>,
     detections: &[Arc<Detection>],
@@ -287,7 +326,9 @@ fn distinct_exceptions(
             diagnostics.push(about(&exception, Diagnostic::error(codes::EXCEPTION_DUPLICATE_NAME, message)));
             continue;
         }
-        if !detections.iter().any(|detection| exception.covers(&detection.id)) {
+        // A detection whose id cannot be read may be the one that is meant.
+        let may_be_about = |one: &Arc<Detection>| one.id.is_empty() || exception.covers(&one.id);
+        if !detections.iter().any(may_be_about) {
             let message = format!("the exception `{}` is about no detection of this project", exception.name);
             let ids = detections.iter().map(|detection| &*detection.id);
             let hint = exception.detections.first().and_then(|pattern| nearest(pattern, ids));
@@ -301,21 +342,6 @@ fn distinct_exceptions(
 
 fn about(exception: &Exception, diagnostic: Diagnostic) -> Diagnostic {
     diagnostic.at(exception.span).in_file(exception.file.clone())
-}
-
-fn entities_without_a_column(detection: &Detection, schema: &SchemaRef) -> Vec<Diagnostic> {
-    let names = || schema.fields().iter().map(|field| field.name().as_str());
-    let missing =
-        detection.entities.iter().filter(|(_, column)| !names().any(|name| name.eq_ignore_ascii_case(column)));
-    let diagnostics = missing.map(|(kind, column)| {
-        let hint = nearest(column, names())
-            .unwrap_or_else(|| format!("its columns are {}", names().collect::<Vec<_>>().join(", ")));
-        Diagnostic::error(engine_codes::NOT_AN_OUTPUT, no_column(*kind, column))
-            .at(detection.place(&format!("entities.{kind}")))
-            .hint(hint)
-            .in_file(detection.file.clone())
-    });
-    diagnostics.collect()
 }
 
 #[cfg(test)]

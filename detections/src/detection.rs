@@ -108,6 +108,9 @@ pub enum Status {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Confidence(pub u8);
 
+/// The greatest risk score.
+pub const MAX_RISK_SCORE: u32 = 10_000;
+
 /// The value of a `$name` parameter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
@@ -261,6 +264,12 @@ impl Confidence {
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim().to_ascii_lowercase();
         Self::WORDS.into_iter().find(|(word, _)| *word == text).map(|(_, score)| Self(score))
+    }
+
+    /// The confidence that a text says: a word, or a score in digits.
+    #[must_use]
+    pub fn said(text: &str) -> Option<Self> {
+        Self::parse(text).or_else(|| Self::of_score(text.trim().parse().ok()?))
     }
 
     /// The confidence of a score, when it is one.

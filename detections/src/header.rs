@@ -8,14 +8,13 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use weir_engine::error::nearest;
 use weir_engine::sql::parse_duration_us;
 use weir_engine::{Diagnostic, Place, Span};
 
 use crate::codes;
-use crate::detection::{Confidence, Detection, Param, Severity, Status};
+use crate::detection::{Confidence, Detection, MAX_RISK_SCORE, Param, Severity, Status};
 use crate::document::{At, Codes, Entry, Fields, Report, Value, parse_toml};
 use crate::entity::EntityKind;
 
@@ -60,22 +59,38 @@ const CODES: Codes = Codes {
 /// # Errors
 /// Everything that is wrong with its header, in the order of the text. The SQL is only looked at for being there.
 pub fn parse(file: &str, text: &str) -> Result<Detection, Vec<Diagnostic>> {
+    let Reading { draft, diagnostics, .. } = read(file, text);
+    if diagnostics.is_empty() { Ok(draft) } else { Err(diagnostics) }
+}
+
+/// A detection file, read as far as its header goes.
+pub(crate) struct Reading {
+    /// The detection. What the header does not say, or says wrongly, is empty.
+    pub(crate) draft: Detection,
+    /// Whether the SQL can be judged by what is known of its parameters.
+    pub(crate) params_are_known: bool,
+    /// What is wrong with the header.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+}
+
+/// Reads a detection file, also one with mistakes, so that its SQL can be judged at the same time.
+pub(crate) fn read(file: &str, text: &str) -> Reading {
     let parts = split(text);
     let mut report = Report::new(CODES);
     let place = |place: Place| parts.place_in_file(place);
     let node = parse_toml(&parts.toml, &place, &mut report);
-    if !report.found.is_empty() {
-        // What a broken header seems to lack may be in its broken part.
-        return Err(report.finish(file));
-    }
+    let is_toml = report.found.is_empty();
+    // What a broken header seems to lack may be in its broken part.
+    let mut unheard = Report::new(CODES);
+    let heard = if is_toml { &mut report } else { &mut unheard };
     let known: Vec<_> = KEYS.into_iter().chain(MORE_KEYS).collect();
-    let detection = Fields::of(node, "the header", &known, &mut report)
-        .and_then(|fields| Reader { fields, report: &mut report, places: BTreeMap::new() }.detection(file, &parts));
+    let fields = Fields::of(node, "the header", &known, heard).expect("a TOML document is a map");
+    let all_keys_are_known = heard.found.is_empty();
+    let mut reader = Reader { fields, report: heard, places: BTreeMap::new(), params_are_known: true };
+    let draft = reader.detection(file, &parts);
+    let params_are_known = is_toml && all_keys_are_known && reader.params_are_known;
     check_sql(&parts, &mut report);
-    match detection {
-        Some(detection) if report.found.is_empty() => Ok(detection),
-        _ => Err(report.finish(file)),
-    }
+    Reading { draft, params_are_known, diagnostics: report.finish(file) }
 }
 
 /// A file cut into header and SQL.
@@ -150,11 +165,12 @@ struct Reader<'a> {
     fields: Fields,
     report: &'a mut Report,
     places: BTreeMap<String, Span>,
+    params_are_known: bool,
 }
 
 impl Reader<'_> {
     /// Reads every key, also after a mistake, so that all mistakes are reported.
-    fn detection(mut self, file: &str, parts: &Parts) -> Option<Detection> {
+    fn detection(&mut self, file: &str, parts: &Parts) -> Detection {
         self.fields.span = Span::at(Place::START);
         self.remember_places();
         let id = self.id();
@@ -163,9 +179,9 @@ impl Reader<'_> {
         let status = self.word("status", &Status::ALL.map(Status::as_str), Status::parse).unwrap_or_default();
         let detection = Detection {
             file: file.to_owned(),
-            id: Arc::from(""),
-            title: String::new(),
-            severity: Severity::Informational,
+            id: id.unwrap_or_default().into(),
+            title: title.map(|title| title.value).unwrap_or_default(),
+            severity: severity.unwrap_or(Severity::Informational),
             status,
             owner: self.text("owner"),
             description: self.text("description"),
@@ -174,7 +190,7 @@ impl Reader<'_> {
             modified: self.date("modified"),
             version: self.version(),
             confidence: self.confidence(),
-            risk_score: self.fields.int("risk_score", 0..=10_000, self.report).map(|at| at.value as u32),
+            risk_score: self.fields.int("risk_score", 0..=MAX_RISK_SCORE.into(), self.report).map(|at| at.value as u32),
             attack: self.attack(),
             tags: self.texts("tags"),
             references: self.texts("references"),
@@ -196,7 +212,7 @@ impl Reader<'_> {
             let hint = "add `entities = { user = \"<column>\" }`";
             self.report.push(Diagnostic::error(codes::HEADER_MISSING, message).at(span).hint(hint));
         }
-        Some(Detection { id: id?.into(), title: title?.value, severity: severity?, ..detection })
+        detection
     }
 
     fn remember_places(&mut self) {
@@ -343,8 +359,11 @@ impl Reader<'_> {
     }
 
     fn params(&mut self) -> BTreeMap<String, Param> {
+        let told = self.report.found.len();
         let entries = self.fields.map("params", self.report).unwrap_or_default();
-        entries.into_iter().filter_map(|entry| self.param(entry)).collect()
+        let params = entries.into_iter().filter_map(|entry| self.param(entry)).collect();
+        self.params_are_known = self.report.found.len() == told;
+        params
     }
 
     fn param(&mut self, Entry { key, key_span, value }: Entry) -> Option<(String, Param)> {

@@ -20,7 +20,7 @@ pub mod rule_test;
 pub mod schema;
 
 pub use alert::ocsf;
-pub use compile::{Compiled, Texts, compile, link};
+pub use compile::{Compiled, Texts, compile};
 pub use detection::{Confidence, Detection, Param, Severity, Status};
 pub use entity::EntityKind;
 pub use exceptions::Exception;

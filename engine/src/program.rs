@@ -18,6 +18,7 @@ use crate::error::{Diagnostic, Span, codes, nearest};
 use crate::graph::{CooldownSpec, Edge, EmitSpec, Graph, NodeId, PublishSpec, SinkSpec, Spec};
 use crate::operator::hit_schema;
 use crate::query::{Published, PublishedValue, Query};
+use crate::sql::failure::place_of_refusal;
 use crate::sql::lower::{Lowered, Lowering, Refusal};
 use crate::sql::plan::{Planner, optimize, published_schema};
 use crate::sql::window_kind::span_in_words;
@@ -221,7 +222,7 @@ impl Compiler<'_> {
     fn query(&mut self, index: usize, plan: &LogicalPlan) -> Result<(), Diagnostic> {
         let query = &self.queries[index];
         let place = |refusal: Refusal| {
-            let span = crate::sql::failure::place_of_refusal(&query.sql, query.start, refusal.code);
+            let span = place_of_refusal(&query.sql, query.start, &refusal);
             Diagnostic::error(refusal.code, refusal.message).at(span).maybe_hint(refusal.hint)
         };
         let named = named_ids(plan, self.queries);

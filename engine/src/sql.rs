@@ -4,7 +4,8 @@
 //! in short form), [`match_recognize`] (sequences in the form that the parser reads), [`as_of`] (the version of a
 //! look-up table), [`parse`] (one `SELECT` and nothing else), [`params`] (`$name`), [`depth`] and [`balance`] (no text is too
 //! deep for the stack), [`refuse`] (what has no meaning on a stream), [`ddl`] (`CREATE STREAM`, `VIEW` and `TABLE`),
-//! [`types`] (column types and durations), [`resolve`] (every name made exact).
+//! [`types`] (column types and durations), [`resolve`] (every name made exact), [`written`] (what stands for an output
+//! column).
 //!
 //! Every diagnostic of these modules has a place in the author's file: tokens are moved to it before they are parsed,
 //! so that places in syntax trees, in messages of sqlparser and in DataFusion's own spans agree.
@@ -33,7 +34,7 @@ mod security;
 pub(crate) mod sequence;
 mod time_bound;
 mod time_column;
-mod tokens;
+pub(crate) mod tokens;
 pub(crate) mod total;
 mod total_function;
 mod types;
@@ -42,7 +43,10 @@ mod window_batch;
 pub(crate) mod window_columns;
 pub(crate) mod window_kind;
 pub(crate) mod window_table;
+mod written;
 
 pub use ddl::parse_catalog;
+pub use parse::parameters;
 pub use plan::{check_condition, plan_batch};
 pub use types::{BadDuration, parse_duration_us};
+pub use written::{Written, written};

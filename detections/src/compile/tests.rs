@@ -151,3 +151,88 @@ fn detections_that_read_each_others_alerts_in_a_circle_are_refused() {
     let found = messages(&compile(&texts(&[("detections/1.sql", &one), ("detections/2.sql", &other)], ""), None));
     assert!(found.iter().any(|text| text.contains("D015")), "{found:#?}");
 }
+
+#[test]
+fn a_mistake_in_the_header_does_not_hide_those_in_the_sql() {
+    let found =
+        check(&FAILURE.replace("low", "lowish").replace("status", "stattus").replace("\"user\" }", "\"usr\" }"));
+    let places = ["3:17: D104", "4:25: D021", "5:45: D004"].map(|place| format!("detections/x.sql:{place} "));
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(found[0].starts_with(&places[0]), "{found:#?}");
+    assert!(found[1].starts_with(&places[2]), "{found:#?}");
+    // With names that all mean something, the columns are known, and so is the entity that is none of them.
+    let found = check(&FAILURE.replace("low", "lowish").replace("\"user\" }", "\"usr\" }"));
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(found[0].starts_with(&places[0]) && found[1].starts_with(&places[1]), "{found:#?}");
+}
+
+#[test]
+fn a_header_that_is_no_toml_does_not_hide_the_sql_and_its_parameters_are_not_missed() {
+    let found = check(
+        &FAILURE
+            .replace("\"low\"", "\"low\"\n--! params = { n = 3, }}")
+            .replace("status = 'Failure'", "stattus = $name AND user = $n"),
+    );
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(found[0].starts_with("detections/x.sql:4:") && found[0].contains(" D101 "), "{found:#?}");
+    assert!(found[1].starts_with("detections/x.sql:6:45: D004 "), "{found:#?}");
+    let misspelt = check(&FAILURE.replace("\"low\"", "\"low\"\n--! parms = { n = 3 }").replace("'Failure'", "$n"));
+    assert_eq!(misspelt.len(), 1, "{misspelt:#?}");
+    assert!(misspelt[0].contains("D102 unknown key `parms`"), "{misspelt:#?}");
+    // Where the parameters are known, one that is not among them is told all the same.
+    let found = check(&FAILURE.replace("low", "lowish").replace("'Failure'", "$failure"));
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(found[1].starts_with("detections/x.sql:5:54: D008 "), "{found:#?}");
+}
+
+#[test]
+fn what_others_say_about_a_file_with_a_faulty_header_is_not_a_second_mistake() {
+    let reader = "--! id = \"a.b\"\n--! title = \"T\"\n--! severity = \"low\"\n\
+                  SELECT time, user FROM alerts WHERE detection = 'identity.failure'\n";
+    let broken = FAILURE.replace("low", "lowish");
+    let compiled = compile(&texts(&[("detections/a.sql", &broken), ("detections/b.sql", reader)], EXCEPTION), None);
+    assert_eq!(messages(&compiled).len(), 1, "{:#?}", messages(&compiled));
+    assert_eq!((compiled.detections.len(), compiled.drafts.len()), (1, 1));
+    assert!(compiled.program.output_schema(0).is_some() && compiled.program.output_schema(1).is_none());
+}
+
+#[test]
+fn a_reserved_column_that_cannot_be_what_it_stands_for_is_refused() {
+    let with = |columns: &str| check(&FAILURE.replace("src_ip FROM", &format!("src_ip, {columns} FROM")));
+    let told = |columns: &str, at: &str, message: &str| {
+        let found = with(columns);
+        assert_eq!(found.len(), 1, "{columns}: {found:#?}");
+        assert!(found[0].starts_with(&format!("detections/x.sql:5:{at}: D109 {message}")), "{columns}: {found:#?}");
+    };
+    told("'hihg' AS severity", "28", "`hihg` is not a severity; did you mean `high`?");
+    told(
+        "CASE WHEN src_ip = '::1' THEN 'low' ELSE 'urgent!' END AS Severity",
+        "73",
+        "`urgent!` is not a severity; `severity` is a word, one of informational,",
+    );
+    told("5 AS severity", "28", "`5` is not a severity; `severity` is a word");
+    told("length(user) AS severity", "28", "the column `severity` cannot be a severity; `severity` is a word");
+    told("101 AS confidence", "28", "`101` is not a confidence; `confidence` is a number from 0 to 100");
+    told("'hgh' AS confidence", "28", "`hgh` is not a confidence; did you mean `high`?");
+    told("user AS risk_score", "28", "the column `risk_score` cannot be a risk_score");
+    told("-1 AS risk_score", "29", "`-1` is not a risk_score; `risk_score` is a number from 0 to 10000");
+    for good in [
+        "'HIGH' AS severity, 'low' AS confidence, 10000 AS risk_score",
+        "coalesce(status, 'info') AS severity, '97.5' AS confidence, length(user) AS risk_score",
+        "CASE WHEN user = 'root' THEN 'high' END AS severity, length(user) AS confidence",
+        "NULL AS severity, NULL AS confidence, NULL AS risk_score",
+    ] {
+        assert_eq!(with(good), Vec::<String>::new(), "{good}");
+    }
+}
+
+#[test]
+fn a_parameter_that_the_sql_does_not_name_is_a_warning() {
+    let with = FAILURE.replace("\"low\"", "\"low\"\n--! params = { status = \"Failure\", n = 3 }");
+    let found = check(&with.replace("'Failure'", "$status -- not $n"));
+    assert_eq!(
+        found,
+        ["detections/x.sql:4:41: D110 the SQL does not name the parameter `n`; write `$n` where its value is meant, \
+         or take it out"]
+    );
+}

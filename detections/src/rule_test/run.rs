@@ -76,7 +76,7 @@ pub fn subject<'a>(test: &RuleTest, detections: &'a [Arc<Detection>]) -> Option<
 #[must_use]
 pub fn check(test: &RuleTest, compiled: &Compiled) -> Vec<Diagnostic> {
     let mut found = Vec::new();
-    if subject(test, &compiled.detections).is_none() {
+    if subject(test, &compiled.detections).is_none() && subject(test, &compiled.drafts).is_none() {
         let message = match &test.detection {
             Some(id) => format!("no detection has the id `{id}`"),
             None => "there is no detection beside this test".to_owned(),

@@ -14,6 +14,7 @@ use crate::error::{Diagnostic, Span, codes};
 use crate::graph::{Graph, JoinKind, NodeId, Spec};
 use crate::query::{Published, Query};
 use crate::sql::plan::{RelationSource, Source};
+use crate::sql::tokens::place_of_word;
 use crate::sql::window_kind::WindowKind;
 
 /// A stream and the columns of it that are read, by name.
@@ -136,8 +137,10 @@ pub(super) fn compile_order(
                 let others: Vec<&str> = named.iter().map(|named| &*queries[*named].id).collect();
                 let message =
                     format!("this reads the {} of {}, which wait for it in turn", published.name, others.join(", "));
+                let query = &queries[*index];
+                let place = place_of_word(&query.sql, query.start, &published.name);
                 let cycle = Diagnostic::error(codes::CYCLE, message)
-                    .at(Span::at(queries[*index].start))
+                    .at(place.unwrap_or_else(|| Span::at(query.start)))
                     .hint("detections may build on each other, but not in a circle");
                 faults.push(of_query(*index, cycle));
             }

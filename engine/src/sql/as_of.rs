@@ -114,11 +114,12 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::super::parse::{Runs, parse_select};
-    use crate::error::Place;
+    use crate::error::{Diagnostic, Place};
 
     fn parsed(sql: &str) -> Result<String, Vec<String>> {
         let query = parse_select(sql, Place::START, Runs::OnStreams, &BTreeMap::new());
-        query.map(|query| query.to_string()).map_err(|found| found.into_iter().map(|one| one.message).collect())
+        let words = |found: Vec<Diagnostic>| found.into_iter().map(|one| one.message).collect();
+        query.map(|query| query.to_string()).map_err(|refused| words(refused.diagnostics))
     }
 
     #[test]

@@ -6,8 +6,9 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::{self, Spanned, Visit, Visitor};
 
+use super::lower::Refusal;
 use super::plan::Planner;
-use super::tokens::span_of;
+use super::tokens::{place_of_word, span_of};
 use crate::error::{Diagnostic, Place, Span, codes, nearest};
 
 /// The diagnostics for a failure to plan `query`: the planner stops at the first mistake, so each expression is tried
@@ -131,17 +132,27 @@ fn diagnostic_span(error: &DataFusionError) -> Option<Span> {
     })
 }
 
-/// The place of what a plan was refused for, found by the word that stands for it.
-pub(crate) fn place_of_refusal(sql: &str, start: Place, code: &str) -> Span {
-    let words: &[&str] = match code {
-        codes::UNBOUNDED => &["GROUP", "OVER", "DISTINCT", "JOIN", "EXISTS", "SELECT"],
+/// The place of what a plan was refused for. A plan keeps none, so it is found by the words that stand for it: the names
+/// and keywords of the message, else those that the code is about.
+pub(crate) fn place_of_refusal(sql: &str, start: Place, refusal: &Refusal) -> Span {
+    let usual: &[&str] = match refusal.code {
+        codes::UNBOUNDED => &["GROUP", "OVER", "DISTINCT", "JOIN", "EXISTS", "FROM"],
         codes::WRONG_WINDOW_TIME => &["TUMBLE", "OVER", "SELECT"],
         codes::NOT_ON_A_STREAM => &["ORDER", "LIMIT", "JOIN", "SELECT"],
         codes::UNSUPPORTED => &["JOIN", "OVER", "UNION", "SELECT"],
         codes::NO_TIME => &["SELECT"],
         _ => &[],
     };
-    words.iter().find_map(|word| super::tokens::place_of_word(sql, start, word)).unwrap_or_else(|| Span::at(start))
+    let mut words = words_of(&refusal.message).chain(usual.iter().copied());
+    words.find_map(|word| place_of_word(sql, start, word)).unwrap_or_else(|| Span::at(start))
+}
+
+/// The names of SQL that a message is about: what it quotes, then its keywords.
+fn words_of(message: &str) -> impl Iterator<Item = &str> {
+    let quoted = message.split('`').skip(1).step_by(2).flat_map(|quoted| quoted.split(['(', '.', ' ']).take(1));
+    let is_keyword = |word: &&str| word.len() > 1 && word.chars().all(|c| c.is_ascii_uppercase());
+    let keywords = message.split('`').step_by(2).flat_map(|plain| plain.split(|c: char| !c.is_alphanumeric()));
+    quoted.chain(keywords.filter(is_keyword))
 }
 
 /// An expression that cannot be planned by itself, though all of its parts can.

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use datafusion::common::ScalarValue;
@@ -28,6 +28,42 @@ pub(crate) enum Runs {
     OnArchive,
 }
 
+/// A text that is refused before any of its names is looked up.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    /// What is wrong with the text alone.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    /// The tree, where its names can be judged all the same.
+    pub(crate) query: Option<Box<Query>>,
+}
+
+/// Mistakes that leave every name what it is.
+const NAMES_HOLD: &[&str] = &[codes::UNKNOWN_PARAMETER, codes::NOT_ON_A_STREAM, codes::NON_DETERMINISTIC];
+
+impl Refused {
+    fn new(diagnostics: Vec<Diagnostic>, query: Box<Query>) -> Self {
+        let names_hold = diagnostics.iter().all(|diagnostic| NAMES_HOLD.contains(&diagnostic.code));
+        Self { diagnostics: sorted(diagnostics), query: names_hold.then_some(query) }
+    }
+
+    /// Everything that is wrong, together with what `judge` finds in the tree; of two mistakes at one place, the first
+    /// is told.
+    pub(crate) fn with(self, judge: impl FnOnce(Box<Query>) -> Vec<Diagnostic>) -> Vec<Diagnostic> {
+        let Self { mut diagnostics, query } = self;
+        let mut more = query.map(judge).unwrap_or_default();
+        let begins = |one: &Diagnostic| one.span.map(|span| span.start);
+        more.retain(|one| diagnostics.iter().all(|told| begins(told) != begins(one)));
+        diagnostics.append(&mut more);
+        sorted(diagnostics)
+    }
+}
+
+impl From<Diagnostic> for Refused {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self { diagnostics: vec![diagnostic], query: None }
+    }
+}
+
 /// Reads exactly one `SELECT`.
 ///
 /// `start` is the place of the file at which `text` begins; all places of the tree and of diagnostics are the file's.
@@ -39,16 +75,27 @@ pub(crate) fn parse_select(
     start: Place,
     runs: Runs,
     params: &BTreeMap<String, ScalarValue>,
-) -> Result<Box<Query>, Vec<Diagnostic>> {
-    let tokens = select_tokens(text, start).map_err(|diagnostic| vec![diagnostic])?;
+) -> Result<Box<Query>, Refused> {
+    let tokens = select_tokens(text, start)?;
     let mut parser = parser(&tokens);
-    let mut query = parser.parse_query().map_err(|error| vec![syntax_error(&error, &tokens)])?;
-    expect_end(&parser, &tokens).map_err(|diagnostic| vec![diagnostic])?;
+    let mut query = parser.parse_query().map_err(|error| syntax_error(&error, &tokens))?;
+    expect_end(&parser, &tokens)?;
     let mut diagnostics = as_of::rewrite(&mut query);
     balance::balance(&mut query);
     diagnostics.extend(refuse::refuse(&query, &tokens, runs));
     diagnostics.extend(fill_parameters(&mut *query, params));
-    if diagnostics.is_empty() { Ok(query) } else { Err(sorted(diagnostics)) }
+    if diagnostics.is_empty() { Ok(query) } else { Err(Refused::new(diagnostics, query)) }
+}
+
+/// The names of the `$name` parameters of a text, as far as it can be read; what stands in comments and texts is none.
+#[must_use]
+pub fn parameters(text: &str) -> BTreeSet<String> {
+    let (tokens, _) = tokenize(text, Place::START);
+    let named = tokens.into_iter().filter_map(|token| match token.token {
+        Token::Placeholder(name) => Some(name.trim_start_matches('$').to_owned()),
+        _ => None,
+    });
+    named.collect()
 }
 
 /// Reads exactly one condition, such as that of an exception.

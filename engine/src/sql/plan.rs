@@ -142,7 +142,8 @@ impl<'a> Planner<'a> {
         params: &BTreeMap<String, ScalarValue>,
     ) -> Result<LogicalPlan, Vec<Diagnostic>> {
         let runs = if self.overrides.is_some() { Runs::OnArchive } else { Runs::OnStreams };
-        let query = parse_select(sql, start, runs, params)?;
+        let query = parse_select(sql, start, runs, params)
+            .map_err(|refused| refused.with(|query| resolve(query, self, &FUNCTION_NAMES).err().unwrap_or_default()))?;
         let Resolved { query, open_columns, .. } = resolve(query, self, &FUNCTION_NAMES)?;
         {
             let mut state = self.state.borrow_mut();

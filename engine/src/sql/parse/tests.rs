@@ -18,7 +18,7 @@ fn parse(text: &str, runs: Runs) -> Result<Box<Query>, Vec<Diagnostic>> {
         ("strict".to_owned(), ScalarValue::from(true)),
         ("nothing".to_owned(), ScalarValue::Utf8(None)),
     ]);
-    parse_select(text, Place::START, runs, &params)
+    parse_select(text, Place::START, runs, &params).map_err(|refused| refused.diagnostics)
 }
 
 fn accepted(text: &str) -> String {
@@ -200,7 +200,7 @@ fn mistakes_are_told_at_their_place() {
 fn a_place_is_shifted_by_where_the_text_begins() {
     let at = |text: &str| {
         let start = Place { line: 14, column: 7 };
-        told(&parse_select(text, start, Runs::OnStreams, &BTreeMap::new()).unwrap_err())
+        told(&parse_select(text, start, Runs::OnStreams, &BTreeMap::new()).unwrap_err().diagnostics)
     };
     assert!(at("SELECT a,\nFROM t").starts_with("15:1: D001"), "{}", at("SELECT a,\nFROM t"));
     assert!(at("SELECT a, FROM t").starts_with("14:17: D001"));
@@ -335,4 +335,10 @@ fn word() -> impl Strategy<Value = &'static str> {
         "VALUES",
         "count(*)",
     ])
+}
+
+#[test]
+fn parameters_are_found_outside_of_comments_and_texts() {
+    let text = "SELECT $a, '$b' -- $c\n FROM s /* $d */ WHERE x IN ($e) AND y > $a AND 'unclosed $f";
+    assert_eq!(parameters(text).into_iter().collect::<Vec<_>>(), ["a", "e"]);
 }

@@ -1,0 +1,172 @@
+//! What an event costs, and what is remembered, with few and many open keys and with few and many windows per event.
+//!
+//! ```text
+//! cargo bench --bench keys                  # 10 to 1,000,000 keys
+//! cargo bench --bench keys -- 10000000      # so many keys
+//! ```
+//!
+//! Every measurement is a process of its own, because memory that was freed once is used again. Only the engine's work is
+//! timed, not the making of events. All keys are open until the end; exactly three of them cross the threshold in each
+//! window, and anything else ends the measurement.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use std::{env, fs, process};
+
+use arrow::array::{
+    ArrayRef, BinaryViewArray, RecordBatch, StringViewBuilder, TimestampMicrosecondArray, new_null_array,
+};
+use arrow::datatypes::{DataType, Field, Schema};
+use weir_engine::catalog::TIME_TYPE;
+use weir_engine::{Engine, PartitionId, Place, Program, Published, Query, SourceBatch, parse_catalog};
+
+const STREAM: &str = "
+CREATE STREAM signin (time TIMESTAMP, user_name STRING) WITH (event_time = 'time', lateness = '1 second');";
+const ROWS: usize = 8192;
+const EVENTS: usize = 4_000_000;
+/// Keys that get one event more than all others.
+const LOUD: usize = 3;
+/// A whole hour, so that everything happens in one pane.
+const BEGIN_US: i64 = 1_767_225_600_000_000;
+
+/// What is measured: a name, and a query that finds the keys with more than so many events, once in each window.
+const KINDS: [(&str, fn(usize) -> String, usize); 6] = [
+    ("tumble", |n| grouped("TUMBLE(signin, time, INTERVAL '1 hour')", n), 1),
+    ("hop 10 windows", |n| grouped("HOP(signin, time, INTERVAL '1 hour', INTERVAL '10 hours')", n), 10),
+    ("hop 100 windows", |n| grouped("HOP(signin, time, INTERVAL '1 hour', INTERVAL '100 hours')", n), 100),
+    ("hop 1000 windows", |n| grouped("HOP(signin, time, INTERVAL '1 hour', INTERVAL '1000 hours')", n), 1000),
+    ("session", |n| grouped("SESSION(signin, time, INTERVAL '1 hour', user_name)", n), 1),
+    (
+        "sliding",
+        |n| {
+            format!(
+                "SELECT time, user_name, count(*) OVER (PARTITION BY user_name ORDER BY time RANGE INTERVAL '1 hour' \
+                 PRECEDING) AS n FROM signin QUALIFY n > {n}"
+            )
+        },
+        1,
+    ),
+];
+
+fn grouped(window: &str, more_than: usize) -> String {
+    format!(
+        "SELECT user_name, window_start, count(*) AS n FROM {window} \
+         GROUP BY user_name, window_start, window_end HAVING count(*) > {more_than}"
+    )
+}
+
+fn main() {
+    let arguments: Vec<String> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if let [kind, keys, "measure"] = arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        let (kind, keys) = (kind.parse().expect("a kind"), keys.parse().expect("a number of keys"));
+        let Measured { ns_per_event, bytes } = measure(kind, keys);
+        println!("{ns_per_event} {bytes}");
+        return;
+    }
+    let asked: Vec<usize> = arguments.iter().filter_map(|argument| argument.parse().ok()).collect();
+    let keys = if asked.is_empty() { vec![10, 1_000, 100_000, 1_000_000] } else { asked };
+    println!("{:18} {:>10} {:>10} {:>14} {:>14}", "", "keys", "ns/event", "to the first", "bytes/key");
+    let mut first = None;
+    for (kind, (name, ..)) in KINDS.iter().enumerate() {
+        for keys in &keys {
+            let Measured { ns_per_event, bytes } = apart(kind, *keys);
+            let ratio = ns_per_event / *first.get_or_insert(ns_per_event);
+            let per_key = bytes / *keys as f64;
+            // With few keys the program itself is larger than what it remembers.
+            let per_key = if *keys < 100_000 { "-".to_owned() } else { format!("{per_key:.0}") };
+            println!("{name:18} {keys:>10} {ns_per_event:>10.0} {ratio:>14.2} {per_key:>14}");
+        }
+    }
+}
+
+struct Measured {
+    ns_per_event: f64,
+    /// What the process grew by.
+    bytes: f64,
+}
+
+/// One measurement in a process of its own.
+fn apart(kind: usize, keys: usize) -> Measured {
+    let this = env::current_exe().expect("the path of this program");
+    let output = process::Command::new(this).args([&kind.to_string(), &keys.to_string(), "measure"]).output();
+    let output = output.expect("this program starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let numbers: Vec<f64> = text.split_whitespace().filter_map(|number| number.parse().ok()).collect();
+    let [ns_per_event, bytes] = numbers[..] else {
+        panic!("{} with {keys} keys: {}", KINDS[kind].0, String::from_utf8_lossy(&output.stderr))
+    };
+    Measured { ns_per_event, bytes }
+}
+
+fn measure(kind: usize, keys: usize) -> Measured {
+    let (name, sql, windows) = KINDS[kind];
+    let each = EVENTS.div_ceil(keys);
+    let events = each * keys + LOUD;
+    let program = program(sql(each));
+    let mut engine = Engine::new(Arc::clone(&program), 1, &[]).expect("no tables are needed");
+    engine.add_partition("signin", PartitionId(0));
+    engine.start();
+    let before = resident();
+    let (mut spent, mut found) = (Duration::ZERO, 0);
+    for from in (0..events).step_by(ROWS) {
+        let batch = batch(&program, keys, from..events.min(from + ROWS));
+        let begun = Instant::now();
+        let outputs = engine.push(batch).expect("a batch of its own program");
+        spent += begun.elapsed();
+        found += outputs.hits.len();
+    }
+    let bytes = resident() - before;
+    found += engine.finish().expect("the end").hits.len();
+    assert_eq!(found, LOUD * windows, "{name}: three keys cross the threshold in each window");
+    Measured { ns_per_event: spent.as_nanos() as f64 / events as f64, bytes }
+}
+
+fn program(sql: String) -> Arc<Program> {
+    let (catalog, diagnostics) = parse_catalog(&[("keys.sql".to_owned(), STREAM.to_owned())]);
+    assert_eq!(diagnostics, []);
+    let query = Query {
+        id: "keys".into(),
+        sql,
+        start: Place::START,
+        params: BTreeMap::new(),
+        cooldown_us: None,
+        cooldown_keys: vec![],
+        exceptions: vec![],
+        publish: vec![],
+    };
+    let (program, faults) = Program::compile(&catalog, &Published::default(), vec![query]);
+    assert_eq!(faults, []);
+    Arc::new(program)
+}
+
+/// Events of the keys in turn, a microsecond apart at most, all within the hour.
+fn batch(program: &Program, keys: usize, range: std::ops::Range<usize>) -> SourceBatch {
+    let (_, set) = program.columns("signin").expect("the query reads it");
+    let rows = range.len();
+    let times: TimestampMicrosecondArray = range.clone().map(|at| Some(BEGIN_US + at as i64)).collect();
+    let times: ArrayRef = Arc::new(times);
+    let mut users = StringViewBuilder::new();
+    range.clone().for_each(|at| users.append_value(format!("user{}@example.com", at % keys)));
+    let users: ArrayRef = Arc::new(users.finish());
+    let raw: BinaryViewArray = range.map(|at| Some(at.to_le_bytes())).collect();
+    let of_name = |name: &str| if name == "time" { Arc::clone(&times) } else { Arc::clone(&users) };
+    let mut fields: Vec<Field> = set.columns.iter().map(|field| field.as_ref().clone()).collect();
+    let mut columns: Vec<ArrayRef> = fields.iter().map(|field| of_name(field.name())).collect();
+    fields.extend([
+        Field::new("_time", TIME_TYPE, false),
+        Field::new("_raw", DataType::BinaryView, false),
+        Field::new("_arrival", TIME_TYPE, true),
+    ]);
+    columns.extend([times, Arc::new(raw) as ArrayRef, new_null_array(&TIME_TYPE, rows)]);
+    let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("columns fit their fields");
+    SourceBatch { stream: "signin".into(), partition: PartitionId(0), rows, late: None }
+}
+
+/// Bytes of this process in memory.
+fn resident() -> f64 {
+    let status = fs::read_to_string("/proc/self/status").expect("Linux tells what a process takes");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+    let kib: f64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    kib * 1024.0
+}
