@@ -184,9 +184,11 @@ fn close(project: &Project, args: &CaseCloseArgs) -> CommandResult {
     })?;
     let by = by(args.by.as_deref())?;
     let rules = compile::rules(project, &project.detections);
-    let (response, _) = compile::response(project, &rules);
+    let (response, mut diagnostics) = compile::response(project, &rules);
     let names = rules.catalog.tables().map(|table| table.name.as_str());
-    let (tables, _) = compile::tables(names, &rules, &project.dir);
+    let (tables, found) = compile::tables(names, &rules, &project.dir);
+    diagnostics.extend(found);
+    check::go_on_without(project, diagnostics);
     let runtime = tokio::runtime::Runtime::new().outside()?;
     let runs = runtime.block_on(async {
         let respond = service::start(&project.config, response, service::lookup_in(tables), Role::Command).await?;

@@ -60,19 +60,33 @@ pub(crate) fn stop_on_errors(project: &Project, diagnostics: Vec<Diagnostic>) ->
 }
 
 /// The same for texts that are not all in the project.
-pub(crate) fn stop_on_errors_in(texts: &Texts<'_>, mut diagnostics: Vec<Diagnostic>) -> Result<(), CommandError> {
+pub(crate) fn stop_on_errors_in(texts: &Texts<'_>, diagnostics: Vec<Diagnostic>) -> Result<(), CommandError> {
     if !has_errors(&diagnostics) {
         return Ok(());
     }
+    let not_a_project = diagnostics.iter().any(|diagnostic| diagnostic.code == config::codes::NOT_A_PROJECT);
+    let count = tell_errors(texts, diagnostics);
+    let what = if not_a_project { "there is no project here" } else { "the project has errors" };
+    Err(CommandError::usage(anyhow::anyhow!("{what} ({})", render::counted(count, "error"))))
+}
+
+/// What a command does that can work with a broken project: it shows what is wrong and goes on without the broken parts.
+pub(crate) fn go_on_without(project: &Project, diagnostics: Vec<Diagnostic>) {
+    if has_errors(&diagnostics) {
+        let count = tell_errors(&project.texts(), diagnostics);
+        eprintln!("the project has errors ({}); going on without its broken parts", render::counted(count, "error"));
+    }
+}
+
+/// Shows errors on standard error; gives how many there are.
+fn tell_errors(texts: &Texts<'_>, mut diagnostics: Vec<Diagnostic>) -> usize {
     diagnostics.retain(|diagnostic| diagnostic.level == Level::Error);
     render::sort(&mut diagnostics);
     let color = stdout::stderr_has_color();
     for diagnostic in &diagnostics {
         eprintln!("{}", render::report(diagnostic, texts, color));
     }
-    let not_a_project = diagnostics.iter().any(|diagnostic| diagnostic.code == config::codes::NOT_A_PROJECT);
-    let what = if not_a_project { "there is no project here" } else { "the project has errors" };
-    Err(CommandError::usage(anyhow::anyhow!("{what} ({})", render::counted(diagnostics.len(), "error"))))
+    diagnostics.len()
 }
 
 fn print_reports(texts: &Texts<'_>, diagnostics: &[Diagnostic], counts: &[(usize, &str)]) -> std::io::Result<()> {

@@ -71,6 +71,9 @@ pub(crate) async fn setup(globals: &Globals) -> Result<Setup, CommandError> {
     if project.config.playbooks.mode == Mode::Live {
         diagnostics.extend(compile::unset(&response, &project.config));
     }
+    let names = rules.catalog.tables().map(|table| table.name.as_str());
+    let (tables, found) = compile::tables(names, &rules, &project.dir);
+    diagnostics.extend(found);
     check::stop_on_errors(&project, diagnostics)?;
     let config = project.config.clone();
     tracing::debug!(bytes = config.engine.memory_bytes, "state is not held to [engine] memory_mb yet");
@@ -79,8 +82,6 @@ pub(crate) async fn setup(globals: &Globals) -> Result<Setup, CommandError> {
     let state = Location::at(&config.state.url, &BTreeMap::new()).usage()?;
     let archive = hunt::archive(&config)?;
     // Without a playbook there are still cases.
-    let names: Vec<&str> = rules.catalog.tables().map(|table| table.name.as_str()).collect();
-    let (tables, _) = compile::tables(names, &rules, &project.dir);
     let respond = Some(service::start(&config, response, service::lookup_in(tables), Role::Service).await?);
     Ok(Setup {
         rules,

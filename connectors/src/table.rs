@@ -103,22 +103,23 @@ fn more_text(more: usize) -> String {
 }
 
 impl TableError {
-    /// The same for `weir check`: one diagnostic per bad row.
+    /// The same for `weir check`: one diagnostic per bad row, and one that counts those that are not told one by one.
     #[must_use]
     pub fn diagnostics(&self) -> Vec<Diagnostic> {
-        match self {
-            Self::Rows { path, rows, .. } => rows
-                .iter()
-                .map(|row| {
-                    let column = row.column.as_ref().map(|name| format!("column {name}: ")).unwrap_or_default();
-                    Diagnostic::error(BAD_TABLE, format!("{column}{}", row.reason))
-                        .in_file(path.display().to_string())
-                        .at(Span::at(Place { line: row.line, column: 1 }))
-                        .maybe_hint(row.hint.clone())
-                })
-                .collect(),
-            other => vec![Diagnostic::error(BAD_TABLE, other.to_string())],
-        }
+        let Self::Rows { path, rows, more, .. } = self else {
+            return vec![Diagnostic::error(BAD_TABLE, self.to_string())];
+        };
+        let told = rows.iter().map(|row| {
+            let column = row.column.as_ref().map(|name| format!("column {name}: ")).unwrap_or_default();
+            Diagnostic::error(BAD_TABLE, format!("{column}{}", row.reason))
+                .at(Span::at(Place { line: row.line, column: 1 }))
+                .maybe_hint(row.hint.clone())
+        });
+        let last = rows.last().filter(|_| *more > 0).map(|row| {
+            let message = format!("{more} more mistakes follow");
+            Diagnostic::error(BAD_TABLE, message).at(Span::at(Place { line: row.line, column: 1 }))
+        });
+        told.chain(last).map(|diagnostic| diagnostic.in_file(path.display().to_string())).collect()
     }
 }
 
