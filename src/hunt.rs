@@ -21,6 +21,7 @@ use std::time::Duration;
 use anyhow::Context;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use chrono::Utc;
 use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
@@ -223,8 +224,7 @@ pub(crate) fn run(globals: &Globals, args: &HuntArgs) -> CommandResult {
     diagnostics.extend(found);
     stop_on_errors(&project, diagnostics)?;
     let (name, text) = text(args)?;
-    let params = params::parse(&args.param).usage()?;
-    params::refuse_unused(&params, &text).usage()?;
+    let params = params::parse(&args.param, Utc::now()).usage()?;
     let limits = limits(&project.config, args)?;
     let format = Format::or_default(globals.format);
     let archive = archive(&project.config)?;
@@ -242,6 +242,7 @@ pub(crate) fn run(globals: &Globals, args: &HuntArgs) -> CommandResult {
         Err(Stop::Hunt(HuntError::Text(diagnostics))) => Err(refusal(&name, &text, diagnostics)),
         Err(Stop::Hunt(error @ (HuntError::Memory(_) | HuntError::Timeout(_)))) => Err(CommandError::usage(error)),
         Err(Stop::Hunt(error)) => Err(CommandError::outside(error)),
+        Err(Stop::Params(error)) => Err(CommandError::usage(error)),
         Err(Stop::Output(error)) => Err(error.into()),
         Err(Stop::Interrupted) => Err(CommandError::outside(anyhow::anyhow!("interrupted"))),
     }
@@ -250,6 +251,8 @@ pub(crate) fn run(globals: &Globals, args: &HuntArgs) -> CommandResult {
 /// Why the command stopped before the end.
 enum Stop {
     Hunt(HuntError),
+    /// A parameter that the text does not have.
+    Params(anyhow::Error),
     Output(std::io::Error),
     Interrupted,
 }
@@ -276,6 +279,8 @@ async fn print(
     format: Format,
 ) -> Result<(), Stop> {
     let mut hunt = hunt(archive, catalog, base, text, params, limits).await?;
+    // Only now, because what a text names is known for sure when it has been understood.
+    params::refuse_unused(params, text).map_err(Stop::Params)?;
     if archive.tables().await.is_ok_and(|tables| tables.is_empty()) {
         eprintln!("note: there is nothing yet in the archive at {}", archive.location().url());
     }

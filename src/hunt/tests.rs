@@ -37,7 +37,7 @@ impl Project {
 
     async fn begin(&self, text: &str, params: &[&str], limits: Limits) -> Result<Hunt, HuntError> {
         let params: Vec<String> = params.iter().map(|&param| param.to_owned()).collect();
-        let params = params::parse(&params).unwrap();
+        let params = params::parse(&params, chrono::DateTime::UNIX_EPOCH + chrono::TimeDelta::days(1)).unwrap();
         hunt(&self.archive, &self.catalog, self.folder.path(), text, &params, limits).await
     }
 
@@ -112,6 +112,8 @@ async fn parameters_are_values_and_never_text_of_the_select() {
     let text = "SELECT n FROM failed WHERE user_name = $who AND n > $least AND time >= $since ORDER BY n";
     let params = ["who=ann", "least=2", "since=1970-01-01T00:00:04Z"];
     assert_eq!(project.csv(text, &params).await, "n\n4\n8\n");
+    let params = ["who=ann", "least=2", "since=-23h 59m 56s"];
+    assert_eq!(project.csv(text, &params).await, "n\n4\n8\n", "four seconds into the day that the hunt ends");
     assert_eq!(project.csv("SELECT n FROM failed WHERE user_name = $who", &["who=' OR 1=1 --"]).await, "n\n");
 }
 
