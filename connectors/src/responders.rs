@@ -100,12 +100,12 @@ impl HttpSender {
         lock(&self.lines).entry(responder.to_owned()).or_insert_with(new).clone()
     }
 
-    async fn exchange(&self, request: &HttpRequest, limit: Duration) -> Result<HttpResponse, HttpFailure> {
-        let builder = self.build(request)?.timeout(limit);
-        let response = builder.send().await.map_err(|error| failure(error, limit))?;
+    async fn exchange(&self, request: &HttpRequest, left: Duration) -> Result<HttpResponse, HttpFailure> {
+        let builder = self.build(request)?.timeout(left);
+        let response = builder.send().await.map_err(|error| failure(error, request.timeout_ms))?;
         let status = response.status().as_u16();
         let retry_after_ms = retry_after(response.headers());
-        let body = read(response, limit).await?;
+        let body = read(response, request.timeout_ms).await?;
         Ok(HttpResponse { status, retry_after_ms, body })
     }
 
@@ -165,9 +165,9 @@ fn header_value(name: &str, value: &str) -> Result<HeaderValue, HttpFailure> {
 }
 
 /// Reads a body up to the limit: JSON where it is JSON, else text.
-async fn read(mut response: Response, limit: Duration) -> Result<Value, HttpFailure> {
+async fn read(mut response: Response, limit_ms: u64) -> Result<Value, HttpFailure> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| failure(error, limit))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| failure(error, limit_ms))? {
         bytes.extend_from_slice(&chunk);
         if bytes.len() > ANSWER_BYTES_MAX {
             let message = format!("the answer is larger than {ANSWER_BYTES_MAX} bytes");
@@ -180,11 +180,11 @@ async fn read(mut response: Response, limit: Duration) -> Result<Value, HttpFail
     Ok(serde_json::from_slice(&bytes).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned())))
 }
 
-fn failure(error: reqwest::Error, limit: Duration) -> HttpFailure {
+fn failure(error: reqwest::Error, limit_ms: u64) -> HttpFailure {
     // The address is in the journal beside this message; the error's own copy is left out, and so are headers.
     let error = error.without_url();
     let (message, retriable) = if error.is_timeout() {
-        (format!("no answer within {} ms", limit.as_millis()), true)
+        (format!("no answer within {limit_ms} ms"), true)
     } else if error.is_builder() {
         (format!("the request cannot be sent: {}", chain(&error)), false)
     } else if error.is_connect() {

@@ -14,6 +14,8 @@ use super::alerts::Taken;
 use super::simulated::Simulated;
 use super::*;
 
+mod faults;
+
 const QUICK: &str = "
 id: quick
 when: alert.detection = 'quick'
