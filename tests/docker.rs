@@ -48,6 +48,45 @@ fn every_topic_of_the_project_is_created() {
     }
 }
 
+#[test]
+fn the_build_of_the_image_sees_every_source() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let ignored = ignored();
+    let mut seen = 0;
+    for top in ["src", "engine", "detections", "playbooks", "connectors", "benches", "Cargo.toml", "Cargo.lock"] {
+        for entry in walkdir::WalkDir::new(root.join(top)) {
+            let entry = entry.expect("a source can be read");
+            let path = entry.path().strip_prefix(root).expect("a path below the root");
+            assert!(!ignored.is_match(path), "{} is kept from the build", path.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 100, "the sources were looked at");
+    for path in ["target", "archive", "docker/state", "weir.db", "docker/weir.db-wal"] {
+        assert!(ignored.is_match(path), "{path} is no source");
+    }
+}
+
+/// What `docker build` leaves out. What lies below a folder that is left out is left out with it; a walk comes by the
+/// folder first.
+fn ignored() -> globset::GlobSet {
+    let mut patterns = globset::GlobSetBuilder::new();
+    for line in read("Dockerfile.dockerignore").lines().filter(|line| !line.starts_with('#')) {
+        patterns.add(globset::GlobBuilder::new(line).literal_separator(true).build().expect("a pattern"));
+    }
+    patterns.build().expect("patterns")
+}
+
+#[test]
+fn the_image_is_built_with_the_toolchain_of_the_project() {
+    let toolchain = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/rust-toolchain.toml"));
+    let toolchain: toml::Table = toolchain.expect("rust-toolchain.toml").parse().expect("it is TOML");
+    let channel = toolchain["toolchain"]["channel"].as_str().expect("a channel");
+    let dockerfile = read("Dockerfile");
+    assert!(dockerfile.contains(&format!("FROM rust:{channel}-")), "the base image is another Rust than {channel}");
+    assert!(dockerfile.contains(&format!("ENV RUSTUP_TOOLCHAIN={channel}\n")), "the toolchain is not {channel}");
+}
+
 fn weir_in_docker(args: &[&str]) -> Finished {
     let output = weir().args(["-C", DOCKER]).args(args).output().expect("weir can be started");
     Finished::from(output)
