@@ -11,9 +11,9 @@ use weir_detections::rule_test::{self, RuleTest};
 use weir_engine::error::nearest;
 use weir_engine::{Diagnostic, Place, Span, TableVersion};
 use weir_playbooks::http::Auth;
-use weir_playbooks::playbook::{Playbook, Responders};
-use weir_playbooks::problem::{Problem, codes};
-use weir_playbooks::responder::Responder;
+use weir_playbooks::playbook::{Draft, Outside, Playbook, Responders};
+use weir_playbooks::problem::{self, Problem, codes};
+use weir_playbooks::responder::{Responder, Unread};
 
 use crate::config::{self, Config};
 use crate::project::{self, Project, SourceFile};
@@ -47,16 +47,12 @@ fn pairs(files: &[SourceFile]) -> Vec<(String, String)> {
 pub(crate) fn tests(project: &Project, rules: &Compiled) -> (Vec<RuleTest>, Vec<Diagnostic>) {
     let (mut tests, mut diagnostics) = (Vec::new(), Vec::new());
     for file in &project.tests {
-        match rule_test::parse(&file.path, &file.text) {
-            Ok(test) => {
-                let found = rule_test::check(&test, rules);
-                if found.is_empty() {
-                    tests.push(test);
-                }
-                diagnostics.extend(found);
-            }
-            Err(found) => diagnostics.extend(found),
+        let (test, mut found) = rule_test::read(&file.path, &file.text);
+        found.extend(test.iter().flat_map(|test| rule_test::check(test, rules)));
+        if found.is_empty() {
+            tests.extend(test);
         }
+        diagnostics.extend(found);
     }
     (tests, diagnostics)
 }
@@ -89,9 +85,10 @@ pub(crate) fn tables<'a>(
 /// other.
 pub(crate) fn response(project: &Project, rules: &Compiled) -> (Response, Vec<Diagnostic>) {
     let mut diagnostics = Vec::new();
-    let responders = responders(project, &mut diagnostics);
+    let (responders, unread) = responders(project, &mut diagnostics);
     let tables = rules.catalog.tables().map(|table| table.name.as_str()).collect::<Vec<_>>();
-    let playbooks = playbooks(&project.playbooks, &responders, &tables, &mut diagnostics);
+    let outside = Outside { responders: &responders, unread: &unread, tables: &tables };
+    let playbooks = playbooks(&project.playbooks, &outside, &mut diagnostics);
     // The mistakes of a playbook that cannot be read are told already; that it is there counts all the same.
     let ids = playbooks.keys().map(String::as_str);
     let ids = ids.chain(project.playbooks.iter().filter_map(written_id)).collect();
@@ -99,28 +96,29 @@ pub(crate) fn response(project: &Project, rules: &Compiled) -> (Response, Vec<Di
     (Response { playbooks, responders }, diagnostics)
 }
 
-fn responders(project: &Project, diagnostics: &mut Vec<Diagnostic>) -> Responders {
-    let mut responders = Responders::new();
+fn responders(project: &Project, diagnostics: &mut Vec<Diagnostic>) -> (Responders, BTreeMap<String, Unread>) {
+    let (mut responders, mut all_unread) = (Responders::new(), BTreeMap::new());
     for file in &project.responders {
-        let mut responder = match Responder::parse(&file.text) {
-            Ok(responder) => responder,
-            Err(problems) => {
+        let id = match Responder::parse(&file.text) {
+            Ok(mut responder) => {
+                diagnostics.extend(resolve(&mut responder, &project.config, &file.path));
+                let id = responder.id.clone();
+                responders.insert(id.clone(), responder).map(|_| id)
+            }
+            Err(mut unread) => {
+                let problems = std::mem::take(&mut unread.problems);
                 diagnostics.extend(problems.into_iter().map(|problem| diagnostic(problem, &file.path)));
-                continue;
+                let id = unread.id.clone().unwrap_or_else(|| written_id(file).unwrap_or_default().to_owned());
+                all_unread.insert(id.clone(), unread).map(|_| id)
             }
         };
-        diagnostics.extend(resolve(&mut responder, &project.config, &file.path));
-        let id = responder.id.clone();
-        if responders.insert(id.clone(), responder).is_some() {
+        if let Some(id) = id.filter(|id| !id.is_empty()) {
             let message = format!("there are two responders `{id}`");
             diagnostics.push(first_line(codes::RESPONDER_DUPLICATE, message, &file.path));
         }
     }
-    // A section for a responder that could not be read is not one for a responder that does not exist.
-    if responders.len() == project.responders.len() {
-        diagnostics.extend(sections_without_responder(&project.config, &responders));
-    }
-    responders
+    diagnostics.extend(sections_without_responder(&project.config, &responders, &all_unread));
+    (responders, all_unread)
 }
 
 /// Fills the settings of `weir.toml` and the environment into the base URL. Whether one is set where the pipeline runs
@@ -140,11 +138,20 @@ fn resolve(responder: &mut Responder, config: &Config, file: &str) -> Option<Dia
     (!is_missing.get()).then(|| diagnostic(problem, file))
 }
 
-fn sections_without_responder(config: &Config, responders: &Responders) -> Vec<Diagnostic> {
-    let unknown = config.responders.iter().filter(|(name, _)| !responders.contains_key(*name));
+fn sections_without_responder(
+    config: &Config,
+    responders: &Responders,
+    unread: &BTreeMap<String, Unread>,
+) -> Vec<Diagnostic> {
+    // A section may be for a file whose name of itself cannot be read.
+    if unread.contains_key("") {
+        return Vec::new();
+    }
+    let ids = || responders.keys().chain(unread.keys()).map(String::as_str);
+    let unknown = config.responders.iter().filter(|(name, _)| !ids().any(|id| id == name.as_str()));
     unknown
         .map(|(name, section)| {
-            let hint = nearest(name, responders.keys().map(String::as_str))
+            let hint = nearest(name, ids())
                 .unwrap_or_else(|| "a responder is a file in `responders/`; `id` is its name".to_owned());
             let warning =
                 Diagnostic::warning(config::codes::UNKNOWN_RESPONDER, format!("there is no responder `{name}`"));
@@ -155,21 +162,14 @@ fn sections_without_responder(config: &Config, responders: &Responders) -> Vec<D
 
 fn playbooks(
     files: &[SourceFile],
-    responders: &Responders,
-    tables: &[&str],
+    outside: &Outside<'_>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> BTreeMap<String, Playbook> {
     let mut playbooks = BTreeMap::new();
     for file in files {
-        let playbook = match Playbook::parse(&file.text) {
-            Ok(playbook) => playbook,
-            Err(problems) => {
-                diagnostics.extend(problems.into_iter().map(|problem| diagnostic(problem, &file.path)));
-                continue;
-            }
-        };
-        let problems = playbook.link(responders, tables);
+        let (playbook, problems) = Draft::read(&file.text).link(outside);
         diagnostics.extend(problems.into_iter().map(|problem| diagnostic(problem, &file.path)));
+        let Some(playbook) = playbook else { continue };
         let id = playbook.id.clone();
         if playbooks.insert(id.clone(), playbook).is_some() {
             let message = format!("there are two playbooks `{id}`");
@@ -236,6 +236,7 @@ fn first_line(code: &'static str, message: String, file: &str) -> Diagnostic {
 
 /// The words of the playbooks' room in those of all others.
 fn diagnostic(problem: Problem, file: &str) -> Diagnostic {
-    let place = Place { line: problem.line, column: problem.column };
-    Diagnostic::error(problem.code, problem.message).at(Span::at(place)).maybe_hint(problem.hint).in_file(file)
+    let place = |place: problem::Place| Place { line: place.line, column: place.column };
+    let span = Span { start: place(problem.span.start), end: place(problem.span.end) };
+    Diagnostic::error(problem.code, problem.message).at(span).maybe_hint(problem.hint).in_file(file)
 }

@@ -4,6 +4,7 @@ mod support;
 
 mod bad_input; // broken, hostile and absurd records
 mod captures; // recordings of real attacks
+mod check; // all mistakes at once
 mod cli; // the command line as scripts use it
 mod content; // the shipped content, as a user gets it
 mod demo; // the phishing incident, end to end

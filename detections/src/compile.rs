@@ -291,7 +291,8 @@ fn stem(file: &str) -> &str {
     file.rsplit_once('.').map_or(file, |(stem, _)| stem)
 }
 
-/// The exceptions that hold, and those that have expired, which is told: it would be worse to go on being silent.
+/// The exceptions that hold, and those that hide nothing: what has expired, which is told because it would be worse to go
+/// on being silent, and what has mistakes, which are told.
 fn read_exceptions(
     texts: &Texts,
     today: Option<NaiveDate>,
@@ -307,6 +308,7 @@ fn read_exceptions(
                     diagnostics.push(expired);
                     old.push(exception);
                 }
+                None if !exception.is_whole => old.push(exception),
                 None => current.push(exception),
             }
         }

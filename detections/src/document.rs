@@ -137,6 +137,7 @@ pub(crate) struct Fields {
     what: &'static str,
     pub(crate) span: Span,
     entries: Vec<Entry>,
+    strange: Vec<String>,
 }
 
 impl Fields {
@@ -149,13 +150,13 @@ impl Fields {
         };
         let (entries, strange): (Vec<_>, Vec<_>) =
             entries.into_iter().partition(|entry| known.contains(&entry.key.as_str()));
-        for entry in strange {
+        for entry in &strange {
             let hint = nearest(&entry.key, known.iter().copied())
                 .unwrap_or_else(|| format!("known keys are {}", known.join(", ")));
             let message = format!("unknown key `{}` in {what}", entry.key);
             report.push(Diagnostic::error(report.codes.unknown_key, message).at(entry.key_span).hint(hint));
         }
-        Some(Self { what, span, entries })
+        Some(Self { what, span, entries, strange: strange.into_iter().map(|entry| entry.key).collect() })
     }
 
     /// The value of `key`, once. A null is the same as no value.
@@ -169,8 +170,11 @@ impl Fields {
         self.entries.iter().find(|entry| entry.key == key).map(|entry| entry.key_span)
     }
 
-    /// Reports that `key` is missing.
+    /// Reports that `key` is missing. One that is misspelt has been reported as an unknown key.
     pub(crate) fn missing(&self, key: &str, hint: &str, report: &mut Report) {
+        if self.strange.iter().any(|strange| nearest(strange, [key]).is_some()) {
+            return;
+        }
         let message = format!("{} has no `{key}`", self.what);
         report.push(Diagnostic::error(report.codes.missing, message).at(self.span).hint(hint));
     }

@@ -149,12 +149,19 @@ pub struct Expected {
 /// # Errors
 /// Everything that is wrong with it, in the order of the text.
 pub fn parse(file: &str, text: &str) -> Result<RuleTest, Vec<Diagnostic>> {
+    match read(file, text) {
+        (Some(test), found) if found.is_empty() => Ok(test),
+        (_, found) => Err(found),
+    }
+}
+
+/// Reads as much of a test file as can be read, so that [`check`] can look at it, and gives everything that is wrong
+/// with its form. Only a test without mistakes is fit to be run.
+#[must_use]
+pub fn read(file: &str, text: &str) -> (Option<RuleTest>, Vec<Diagnostic>) {
     let mut report = Report::new(CODES);
     let test = parse_yaml(text, &mut report).and_then(|node| test(file, node, &mut report));
-    match test {
-        Some(test) if report.found.is_empty() => Ok(test),
-        _ => Err(report.finish(file)),
-    }
+    (test, report.finish(file))
 }
 
 fn test(file: &str, node: Node, report: &mut Report) -> Option<RuleTest> {
@@ -171,7 +178,7 @@ fn test(file: &str, node: Node, report: &mut Report) -> Option<RuleTest> {
     }
     let cases: Vec<Case> = nodes.into_iter().filter_map(|node| case(node, report)).collect();
     for (at, case) in cases.iter().enumerate() {
-        if cases[..at].iter().any(|earlier| earlier.name == case.name) {
+        if !case.name.is_empty() && cases[..at].iter().any(|earlier| earlier.name == case.name) {
             report.wrong_value(format!("two cases are called `{}`", case.name), case.span, None);
         }
     }
@@ -200,7 +207,8 @@ fn case(node: Node, report: &mut Report) -> Option<Case> {
         given: given.into_iter().filter_map(|entry| stream(entry, report)).collect(),
         tables: tables.into_iter().filter_map(|entry| table(entry, report)).collect(),
         expect: expect.into_iter().filter_map(|node| expected(node, report)).collect(),
-        name: name?.value,
+        // A case without a name is reported; what it gives and expects is checked all the same.
+        name: name.map(|name| name.value).unwrap_or_default(),
         late,
         rejected,
     })

@@ -28,7 +28,7 @@ impl Body {
     pub(crate) fn read(node: &Node, check: &Check<'_>, problems: &mut Vec<Problem>) -> Self {
         match &node.tree {
             Tree::Text(text) if text == MESSAGE => Self::OpenC2,
-            Tree::Text(text) => Self::Leaf(Template::read(text, node.place, check, problems)),
+            Tree::Text(text) => Self::Leaf(Template::read(text, node.span, check, problems)),
             Tree::List(items) => Self::List(items.iter().map(|item| Self::read(item, check, problems)).collect()),
             Tree::Map(fields) => Self::Object(
                 fields.iter().map(|(key, node)| (key.name.clone(), Self::read(node, check, problems))).collect(),

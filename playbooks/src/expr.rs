@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::facts::Severity;
 use crate::fields::{self, Kind, Names};
-use crate::problem::{Place, Problem, codes};
+use crate::problem::{Place, Problem, Span, codes};
 
 mod parse;
 
@@ -60,7 +60,7 @@ pub(crate) enum Op {
     Contains,
 }
 
-/// What is wrong with a condition, and at which character of it.
+/// What is wrong with a condition, and at which byte of it.
 #[derive(Debug)]
 pub(crate) struct Wrong {
     pub(crate) code: &'static str,
@@ -69,31 +69,37 @@ pub(crate) struct Wrong {
     pub(crate) hint: Option<String>,
 }
 
+impl Wrong {
+    /// The word that is wrong, in a file where the condition begins at `start` and stands on one line.
+    fn span(&self, text: &str, start: Place) -> Span {
+        let (before, rest) = text.split_at_checked(self.offset).unwrap_or((text, ""));
+        let column = start.column + before.chars().count() as u32;
+        let width = rest[..parse::word_length(rest)].chars().count().max(1) as u32;
+        let place = |column| Place { line: start.line, column };
+        Span { start: place(column), end: place(column + width) }
+    }
+}
+
 impl Condition {
     /// Reads and checks a condition that stands at `place` of `source`.
     pub(crate) fn read(
         text: &str,
-        place: Place,
+        span: Span,
         source: &str,
         names: &Names,
         problems: &mut Vec<Problem>,
     ) -> Option<Self> {
-        match parse::parse(text, names).and_then(|expr| check(&expr).map(|()| expr)) {
-            Ok(expr) => Some(Self { expr, text: text.to_owned() }),
-            Err(wrong) => {
-                let start = crate::template::locate(source, place, text.trim_end());
-                let place = if text.contains('\n') {
-                    start
-                } else {
-                    Place {
-                        column: start.column + text[..wrong.offset.min(text.len())].chars().count() as u32,
-                        ..start
-                    }
-                };
-                problems.push(Problem::new(wrong.code, place, wrong.message).maybe_hint(wrong.hint));
-                None
-            }
+        let (expr, mut wrongs) = parse::parse(text, names);
+        if let Some(expr) = &expr {
+            check(expr, &mut wrongs);
         }
+        let is_whole = wrongs.is_empty();
+        let written = crate::template::find(source, span, text.trim_end()).filter(|_| !text.contains('\n'));
+        for wrong in wrongs {
+            let span = written.map_or(span, |written| wrong.span(text, written.start));
+            problems.push(Problem::new(wrong.code, span, wrong.message).maybe_hint(wrong.hint));
+        }
+        expr.filter(|_| is_whole).map(|expr| Self { expr, text: text.to_owned() })
     }
 
     /// Whether the condition holds for these facts.
@@ -175,12 +181,15 @@ fn is_in(value: &Value, list: &Value) -> bool {
 }
 
 /// Refuses comparisons of things that do not go together.
-fn check(expr: &Expr) -> Result<(), Wrong> {
+fn check(expr: &Expr, wrongs: &mut Vec<Wrong>) {
     match expr {
-        Expr::Or(left, right) | Expr::And(left, right) => check(left).and_then(|()| check(right)),
-        Expr::Not(inner) => check(inner),
-        Expr::Exists(_) | Expr::Is(_) | Expr::Constant(_) => Ok(()),
-        Expr::Compare { left, op, right, .. } => check_compare(left, *op, right),
+        Expr::Or(left, right) | Expr::And(left, right) => {
+            check(left, wrongs);
+            check(right, wrongs);
+        }
+        Expr::Not(inner) => check(inner, wrongs),
+        Expr::Exists(_) | Expr::Is(_) | Expr::Constant(_) => {}
+        Expr::Compare { left, op, right, .. } => wrongs.extend(check_compare(left, *op, right).err()),
     }
 }
 

@@ -13,7 +13,8 @@
 //!   - notify: ${alert.entities.host} is isolated
 //! ```
 //!
-//! Reading reports every mistake of a file; [`link`](Playbook::link) then checks what it says about responders.
+//! Reading reports every mistake of a file; [`link`](Playbook::link) then checks what it says about responders. A
+//! [`Draft`] does both for a file that may have mistakes.
 
 use std::time::Duration;
 
@@ -21,15 +22,17 @@ use crate::body::Body;
 use crate::expr::Condition;
 use crate::facts::AlertFacts;
 use crate::openc2::{Action, TargetKind};
-use crate::problem::{Place, Problem};
+use crate::problem::{Problem, Span};
 use crate::template::Template;
 
+mod draft;
 mod link;
 mod names;
 mod read;
 mod step;
 
-pub use self::link::{Linked, Responders};
+pub use self::draft::Draft;
+pub use self::link::{Linked, Outside, Responders};
 pub(crate) use self::read::is_name;
 #[cfg(test)]
 pub(crate) use self::{
@@ -91,13 +94,13 @@ pub struct Step {
     /// Its name within the playbook; part of the idempotency key.
     pub id: String,
     /// Where it stands in the file.
-    pub place: Place,
+    pub span: Span,
     /// The step is left out unless this holds.
     pub when: Option<Condition>,
     /// What it does.
     pub what: What,
     /// Who carries it out; where several could, the author says.
-    pub responder: Option<(String, Place)>,
+    pub responder: Option<(String, Span)>,
     /// How often it is tried.
     pub retry: Retry,
     /// Limit for all attempts and checks together.
@@ -192,7 +195,7 @@ pub enum Source {
         /// The table.
         table: String,
         /// Its place in the file.
-        place: Place,
+        span: Span,
         /// The column.
         column: String,
         /// The value.
@@ -265,6 +268,16 @@ pub enum Operation {
     Lookup(String),
 }
 
+impl Operation {
+    /// What a responder may describe in its place: `set account` serves for everything that can be set.
+    pub(crate) fn without_property(&self) -> Option<Self> {
+        match self {
+            Self::Command(action, kind, Some(_)) => Some(Self::Command(*action, *kind, None)),
+            _ => None,
+        }
+    }
+}
+
 impl std::fmt::Display for Operation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -282,7 +295,7 @@ impl Playbook {
     ///
     /// Errors: every mistake in the text, each with its place.
     pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
-        read::playbook(text)
+        Draft::read(text).finish()
     }
 
     /// Whether the playbook is to be run for an alert. A detection that names it starts it where `when` does not

@@ -21,15 +21,33 @@ impl Place {
     pub const START: Self = Self { line: 1, column: 1 };
 }
 
+/// A stretch of a text: from its first character to just behind its last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Span {
+    /// The first character.
+    pub start: Place,
+    /// The place behind the last character.
+    pub end: Place,
+}
+
+impl Span {
+    /// The first character of a text.
+    pub const START: Self = Self::at(Place::START);
+
+    /// The one character at a place.
+    #[must_use]
+    pub const fn at(start: Place) -> Self {
+        Self { start, end: Place { line: start.line, column: start.column + 1 } }
+    }
+}
+
 /// One thing that is wrong with a text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// Stable name of the kind of mistake; see [`codes`].
     pub code: &'static str,
-    /// Line, from 1.
-    pub line: u32,
-    /// Column in characters, from 1.
-    pub column: u32,
+    /// The words that are wrong.
+    pub span: Span,
     /// What is wrong.
     pub message: String,
     /// What to do about it.
@@ -37,8 +55,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(crate) fn new(code: &'static str, place: Place, message: impl Into<String>) -> Self {
-        Self { code, line: place.line, column: place.column, message: message.into(), hint: None }
+    pub(crate) fn new(code: &'static str, span: Span, message: impl Into<String>) -> Self {
+        Self { code, span, message: message.into(), hint: None }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -54,24 +72,30 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {} {}", self.line, self.column, self.code, self.message)?;
+        let Place { line, column } = self.span.start;
+        write!(f, "{line}:{column}: {} {}", self.code, self.message)?;
         self.hint.as_ref().map_or(Ok(()), |hint| write!(f, "; {hint}"))
     }
 }
 
 impl std::error::Error for Problem {}
 
+/// The name among `candidates` that `name` was probably meant to be.
+pub(crate) fn meant<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let wanted = name.to_lowercase();
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&wanted, &candidate.to_lowercase()), candidate))
+        .filter(|(distance, candidate)| *distance <= candidate.chars().count().max(3).div_ceil(3))
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
 /// The name among `candidates` that `name` was probably meant to be, as a hint; all of them where few exist.
 pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let candidates: Vec<&str> = candidates.into_iter().collect();
-    let wanted = name.to_lowercase();
-    let best = candidates
-        .iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&wanted, &candidate.to_lowercase()), *candidate))
-        .filter(|(distance, candidate)| *distance <= candidate.chars().count().max(3).div_ceil(3))
-        .min();
-    match best {
-        Some((_, candidate)) => Some(format!("did you mean `{candidate}`?")),
+    match meant(name, candidates.iter().copied()) {
+        Some(candidate) => Some(format!("did you mean `{candidate}`?")),
         None if !candidates.is_empty() && candidates.len() <= 24 => {
             Some(format!("known here: {}", candidates.join(", ")))
         }

@@ -25,7 +25,7 @@ use url::Url;
 use crate::body::Body;
 use crate::http::{Auth, Method};
 use crate::playbook::Operation;
-use crate::problem::{Place, Problem, codes};
+use crate::problem::{Problem, Span, codes};
 use crate::template::Template;
 
 mod answer;
@@ -48,7 +48,7 @@ pub struct Responder {
     /// As written, with `${NAME}` for settings.
     pub base_url: String,
     /// Where the base URL stands in the file.
-    pub base_url_place: Place,
+    pub base_url_span: Span,
     /// The base URL after [`resolve`](Self::resolve).
     pub base: Option<Url>,
     /// Whether secrets may be sent without TLS to other machines.
@@ -65,13 +65,22 @@ pub struct Responder {
     pub operations: Vec<Described>,
 }
 
+/// What is known of a responder file that has mistakes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unread {
+    /// The responder's name.
+    pub id: Option<String>,
+    /// What it can do; `None` where some of that cannot be read.
+    pub does: Option<Vec<Operation>>,
+    /// Every mistake in the text, each with its place.
+    pub problems: Vec<Problem>,
+}
+
 /// How one operation is carried out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Described {
     /// The operation.
     pub does: Operation,
-    /// Where it stands in the file.
-    pub place: Place,
     /// Asked before something is made: what it finds is used instead.
     pub search: Option<Lookup>,
     /// Asked first, for values the vendor needs.
@@ -138,11 +147,20 @@ pub struct Verify {
     pub every: Duration,
 }
 
+impl Unread {
+    /// Whether it can do an operation; `None` where that cannot be told.
+    #[must_use]
+    pub fn can(&self, operation: &Operation) -> Option<bool> {
+        let does = self.does.as_ref()?;
+        Some(does.contains(operation) || operation.without_property().is_some_and(|whole| does.contains(&whole)))
+    }
+}
+
 impl Responder {
     /// Reads a responder file.
     ///
-    /// Errors: every mistake in the text, each with its place.
-    pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
+    /// Errors: every mistake in the text, and what is known all the same.
+    pub fn parse(text: &str) -> Result<Self, Unread> {
         read::responder(text)
     }
 
@@ -156,10 +174,7 @@ impl Responder {
     #[must_use]
     pub fn described(&self, operation: &Operation) -> Option<&Described> {
         let find = |wanted: &Operation| self.operations.iter().find(|described| described.does == *wanted);
-        find(operation).or_else(|| match operation {
-            Operation::Command(action, kind, Some(_)) => find(&Operation::Command(*action, *kind, None)),
-            _ => None,
-        })
+        find(operation).or_else(|| find(&operation.without_property()?))
     }
 
     /// Puts another base URL in the place of the file's own.
@@ -172,7 +187,7 @@ impl Responder {
     ///
     /// Errors: a setting is missing, or the result is no base URL.
     pub fn resolve(&mut self, setting: &dyn Fn(&str) -> Option<String>) -> Result<(), Problem> {
-        let problem = |message: String| Problem::new(codes::BAD_BASE_URL, self.base_url_place, message);
+        let problem = |message: String| Problem::new(codes::BAD_BASE_URL, self.base_url_span, message);
         let mut text = String::new();
         let mut rest = self.base_url.as_str();
         while let Some((before, behind)) = rest.split_once("${") {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::fields::{self, Kind, Names};
-use crate::problem::{Family, Place, Problem, nearest};
+use crate::problem::{Family, Place, Problem, Span, nearest};
 
 /// A template; its text is checked, its fields are known.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,7 +83,7 @@ pub(crate) struct Check<'a> {
 
 impl Template {
     /// Reads a template; what is wrong is reported and stands as text.
-    pub(crate) fn read(text: &str, place: Place, check: &Check<'_>, problems: &mut Vec<Problem>) -> Self {
+    pub(crate) fn read(text: &str, span: Span, check: &Check<'_>, problems: &mut Vec<Problem>) -> Self {
         let mut parts = Vec::new();
         let mut literal = String::new();
         let mut rest = text;
@@ -96,16 +96,16 @@ impl Template {
             }
             literal.push_str(&rest[..at]);
             let Some(length) = rest[at..].find('}') else {
-                let place = locate(check.source, place, &rest[at..]);
+                let span = locate(check.source, span, &rest[at..]);
                 problems.push(
-                    Problem::new(check.family.value, place, "`${` without `}`")
+                    Problem::new(check.family.value, span, "`${` without `}`")
                         .hint("write `$${` for the characters themselves"),
                 );
                 rest = &rest[rest.len()..];
                 break;
             };
             let whole = &rest[at..=at + length];
-            if let Some(field) = read_field(whole, place, check, problems) {
+            if let Some(field) = read_field(whole, span, check, problems) {
                 if !literal.is_empty() {
                     parts.push(Part::Text(std::mem::take(&mut literal)));
                 }
@@ -223,15 +223,17 @@ fn plain_text(value: &Value) -> Option<String> {
     }
 }
 
-fn read_field(whole: &str, place: Place, check: &Check<'_>, problems: &mut Vec<Problem>) -> Option<Field> {
-    let place = locate(check.source, place, whole);
+fn read_field(whole: &str, span: Span, check: &Check<'_>, problems: &mut Vec<Problem>) -> Option<Field> {
+    // Folded text stands in the file otherwise than here.
+    let found = find(check.source, span, whole);
+    let span = found.unwrap_or(span);
     let mut pieces = whole[2..whole.len() - 1].split('|').map(str::trim);
     let name = pieces.next().unwrap_or_default();
     let path: Vec<String> = name.split('.').map(str::to_owned).collect();
     let kind = match check.names.kind(&path) {
         Ok(kind) => kind,
         Err(unknown) => {
-            problems.push(Problem::new(check.family.field, place, unknown.message).maybe_hint(unknown.hint));
+            problems.push(Problem::new(check.family.field, span, unknown.message).maybe_hint(unknown.hint));
             return None;
         }
     };
@@ -245,7 +247,9 @@ fn read_field(whole: &str, place: Place, check: &Check<'_>, problems: &mut Vec<P
                 Some(map) => Filter::Map(map.clone()),
                 None => {
                     let known = ["lower", "plain", "quoted"].into_iter().chain(check.maps.keys().map(String::as_str));
-                    let problem = Problem::new(check.family.field, place, format!("unknown filter `{other}`"));
+                    let word = |found| locate(check.source, locate(check.source, found, "|"), other);
+                    let span = found.map_or(span, word);
+                    let problem = Problem::new(check.family.field, span, format!("unknown filter `{other}`"));
                     problems.push(problem.maybe_hint(nearest(other, known)));
                     return None;
                 }
@@ -257,16 +261,26 @@ fn read_field(whole: &str, place: Place, check: &Check<'_>, problems: &mut Vec<P
     Some(Field { path, kind, filters })
 }
 
-/// The place of `needle` in `source` at or after `start`; `start` where it is not found, as in folded text.
-pub(crate) fn locate(source: &str, start: Place, needle: &str) -> Place {
-    let Some(line_at) =
-        source.split_inclusive('\n').map(str::len).take(start.line as usize - 1).reduce(|a, b| a + b).or(Some(0))
-    else {
-        return start;
-    };
-    let from = source[line_at..].char_indices().nth(start.column as usize - 1).map_or(line_at, |(at, _)| line_at + at);
-    let Some(found) = source[from..].find(needle) else { return start };
-    let before = &source[..from + found];
+/// Where `needle` stands in `source`, at or after `start`; `start` where it is not found, as in folded text.
+pub(crate) fn locate(source: &str, start: Span, needle: &str) -> Span {
+    find(source, start, needle).unwrap_or(start)
+}
+
+/// Where `needle` stands in `source`, at or after `start`.
+pub(crate) fn find(source: &str, start: Span, needle: &str) -> Option<Span> {
+    let from = offset(source, start.start)?;
+    let at = from + source[from..].find(needle)?;
+    Some(Span { start: place(source, at), end: place(source, at + needle.len()) })
+}
+
+fn offset(source: &str, Place { line, column }: Place) -> Option<usize> {
+    let line_at: usize = source.split_inclusive('\n').map(str::len).take(line as usize - 1).sum();
+    let rest = source.get(line_at..)?;
+    Some(rest.char_indices().nth(column as usize - 1).map_or(line_at, |(at, _)| line_at + at))
+}
+
+fn place(source: &str, offset: usize) -> Place {
+    let before = &source[..offset];
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
     Place { line: line as u32, column: column as u32 }
@@ -284,7 +298,7 @@ mod tests {
         let maps = Maps::from([("rank".to_owned(), BTreeMap::from([("high".to_owned(), json!(2))]))]);
         let check = Check { source: text, names: &names, maps: &maps, family: codes::P };
         let mut problems = Vec::new();
-        let template = Template::read(text, Place::START, &check, &mut problems);
+        let template = Template::read(text, Span::START, &check, &mut problems);
         (template, problems)
     }
 

@@ -1,19 +1,21 @@
 //! YAML with the place of every value, read by hand so that one pass reports every mistake and not only the first.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
-use serde_saphyr::Spanned;
+use serde_saphyr::{DuplicateKeyPolicy, Spanned};
 
 use crate::duration;
-use crate::problem::{Family, Place, Problem, nearest};
+use crate::playbook::is_name;
+use crate::problem::{Family, Place, Problem, Span, meant, nearest};
 
 /// A value and where it stands.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
-    pub(crate) place: Place,
+    pub(crate) span: Span,
     pub(crate) tree: Tree,
 }
 
@@ -32,7 +34,7 @@ pub(crate) enum Tree {
 #[derive(Debug, Clone)]
 pub(crate) struct Key {
     pub(crate) name: String,
-    pub(crate) place: Place,
+    pub(crate) span: Span,
 }
 
 impl Tree {
@@ -74,26 +76,76 @@ impl Node {
     }
 }
 
-/// A whole file.
-pub(crate) fn parse(text: &str, family: Family) -> Result<Node, Problem> {
-    match serde_saphyr::from_str::<Spanned<Tree>>(text) {
-        Ok(spanned) => Ok(node(spanned)),
+/// A whole file. A key that is there twice is a problem; the rest of the file is read all the same.
+///
+/// Errors: it is not YAML.
+pub(crate) fn parse(text: &str, family: Family, problems: &mut Vec<Problem>) -> Result<Node, Problem> {
+    let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::PassThrough };
+    match serde_saphyr::from_str_with_options::<Spanned<Tree>>(text, options) {
+        Ok(spanned) => {
+            let mut root = node(spanned);
+            let widths: Vec<u32> = text.lines().map(|line| line.chars().count() as u32).collect();
+            root.settle(&widths, family, problems);
+            Ok(root)
+        }
         Err(error) => {
-            let place = error.location().map_or(Place::START, place_of);
+            let span = error.location().map_or(Span::START, span_of);
             let message = error.without_snippet().to_string();
             let first = message.lines().next().unwrap_or("not YAML").to_owned();
-            Err(Problem::new(family.yaml, place, format!("this is not YAML: {first}"))
+            Err(Problem::new(family.yaml, span, format!("this is not YAML: {first}"))
                 .hint("quote text that begins with `{`, `[`, `*`, `&`, `!`, `%`, `@` or contains `: ` or ` #`"))
         }
     }
 }
 
-fn place_of(location: serde_saphyr::Location) -> Place {
-    Place { line: (location.line() as u32).max(1), column: (location.column() as u32).max(1) }
+fn span_of(location: serde_saphyr::Location) -> Span {
+    let start = Place { line: (location.line() as u32).max(1), column: (location.column() as u32).max(1) };
+    let width = (location.span().len() as u32).max(1);
+    Span { start, end: Place { line: start.line, column: start.column.saturating_add(width) } }
 }
 
 fn node(spanned: Spanned<Tree>) -> Node {
-    Node { place: place_of(spanned.referenced), tree: spanned.value }
+    Node { span: span_of(spanned.referenced), tree: spanned.value }
+}
+
+impl Node {
+    /// Makes the spans true to the text, of which `widths` are the lines: text over several lines ends for a reader with
+    /// its first one, and a mapping is its first key. Drops keys that are there twice, and says so.
+    fn settle(&mut self, widths: &[u32], family: Family, problems: &mut Vec<Problem>) {
+        self.span.settle(widths);
+        match &mut self.tree {
+            Tree::List(items) => items.iter_mut().for_each(|item| item.settle(widths, family, problems)),
+            Tree::Map(fields) => {
+                for (key, node) in fields.iter_mut() {
+                    key.span.settle(widths);
+                    node.settle(widths, family, problems);
+                }
+                if let Some((first, _)) = fields.first().filter(|(key, _)| key.span.start == self.span.start) {
+                    self.span = first.span;
+                }
+                drop_doubled(fields, family, problems);
+            }
+            Tree::Null | Tree::Bool(_) | Tree::Number(_) | Tree::Text(_) => {}
+        }
+    }
+}
+
+impl Span {
+    fn settle(&mut self, widths: &[u32]) {
+        let width = widths.get(self.start.line as usize - 1).copied().unwrap_or(0);
+        self.end.column = self.end.column.min(width + 1).max(self.start.column + 1);
+    }
+}
+
+fn drop_doubled(fields: &mut Vec<(Key, Node)>, family: Family, problems: &mut Vec<Problem>) {
+    let mut seen = BTreeSet::new();
+    fields.retain(|(key, _)| {
+        let is_new = seen.insert(key.name.clone());
+        if !is_new {
+            problems.push(Problem::new(family.yaml, key.span, format!("the key `{}` is there twice", key.name)));
+        }
+        is_new
+    });
 }
 
 impl<'de> Deserialize<'de> for Tree {
@@ -159,7 +211,7 @@ impl<'de> Visitor<'de> for TreeVisitor {
         let mut map = Vec::new();
         while let Some(key) = fields.next_key::<Spanned<String>>()? {
             let value = fields.next_value::<Spanned<Tree>>()?;
-            map.push((Key { place: place_of(key.referenced), name: key.value }, node(value)));
+            map.push((Key { span: span_of(key.referenced), name: key.value }, node(value)));
         }
         Ok(Tree::Map(map))
     }
@@ -167,7 +219,7 @@ impl<'de> Visitor<'de> for TreeVisitor {
 
 /// The fields of one mapping, taken one by one; what nobody took is an unknown key.
 pub(crate) struct Fields<'a> {
-    pub(crate) place: Place,
+    pub(crate) span: Span,
     family: Family,
     left: Vec<&'a (Key, Node)>,
     known: &'static [&'static str],
@@ -183,10 +235,10 @@ impl<'a> Fields<'a> {
         problems: &mut Vec<Problem>,
     ) -> Option<Self> {
         match &node.tree {
-            Tree::Map(fields) => Some(Self { place: node.place, family, left: fields.iter().collect(), known }),
+            Tree::Map(fields) => Some(Self { span: node.span, family, left: fields.iter().collect(), known }),
             other => {
                 let message = format!("{what} is a mapping of keys to values, not {}", other.kind());
-                problems.push(Problem::new(family.value, node.place, message));
+                problems.push(Problem::new(family.value, node.span, message));
                 None
             }
         }
@@ -202,6 +254,11 @@ impl<'a> Fields<'a> {
         debug_assert!(self.known.contains(&name), "{name} is missing in the list of known keys");
         let at = self.left.iter().position(|(key, _)| key.name == name)?;
         Some(self.left.remove(at))
+    }
+
+    /// The value of a key that is not taken yet.
+    pub(crate) fn peek(&self, name: &str) -> Option<&'a Node> {
+        self.left.iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
     }
 
     /// Takes the first key for which `wanted` holds.
@@ -227,6 +284,17 @@ impl<'a> Fields<'a> {
             return None;
         }
         self.text(name, problems)
+    }
+
+    /// Takes the name of the file's subject, which must be there.
+    pub(crate) fn name_required(&mut self, name: &str, problems: &mut Vec<Problem>) -> Option<String> {
+        let span = self.peek(name).map(|node| node.span);
+        let text = self.text_required(name, problems)?;
+        if !is_name(&text) {
+            let problem = Problem::new(self.family.value, span?, format!("`{text}` is no name"));
+            problems.push(problem.hint("a name has letters, digits and `_`, and begins with a letter"));
+        }
+        Some(text)
     }
 
     /// Takes a whole number within limits.
@@ -286,21 +354,42 @@ impl<'a> Fields<'a> {
         if found.is_none() {
             let all = words.iter().map(|(word, _)| *word).collect::<Vec<_>>();
             let message = format!("`{name}` is one of {}, not `{text}`", all.join(", "));
-            problems.push(Problem::new(self.family.value, node.place, message).maybe_hint(nearest(&text, all)));
+            problems.push(Problem::new(self.family.value, node.span, message).maybe_hint(nearest(&text, all)));
         }
         found
     }
 
-    /// Reports a key that must be there.
+    /// Whether an unknown key was probably meant to be one of these.
+    pub(crate) fn has_misspelt(&self, names: &[&str]) -> bool {
+        let unknown = self.left.iter().map(|(key, _)| key.name.as_str()).filter(|name| !self.known.contains(name));
+        let mut meant = unknown.filter_map(|name| meant(name, self.known.iter().copied()));
+        meant.any(|name| names.contains(&name))
+    }
+
+    /// Reports a key that must be there. One that is misspelt is told as an unknown key.
     pub(crate) fn missing(&self, name: &str, problems: &mut Vec<Problem>) {
-        problems.push(Problem::new(self.family.missing_key, self.place, format!("`{name}` is missing")));
+        if self.has_misspelt(&[name]) {
+            return;
+        }
+        problems.push(Problem::new(self.family.missing_key, self.span, format!("`{name}` is missing")));
     }
 
     /// Reports a value of the wrong type.
     pub(crate) fn wrong(&self, node: &Node, name: &str, expected: &str, problems: &mut Vec<Problem>) {
         let found = node.text().map_or_else(|| node.tree.kind().to_owned(), |text| format!("`{text}`"));
         let message = format!("`{name}` is {expected}, not {found}");
-        problems.push(Problem::new(self.family.value, node.place, message));
+        problems.push(Problem::new(self.family.value, node.span, message));
+    }
+
+    /// What nobody took yet.
+    pub(crate) fn left(&self) -> impl Iterator<Item = &'a Node> {
+        self.left.iter().map(|(_, node)| node)
+    }
+
+    /// Reports the keys that do not exist at all, where it cannot be told which of the others belong here.
+    pub(crate) fn close_unknown(mut self, problems: &mut Vec<Problem>) {
+        self.left.retain(|(key, _)| !self.known.contains(&key.name.as_str()));
+        self.close(problems);
     }
 
     /// Reports every key that nobody took.
@@ -312,7 +401,7 @@ impl<'a> Fields<'a> {
                 (self.family.unknown_key, format!("unknown key `{}`", key.name))
             };
             let hint = nearest(&key.name, self.known.iter().copied());
-            problems.push(Problem::new(code, key.place, message).maybe_hint(hint));
+            problems.push(Problem::new(code, key.span, message).maybe_hint(hint));
         }
     }
 }

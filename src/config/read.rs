@@ -15,15 +15,17 @@ use super::raw::RawConfig;
 /// Answers what a variable of the environment holds.
 pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Reads `text`; what cannot be read is in the diagnostics and absent from the result.
+/// Reads `text`; what cannot be read is in the diagnostics and absent from the result. A line that is no TOML does not keep
+/// the others from being read.
 pub(super) fn read(text: &str, environment: Environment<'_>, missing_is_error: bool) -> (RawConfig, Vec<Diagnostic>) {
     let (mut document, errors) = DeTable::parse_recoverable(text);
     let mut diagnostics = errors
         .iter()
         .map(|error| Diagnostic::error(codes::SYNTAX, one_line(error.message())).at(span_of(text, error.span())))
         .collect::<Vec<_>>();
-    if !diagnostics.is_empty() {
-        return (RawConfig::default(), diagnostics);
+    // The parser fills a gap with a value of its own, which nobody has written.
+    for span in errors.iter().filter_map(toml::de::Error::span) {
+        remove(document.get_mut(), &span);
     }
     let mut expansion = Expansion { text, environment, missing_is_error, diagnostics: Vec::new() };
     expansion.table(document.get_mut());

@@ -1,17 +1,19 @@
 //! YAML to the tree. Aliases and merges work; a value from an alias stands where the alias does.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::{Location, NonFiniteFloatPolicy, Options, Spanned, UserMessageFormatter};
+use serde_saphyr::{DuplicateKeyPolicy, Location, NonFiniteFloatPolicy, Options, Spanned, UserMessageFormatter};
 use weir_engine::{Diagnostic, Place, Span};
 
 use super::{Entry, Node, Report, Value};
 
-/// Parses `text`; `None` when it is not YAML, which is reported.
+/// Parses `text`; `None` when it is not YAML, which is reported. A key that is there twice is reported too, and the rest of
+/// the text is read all the same.
 pub(crate) fn parse_yaml(text: &str, report: &mut Report) -> Option<Node> {
     match serde_saphyr::from_str_with_options::<Spanned<Raw>>(text, options()) {
-        Ok(raw) => Some(node(text, raw)),
+        Ok(raw) => Some(node(text, raw, report)),
         Err(error) => {
             let span = error.location().and_then(|location| span(text, &location));
             let message = error.without_snippet().render_with_formatter(&UserMessageFormatter);
@@ -24,6 +26,7 @@ pub(crate) fn parse_yaml(text: &str, report: &mut Report) -> Option<Node> {
 
 fn options() -> Options {
     serde_saphyr::options! {
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
         strict_booleans: true,
         leading_zero_numbers_as_strings: true,
         underscored_numbers_as_strings: true,
@@ -52,19 +55,29 @@ fn span(text: &str, location: &Location) -> Option<Span> {
     Some(end.map_or_else(|| Span::at(start), |end| Span { start, end }))
 }
 
-fn node(text: &str, raw: Spanned<Raw>) -> Node {
+fn node(text: &str, raw: Spanned<Raw>, report: &mut Report) -> Node {
     let span = span(text, &raw.referenced).unwrap_or_else(|| Span::at(Place::START));
     let value = match raw.value {
         Raw::Scalar(value) => value,
-        Raw::List(items) => Value::List(items.into_iter().map(|item| node(text, item)).collect()),
-        Raw::Map(entries) => Value::Map(entries.into_iter().map(|(key, value)| entry(text, key, value)).collect()),
+        Raw::List(items) => Value::List(items.into_iter().map(|item| node(text, item, report)).collect()),
+        Raw::Map(entries) => Value::Map(distinct(text, entries, report)),
     };
     Node { value, span }
 }
 
-fn entry(text: &str, key: Spanned<String>, value: Spanned<Raw>) -> Entry {
-    let key_span = span(text, &key.referenced).unwrap_or_else(|| Span::at(Place::START));
-    Entry { key: key.value, key_span, value: node(text, value) }
+/// The entries of a map, the first of each key.
+fn distinct(text: &str, entries: Vec<(Spanned<String>, Spanned<Raw>)>, report: &mut Report) -> Vec<Entry> {
+    let (mut distinct, mut seen) = (Vec::with_capacity(entries.len()), HashSet::new());
+    for (key, value) in entries {
+        let key_span = span(text, &key.referenced).unwrap_or_else(|| Span::at(Place::START));
+        if seen.insert(key.value.clone()) {
+            distinct.push(Entry { key: key.value, key_span, value: node(text, value, report) });
+        } else {
+            let message = format!("the key `{}` is there twice", key.value);
+            report.push(Diagnostic::error(report.codes.syntax, message).at(key_span));
+        }
+    }
+    distinct
 }
 
 /// The tree as the parser gives it, with the parser's locations.

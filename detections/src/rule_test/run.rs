@@ -87,7 +87,7 @@ pub fn check(test: &RuleTest, compiled: &Compiled) -> Vec<Diagnostic> {
     let output = subject(test, &compiled.detections).and_then(|(at, _)| compiled.program.output_schema(at));
     for case in &test.cases {
         for expected in &case.expect {
-            found.extend(output.and_then(|output| column_that_is_not_there(expected, output)));
+            found.extend(output.into_iter().flat_map(|output| columns_that_are_not_there(expected, output)));
         }
         for given in case.given.iter().filter(|given| catalog.stream(&given.stream).is_none()) {
             let hint = nearest(&given.stream, catalog.streams().map(|stream| stream.name.as_str()));
@@ -103,10 +103,10 @@ pub fn check(test: &RuleTest, compiled: &Compiled) -> Vec<Diagnostic> {
     found.into_iter().map(|diagnostic| diagnostic.in_file(&test.file)).collect()
 }
 
-/// The first column of `data` that the row cannot have. An expectation about another detection is left alone.
-fn column_that_is_not_there(expected: &Expected, output: &Schema) -> Option<Diagnostic> {
+/// The columns of `data` that the row cannot have. An expectation about another detection is left alone.
+fn columns_that_are_not_there(expected: &Expected, output: &Schema) -> Vec<Diagnostic> {
     if expected.fields.iter().any(|(key, _)| is_detection(key)) {
-        return None;
+        return Vec::new();
     }
     let names = || output.fields().iter().map(|field| field.name().as_str());
     let is_there = |key: &str| {
@@ -118,11 +118,13 @@ fn column_that_is_not_there(expected: &Expected, output: &Schema) -> Option<Diag
         (None, Value::Object(columns)) if key == "data" => columns.keys().map(String::as_str).collect(),
         _ => Vec::new(),
     });
-    let missing = keys.into_iter().find(|key| !is_there(key))?;
-    let hint = nearest(missing, names())
-        .unwrap_or_else(|| format!("its columns are {}", names().collect::<Vec<_>>().join(", ")));
-    let message = format!("the row of the alert has no column `{missing}`");
-    Some(Diagnostic::error(codes::TEST_UNKNOWN_NAME, message).at(expected.span).hint(hint))
+    let missing = keys.filter(|key| !is_there(key)).map(|missing| {
+        let hint = nearest(missing, names())
+            .unwrap_or_else(|| format!("its columns are {}", names().collect::<Vec<_>>().join(", ")));
+        let message = format!("the row of the alert has no column `{missing}`");
+        Diagnostic::error(codes::TEST_UNKNOWN_NAME, message).at(expected.span).hint(hint)
+    });
+    missing.collect()
 }
 
 fn is_detection(key: &str) -> bool {

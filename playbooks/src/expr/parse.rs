@@ -17,15 +17,37 @@ enum Token {
     Sign(&'static str),
 }
 
-pub(super) fn parse(text: &str, names: &Names) -> Result<Expr, Wrong> {
-    let tokens = tokens(text)?;
-    let mut parser = Parser { tokens, at: 0, end: text.len(), names, depth: 0 };
-    let expr = parser.or()?;
-    match parser.tokens.get(parser.at) {
+/// The tree of a condition, and what is wrong with it: every unknown field, and where its grammar breaks, if it does.
+pub(super) fn parse(text: &str, names: &Names) -> (Option<Expr>, Vec<Wrong>) {
+    let tokens = match tokens(text) {
+        Ok(tokens) => tokens,
+        Err(wrong) => return (None, vec![wrong]),
+    };
+    let mut parser = Parser { tokens, at: 0, end: text.len(), names, depth: 0, unknown: Vec::new() };
+    let parsed = parser.or().and_then(|expr| match parser.tokens.get(parser.at) {
         None => Ok(expr),
         Some((offset, token)) => {
             Err(syntax(*offset, format!("unexpected {}", show(token)), Some("join conditions with `and` or `or`")))
         }
+    });
+    let mut wrongs = parser.unknown;
+    match parsed {
+        Ok(expr) => (Some(expr), wrongs),
+        Err(wrong) => {
+            wrongs.push(wrong);
+            (None, wrongs)
+        }
+    }
+}
+
+/// How many bytes the word takes that `rest` begins with.
+pub(super) fn word_length(rest: &str) -> usize {
+    let Some(first) = rest.chars().next() else { return 0 };
+    match token(rest, first) {
+        Ok((_, length)) => length,
+        // A quote that nobody closed goes on to the end.
+        Err(_) if first == '\'' || first == '"' => rest.len(),
+        Err(_) => first.len_utf8(),
     }
 }
 
@@ -48,36 +70,38 @@ fn tokens(text: &str) -> Result<Vec<(usize, Token)>, Wrong> {
     let mut tokens = Vec::new();
     let mut at = 0;
     while let Some(first) = text[at..].chars().next() {
-        let rest = &text[at..];
         if first.is_whitespace() {
             at += first.len_utf8();
-        } else if first == ',' {
-            tokens.push((at, Token::Sign(",")));
-            at += 1;
-        } else if let Some(sign) = SIGNS.into_iter().find(|sign| rest.starts_with(sign)) {
-            tokens.push((at, Token::Sign(sign)));
-            at += sign.len();
-        } else if first == '\'' || first == '"' {
-            let (literal, length) =
-                quoted(rest, first).ok_or_else(|| syntax(at, "text without closing quote", None))?;
-            tokens.push((at, Token::Text(literal)));
-            at += length;
-        } else if first.is_ascii_digit() || first == '-' {
-            let length = rest[1..].find(|c: char| !c.is_ascii_digit() && c != '.').map_or(rest.len(), |n| n + 1);
-            let number =
-                rest[..length].parse().map_err(|error| syntax(at, format!("`{}`: {error}", &rest[..length]), None))?;
-            tokens.push((at, Token::Number(number)));
-            at += length;
-        } else if first.is_alphabetic() || first == '_' {
-            let length = rest.find(|c: char| !c.is_alphanumeric() && c != '_' && c != '.').unwrap_or(rest.len());
-            tokens.push((at, Token::Word(rest[..length].to_owned())));
-            at += length;
-        } else {
-            let hint = if first == '$' { Some("conditions name fields without `${}`") } else { None };
-            return Err(syntax(at, format!("unexpected `{first}`"), hint));
+            continue;
         }
+        let (token, length) = token(&text[at..], first).map_err(|wrong| Wrong { offset: at, ..wrong })?;
+        tokens.push((at, token));
+        at += length;
     }
     Ok(tokens)
+}
+
+/// The token that `rest` begins with, and how many bytes it takes.
+fn token(rest: &str, first: char) -> Result<(Token, usize), Wrong> {
+    if first == ',' {
+        Ok((Token::Sign(","), 1))
+    } else if let Some(sign) = SIGNS.into_iter().find(|sign| rest.starts_with(sign)) {
+        Ok((Token::Sign(sign), sign.len()))
+    } else if first == '\'' || first == '"' {
+        let (literal, length) = quoted(rest, first).ok_or_else(|| syntax(0, "text without closing quote", None))?;
+        Ok((Token::Text(literal), length))
+    } else if first.is_ascii_digit() || first == '-' {
+        let length = rest[1..].find(|c: char| !c.is_ascii_digit() && c != '.').map_or(rest.len(), |n| n + 1);
+        let number =
+            rest[..length].parse().map_err(|error| syntax(0, format!("`{}`: {error}", &rest[..length]), None))?;
+        Ok((Token::Number(number), length))
+    } else if first.is_alphabetic() || first == '_' {
+        let length = rest.find(|c: char| !c.is_alphanumeric() && c != '_' && c != '.').unwrap_or(rest.len());
+        Ok((Token::Word(rest[..length].to_owned()), length))
+    } else {
+        let hint = if first == '$' { Some("conditions name fields without `${}`") } else { None };
+        Err(syntax(0, format!("unexpected `{first}`"), hint))
+    }
 }
 
 /// A quoted text in which a doubled quote stands for one, and how many bytes it takes.
@@ -103,6 +127,7 @@ struct Parser<'a> {
     end: usize,
     names: &'a Names,
     depth: usize,
+    unknown: Vec<Wrong>,
 }
 
 impl Parser<'_> {
@@ -220,7 +245,7 @@ impl Parser<'_> {
             Token::Word(word) if word.eq_ignore_ascii_case("true") || word.eq_ignore_ascii_case("false") => {
                 Ok(Operand::Literal { value: Value::Bool(word.eq_ignore_ascii_case("true")), offset })
             }
-            Token::Word(word) => self.field(&word, offset),
+            Token::Word(word) => Ok(self.field(&word, offset)),
             Token::Sign(sign) => Err(syntax(offset, format!("unexpected `{sign}`"), None)),
         }
     }
@@ -241,13 +266,15 @@ impl Parser<'_> {
         Ok(Operand::Literal { value: Value::Array(items), offset })
     }
 
-    fn field(&self, word: &str, offset: usize) -> Result<Operand, Wrong> {
+    /// A field; an unknown one is told, and the rest is read as if it could be anything.
+    fn field(&mut self, word: &str, offset: usize) -> Operand {
         let path: Vec<String> = word.split('.').map(str::to_owned).collect();
-        let kind = self.names.kind(&path).map_err(|unknown| {
+        let kind = self.names.kind(&path).unwrap_or_else(|unknown| {
             let hint = if path.len() == 1 { Some(format!("quote text: '{word}'")) } else { unknown.hint };
-            Wrong { code: codes::PLAYBOOK_FIELD, offset, message: unknown.message, hint }
-        })?;
-        Ok(Operand::Field { path, kind, offset })
+            self.unknown.push(Wrong { code: codes::PLAYBOOK_FIELD, offset, message: unknown.message, hint });
+            Kind::Any
+        });
+        Operand::Field { path, kind, offset }
     }
 }
 

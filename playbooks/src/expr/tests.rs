@@ -8,7 +8,7 @@ fn read(text: &str) -> Result<Condition, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut names = fields::facts();
     names.add("steps", Names::Open);
-    Condition::read(text, Place::START, text, &names, &mut problems).ok_or(problems)
+    Condition::read(text, Span::START, text, &names, &mut problems).ok_or(problems)
 }
 
 fn holds(text: &str, scope: &Value) -> bool {

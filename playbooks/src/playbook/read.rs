@@ -8,34 +8,25 @@ use crate::problem::{Problem, codes, nearest};
 use crate::template::{Check, Maps};
 use crate::yaml::{self, Fields, Node, Tree};
 
+use super::draft::{Draft, Stray};
 use super::step::{self, RawStep};
 use super::{OnFail, Plan, Playbook, STEPS_MAX, Step, names};
 
 /// Keys of the header.
 pub(crate) const PLAYBOOK_KEYS: &[&str] = &["id", "name", "description", "when", "on_fail", "steps", "on_close"];
 
-pub(super) fn playbook(text: &str) -> Result<Playbook, Vec<Problem>> {
-    let root = yaml::parse(text, codes::P).map_err(|problem| vec![problem])?;
-    let mut problems = Vec::new();
-    let read = header(text, &root, &mut problems);
-    match read {
-        Some(playbook) if problems.is_empty() => Ok(playbook),
-        _ => {
-            problems.sort_by_key(|problem| (problem.line, problem.column));
-            Err(problems)
-        }
+pub(super) fn draft(text: &str) -> Draft {
+    let mut draft = Draft { playbook: None, strays: Vec::new(), problems: Vec::new() };
+    match yaml::parse(text, codes::P, &mut draft.problems) {
+        Ok(root) => draft.playbook = header(text, &root, &mut draft.strays, &mut draft.problems),
+        Err(problem) => draft.problems.push(problem),
     }
+    draft
 }
 
-fn header(text: &str, root: &Node, problems: &mut Vec<Problem>) -> Option<Playbook> {
+fn header(text: &str, root: &Node, strays: &mut Vec<Stray>, problems: &mut Vec<Problem>) -> Option<Playbook> {
     let mut fields = Fields::open(root, "a playbook", PLAYBOOK_KEYS, codes::P, problems)?;
-    let id = fields.text_required("id", problems);
-    if let Some(id) = id.as_deref().filter(|id| !is_name(id)) {
-        problems.push(
-            Problem::new(codes::PLAYBOOK_VALUE, root.place, format!("`{id}` is no name"))
-                .hint("a name has letters, digits and `_`, and begins with a letter"),
-        );
-    }
+    let id = fields.name_required("id", problems);
     let name = fields.text("name", problems);
     let description = fields.text("description", problems).unwrap_or_default();
     let facts = fields::of_alert();
@@ -47,13 +38,14 @@ fn header(text: &str, root: &Node, problems: &mut Vec<Problem>) -> Option<Playbo
     }
     let lists: Vec<&Node> = steps.into_iter().chain(on_close).collect();
     let names = names::of_steps(&lists);
-    let mut plans =
-        Plans { text, names: &names, default_on_fail: default_on_fail.unwrap_or(OnFail::Stop), ids: BTreeSet::new() };
+    let default_on_fail = default_on_fail.unwrap_or(OnFail::Stop);
+    let mut plans = Plans { text, names: &names, default_on_fail, ids: BTreeSet::new(), strays };
     let steps = steps.map(|list| plans.plan(list, problems)).unwrap_or_default();
     plans.ids.clear();
     let on_close = on_close.map(|list| plans.plan(list, problems)).unwrap_or_default();
     fields.close(problems);
-    let id = id?;
+    // Without its name it is no playbook, which is told; what its steps say is checked all the same.
+    let id = id.unwrap_or_default();
     Some(Playbook { name: name.unwrap_or_else(|| id.clone()), id, description, when, steps, on_close })
 }
 
@@ -64,11 +56,11 @@ pub(crate) fn is_name(text: &str) -> bool {
 
 pub(super) fn condition(node: &Node, source: &str, names: &Names, problems: &mut Vec<Problem>) -> Option<Condition> {
     match &node.tree {
-        Tree::Text(text) => Condition::read(text, node.place, source, names, problems),
-        Tree::Bool(truth) => Condition::read(&truth.to_string(), node.place, source, names, problems),
+        Tree::Text(text) => Condition::read(text, node.span, source, names, problems),
+        Tree::Bool(truth) => Condition::read(&truth.to_string(), node.span, source, names, problems),
         _ => {
             problems.push(
-                Problem::new(codes::PLAYBOOK_VALUE, node.place, "a condition is text")
+                Problem::new(codes::PLAYBOOK_VALUE, node.span, "a condition is text")
                     .hint("write `alert.severity >= 'high'`"),
             );
             None
@@ -81,6 +73,7 @@ struct Plans<'a> {
     names: &'a Names,
     default_on_fail: OnFail,
     ids: BTreeSet<String>,
+    strays: &'a mut Vec<Stray>,
 }
 
 impl Plans<'_> {
@@ -89,7 +82,7 @@ impl Plans<'_> {
         self.list(list, "", None, &mut steps, problems);
         if steps.len() > STEPS_MAX {
             let message = format!("{} steps are more than the {STEPS_MAX} a playbook may have", steps.len());
-            problems.push(Problem::new(codes::PLAYBOOK_VALUE, list.place, message).hint("split it into two playbooks"));
+            problems.push(Problem::new(codes::PLAYBOOK_VALUE, list.span, message).hint("split it into two playbooks"));
         }
         Plan { steps }
     }
@@ -106,38 +99,45 @@ impl Plans<'_> {
     ) -> Option<usize> {
         let Tree::List(items) = &list.tree else {
             problems.push(
-                Problem::new(codes::PLAYBOOK_VALUE, list.place, "steps are a list").hint("begin each step with `- `"),
+                Problem::new(codes::PLAYBOOK_VALUE, list.span, "steps are a list").hint("begin each step with `- `"),
             );
             return None;
         };
         let first = steps.len();
         let maps = Maps::new();
-        let mut branches = Vec::new();
+        let (mut branches, mut lost) = (Vec::new(), Vec::new());
         for (at, item) in items.iter().enumerate() {
             let check = Check { source: self.text, names: self.names, maps: &maps, family: codes::P };
-            let Some(RawStep { mut step, on_fail }) =
+            let Some(RawStep { id, step, on_fail }) =
                 step::read(item, (prefix, at), &check, self.default_on_fail, problems)
             else {
                 continue;
             };
-            if !self.ids.insert(step.id.clone()) {
-                let message = format!("two steps are called `{}`", step.id);
+            if !self.ids.insert(id.text.clone()) {
+                let message = format!("two steps are called `{}`", id.text);
                 problems
-                    .push(Problem::new(codes::DUPLICATE_ID, step.place, message).hint("give one of them another `id`"));
+                    .push(Problem::new(codes::DUPLICATE_ID, id.span, message).hint("give one of them another `id`"));
             }
-            step.next = Some(steps.len() + 1);
-            if let Some(branch) = on_fail {
-                branches.push((steps.len(), branch));
+            match step {
+                Ok(mut step) => {
+                    step.next = Some(steps.len() + 1);
+                    branches.extend(on_fail.map(|branch| (steps.len(), branch)));
+                    steps.push(step);
+                }
+                Err(stray) => {
+                    self.strays.push(stray);
+                    lost.extend(on_fail.map(|branch| (id.text, branch)));
+                }
             }
-            steps.push(step);
+        }
+        if items.is_empty() {
+            let message = "a list of steps has at least one step";
+            problems.push(Problem::new(codes::PLAYBOOK_VALUE, list.span, message));
         }
         let last = steps.len();
-        if last == first {
-            let message = "a list of steps has at least one step";
-            problems.push(Problem::new(codes::PLAYBOOK_VALUE, list.place, message));
-            return None;
+        if last > first {
+            steps[last - 1].next = after;
         }
-        steps[last - 1].next = after;
         for (at, branch) in branches {
             let (after, prefix) = (steps[at].next, names::on_fail_prefix(&steps[at].id));
             if steps.len() <= STEPS_MAX
@@ -146,7 +146,11 @@ impl Plans<'_> {
                 steps[at].on_fail = OnFail::Steps(start);
             }
         }
-        Some(first)
+        // What a step that could not be read does when it fails is read for its mistakes, and leads nowhere.
+        for (id, branch) in lost {
+            self.list(branch, &names::on_fail_prefix(&id), None, steps, problems);
+        }
+        (last > first).then_some(first)
     }
 }
 

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use crate::body::Body;
 use crate::openc2::{Action, TargetKind};
-use crate::problem::{Problem, codes, nearest};
-use crate::template::{Check, Template};
+use crate::problem::{Problem, Span, codes, nearest};
+use crate::template::{Check, Template, locate};
 use crate::yaml::{Fields, Key, Node, Tree};
 
+use super::draft::Stray;
 use super::read::{condition, is_name, suggest};
 use super::{OnFail, Retry, Source, Step, TargetTemplate, TicketDeed, What, names};
 
@@ -97,11 +98,20 @@ const WAIT_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// A step before its neighbours are known.
 pub(super) struct RawStep<'a> {
-    pub(super) step: Step,
+    pub(super) id: Id,
+    /// The step or, where it could not be read, what it says about the outside.
+    pub(super) step: Result<Step, Stray>,
     /// The steps of `on_fail`, where it is a list.
     pub(super) on_fail: Option<&'a Node>,
 }
 
+/// The name of a step and where it stands; a name that nobody wrote stands where the step does.
+pub(super) struct Id {
+    pub(super) text: String,
+    pub(super) span: Span,
+}
+
+/// Reads a step. `None` where it is no mapping.
 pub(super) fn read<'a>(
     item: &'a Node,
     (prefix, at): (&str, usize),
@@ -110,53 +120,84 @@ pub(super) fn read<'a>(
     problems: &mut Vec<Problem>,
 ) -> Option<RawStep<'a>> {
     let mut fields = Fields::open(item, "a step", STEP_KEYS, codes::P, problems)?;
-    let Some((verb, value)) = fields.take_first(|name| ACTION_KEYS.contains(&name)) else {
-        no_verb(item, problems);
-        return None;
-    };
-    let id = fields.text("id", problems).unwrap_or_else(|| names::default_id(prefix, at, &verb.name));
-    if !is_name(&id) && !id.starts_with(|c: char| c.is_ascii_digit()) {
-        problems.push(
-            Problem::new(codes::PLAYBOOK_VALUE, item.place, format!("`{id}` is no name"))
-                .hint("a name has letters, digits and `_`"),
-        );
-    }
+    let verb = fields.take_first(|name| ACTION_KEYS.contains(&name));
+    let id = id(item, (prefix, at), &mut fields, problems);
     let when = fields.take("if").and_then(|node| condition(node, check.source, check.names, problems));
-    let responder = fields.take("responder").and_then(|node| Some((node.text()?, node.place)));
+    let responder = fields.take("responder").and_then(|node| named(node, "responder", problems));
     let timeout = fields.duration("timeout", problems);
     let retry = retry(&mut fields, problems);
     let (on_fail, branch) = on_fail(&mut fields, default_on_fail, problems);
-    let what = what(verb, value, &mut fields, timeout, check, problems);
-    fields.close(problems);
-    let what = what?;
-    let step = Step {
-        id,
-        place: item.place,
-        when,
-        what,
-        responder,
-        retry,
-        timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
-        on_fail,
-        next: None,
+    let table = fields.peek("table").and_then(|node| Some((node.text()?, node.span)));
+    let what = match verb {
+        Some((verb, value)) => {
+            let what = what(verb, value, &mut fields, timeout, check, problems);
+            fields.close(problems);
+            what
+        }
+        None => {
+            no_verb(item, &mut fields, check, problems);
+            fields.close_unknown(problems);
+            None
+        }
     };
-    Some(RawStep { step, on_fail: branch })
+    let step = match what {
+        Some(what) => Ok(Step {
+            id: id.text.clone(),
+            span: verb.map_or(item.span, |(verb, _)| verb.span),
+            when,
+            what,
+            responder,
+            retry,
+            timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
+            on_fail,
+            next: None,
+        }),
+        None => Err(Stray { responder, table }),
+    };
+    Some(RawStep { id, step, on_fail: branch })
 }
 
-fn no_verb(item: &Node, problems: &mut Vec<Problem>) {
-    let keys: Vec<&Key> = match &item.tree {
-        Tree::Map(fields) => {
-            fields.iter().map(|(key, _)| key).filter(|key| !STEP_KEYS.contains(&key.name.as_str())).collect()
-        }
-        _ => Vec::new(),
+fn id(item: &Node, (prefix, at): (&str, usize), fields: &mut Fields<'_>, problems: &mut Vec<Problem>) -> Id {
+    let written = fields.take("id").and_then(|node| named(node, "id", problems));
+    let (text, span) = written.unwrap_or_else(|| {
+        let keys: &[(Key, Node)] = if let Tree::Map(keys) = &item.tree { keys } else { &[] };
+        let verb = names::verb_meant(keys).map_or("step", |(verb, _)| verb);
+        (names::default_id(prefix, at, verb), item.span)
+    });
+    if !is_name(&text) && !text.starts_with(|c: char| c.is_ascii_digit()) {
+        problems.push(
+            Problem::new(codes::PLAYBOOK_VALUE, span, format!("`{text}` is no name"))
+                .hint("a name has letters, digits and `_`"),
+        );
+    }
+    Id { text, span }
+}
+
+/// A name, and where it stands.
+fn named(node: &Node, key: &str, problems: &mut Vec<Problem>) -> Option<(String, Span)> {
+    let name = node.text();
+    if name.is_none() {
+        problems.push(Problem::new(codes::PLAYBOOK_VALUE, node.span, format!("`{key}` is a name")));
+    }
+    Some((name?, node.span))
+}
+
+/// Says that the step has no verb; where one is misspelt, its value is checked as far as it can be without knowing it.
+fn no_verb(item: &Node, fields: &mut Fields<'_>, check: &Check<'_>, problems: &mut Vec<Problem>) {
+    let Some((key, value)) = fields.take_first(|name| !STEP_KEYS.contains(&name)) else {
+        problems.push(
+            Problem::new(codes::UNKNOWN_ACTION, item.span, "the step does not say what to do")
+                .hint(format!("begin it with one of {}", ACTION_KEYS.join(", "))),
+        );
+        return;
     };
-    let problem = match keys.first() {
-        Some(key) => Problem::new(codes::UNKNOWN_ACTION, key.place, format!("`{}` is nothing a step can do", key.name))
+    problems.push(
+        Problem::new(codes::UNKNOWN_ACTION, key.span, format!("`{}` is nothing a step can do", key.name))
             .maybe_hint(suggest(&key.name, ACTION_KEYS)),
-        None => Problem::new(codes::UNKNOWN_ACTION, item.place, "the step does not say what to do")
-            .hint(format!("begin it with one of {}", ACTION_KEYS.join(", "))),
-    };
-    problems.push(problem);
+    );
+    for node in std::iter::once(value).chain(fields.left()) {
+        Body::read(node, check, problems);
+    }
 }
 
 fn retry(fields: &mut Fields<'_>, problems: &mut Vec<Problem>) -> Retry {
@@ -195,9 +236,9 @@ fn what(
         "enrich" => enrich(value, fields, check, problems),
         "ask" => ask(value, fields, timeout, check, problems),
         "notify" => {
-            let text = template(value, check, problems)?;
+            let text = template(value, check, problems);
             let to = fields.take("to").and_then(|node| template(node, check, problems));
-            Some(What::Notify { text, to })
+            Some(What::Notify { text: text?, to })
         }
         "ticket" => ticket(value, fields, check, problems),
         word => act(Action::of_word(word)?, value, fields, check, problems),
@@ -208,35 +249,32 @@ fn enrich(value: &Node, fields: &mut Fields<'_>, check: &Check<'_>, problems: &m
     let name = value.text().unwrap_or_default();
     if !is_name(&name) || ["alert", "case", "run", "playbook", "ticket", "steps"].contains(&name.as_str()) {
         problems.push(
-            Problem::new(codes::PLAYBOOK_VALUE, value.place, format!("`{name}` cannot be the name of a result"))
+            Problem::new(codes::PLAYBOOK_VALUE, value.span, format!("`{name}` cannot be the name of a result"))
                 .hint("name it after what is looked up, such as `asset`"),
         );
     }
     if let Some(node) = fields.take("lookup") {
         let Some((lookup, rest)) = first_word(node, check, problems) else {
             problems.push(
-                Problem::new(codes::PLAYBOOK_VALUE, node.place, "a look-up has a name and a value")
+                Problem::new(codes::PLAYBOOK_VALUE, node.span, "a look-up has a name and a value")
                     .hint("write `lookup: reputation ${alert.entities.domain}`"),
             );
             return None;
         };
         return Some(What::Enrich { name, source: Source::Lookup { lookup, value: rest } });
     }
-    let table = fields.take("table");
-    let (column, value) = (fields.text("key", problems), fields.take("value"));
-    let (Some(table), Some(column), Some(value)) = (table, column, value) else {
-        problems.push(Problem::new(
-            codes::PLAYBOOK_MISSING,
-            fields.place,
-            "`enrich` needs `table`, `key` and `value`, or `lookup`",
-        ));
-        return None;
-    };
-    let template = template(value, check, problems)?;
-    Some(What::Enrich {
-        name,
-        source: Source::Table { table: table.text()?, place: table.place, column, value: template },
-    })
+    let (table, value) = (fields.take("table"), fields.take("value"));
+    let has_column = fields.peek("key").is_some();
+    let column = fields.text("key", problems);
+    let is_complete = table.is_some() && has_column && value.is_some();
+    let table = table.and_then(|node| named(node, "table", problems));
+    let value = value.and_then(|node| template(node, check, problems));
+    if !is_complete {
+        let message = "`enrich` needs `table`, `key` and `value`, or `lookup`";
+        problems.push(Problem::new(codes::PLAYBOOK_MISSING, fields.span, message));
+    }
+    let (table, span) = table?;
+    Some(What::Enrich { name, source: Source::Table { table, span, column: column?, value: value? } })
 }
 
 fn ask(
@@ -246,26 +284,26 @@ fn ask(
     check: &Check<'_>,
     problems: &mut Vec<Problem>,
 ) -> Option<What> {
-    let question = template(value, check, problems)?;
+    let question = template(value, check, problems);
     let approvers = fields.texts("approvers", problems);
     let silence_approves = fields.word("on_timeout", &[("deny", false), ("approve", true)], problems).unwrap_or(false);
     let go_on = fields.word("on_deny", &[("stop", false), ("continue", true)], problems).unwrap_or(false);
     let wait = timeout.unwrap_or(DEFAULT_WAIT);
     if wait > WAIT_MAX {
-        problems.push(Problem::new(codes::PLAYBOOK_VALUE, value.place, "an answer may take at most 30 days"));
+        problems.push(Problem::new(codes::PLAYBOOK_VALUE, value.span, "an answer may take at most 30 days"));
     }
-    Some(What::Ask { question, approvers, wait, silence_approves, go_on })
+    Some(What::Ask { question: question?, approvers, wait, silence_approves, go_on })
 }
 
 fn ticket(value: &Node, fields: &mut Fields<'_>, check: &Check<'_>, problems: &mut Vec<Problem>) -> Option<What> {
     const DEEDS: [(&str, TicketDeed); 3] =
         [("open", TicketDeed::Open), ("update", TicketDeed::Update), ("close", TicketDeed::Close)];
     let word = value.text().unwrap_or_default();
-    let Some((_, deed)) = DEEDS.into_iter().find(|(name, _)| *name == word) else {
-        let problem = Problem::new(codes::UNKNOWN_ACTION, value.place, format!("a ticket cannot be told to `{word}`"));
+    let deed = DEEDS.into_iter().find(|(name, _)| *name == word).map(|(_, deed)| deed);
+    if deed.is_none() {
+        let problem = Problem::new(codes::UNKNOWN_ACTION, value.span, format!("a ticket cannot be told to `{word}`"));
         problems.push(problem.maybe_hint(nearest(&word, DEEDS.map(|(name, _)| name))));
-        return None;
-    };
+    }
     let mut pairs = Vec::new();
     for name in ["title", "text"] {
         if let Some(template) = fields.take(name).and_then(|node| template(node, check, problems)) {
@@ -277,10 +315,10 @@ fn ticket(value: &Node, fields: &mut Fields<'_>, check: &Check<'_>, problems: &m
             pairs.push((key.name.clone(), template));
         }
     }
-    if deed == TicketDeed::Open && !pairs.iter().any(|(name, _)| name == "title") {
-        pairs.push(("title".to_owned(), Template::read("${alert.title}", value.place, check, problems)));
+    if deed == Some(TicketDeed::Open) && !pairs.iter().any(|(name, _)| name == "title") {
+        pairs.push(("title".to_owned(), Template::read("${alert.title}", value.span, check, problems)));
     }
-    Some(What::Ticket { deed, fields: pairs })
+    Some(What::Ticket { deed: deed?, fields: pairs })
 }
 
 fn act(
@@ -302,20 +340,24 @@ fn act(
 fn target(action: Action, value: &Node, check: &Check<'_>, problems: &mut Vec<Problem>) -> Option<TargetTemplate> {
     if let Tree::Map(pairs) = &value.tree {
         let [(key, node)] = pairs.as_slice() else {
-            problems.push(Problem::new(codes::UNKNOWN_ACTION, value.place, "a command has exactly one target"));
+            problems.push(Problem::new(codes::UNKNOWN_ACTION, value.span, "a command has exactly one target"));
             return None;
         };
-        let kind = target_kind(&key.name, key.place, problems)?;
+        let Some(kind) = target_kind(&key.name, key.span, problems) else {
+            Body::read(node, check, problems);
+            return None;
+        };
         return long_target(kind, node, check, problems);
     }
     let Some((word, template)) = first_word(value, check, problems) else {
         problems.push(
-            Problem::new(codes::UNKNOWN_ACTION, value.place, format!("`{action}` needs a kind of target and a value"))
+            Problem::new(codes::UNKNOWN_ACTION, value.span, format!("`{action}` needs a kind of target and a value"))
                 .hint(format!("write `{action}: device ${{alert.entities.host}}`")),
         );
         return None;
     };
-    Some(TargetTemplate::Short(target_kind(&word, value.place, problems)?, template))
+    let span = locate(check.source, value.span, &word);
+    Some(TargetTemplate::Short(target_kind(&word, span, problems)?, template))
 }
 
 fn long_target(
@@ -330,23 +372,23 @@ fn long_target(
     let mut fields = Vec::new();
     for (key, node) in pairs {
         if kind.fields().contains(&key.name.as_str()) {
-            fields.push((key.name.clone(), template(node, check, problems)?));
+            fields.extend(template(node, check, problems).map(|template| (key.name.clone(), template)));
         } else {
             let message = format!("`{kind}` has no field `{}`", key.name);
             problems.push(
-                Problem::new(codes::UNKNOWN_ACTION, key.place, message).maybe_hint(suggest(&key.name, kind.fields())),
+                Problem::new(codes::UNKNOWN_ACTION, key.span, message).maybe_hint(suggest(&key.name, kind.fields())),
             );
         }
     }
     Some(TargetTemplate::Fields(kind, fields))
 }
 
-fn target_kind(word: &str, place: crate::problem::Place, problems: &mut Vec<Problem>) -> Option<TargetKind> {
+fn target_kind(word: &str, span: Span, problems: &mut Vec<Problem>) -> Option<TargetKind> {
     let kind = TargetKind::of_word(word);
     if kind.is_none() {
         let hint = nearest(word, TargetKind::ALL.iter().map(|kind| kind.as_str()));
         problems.push(
-            Problem::new(codes::UNKNOWN_ACTION, place, format!("unknown kind of target `{word}`")).maybe_hint(hint),
+            Problem::new(codes::UNKNOWN_ACTION, span, format!("unknown kind of target `{word}`")).maybe_hint(hint),
         );
     }
     kind
@@ -356,17 +398,17 @@ fn target_kind(word: &str, place: crate::problem::Place, problems: &mut Vec<Prob
 fn first_word(node: &Node, check: &Check<'_>, problems: &mut Vec<Problem>) -> Option<(String, Template)> {
     let text = node.text()?;
     let (word, rest) = text.trim().split_once(char::is_whitespace)?;
-    (!rest.trim().is_empty()).then(|| (word.to_owned(), Template::read(rest.trim(), node.place, check, problems)))
+    (!rest.trim().is_empty()).then(|| (word.to_owned(), Template::read(rest.trim(), node.span, check, problems)))
 }
 
 fn template(node: &Node, check: &Check<'_>, problems: &mut Vec<Problem>) -> Option<Template> {
     match node.text() {
         Some(text) => Some(match &node.tree {
-            Tree::Text(_) => Template::read(&text, node.place, check, problems),
+            Tree::Text(_) => Template::read(&text, node.span, check, problems),
             _ => Template::literal(text),
         }),
         None => {
-            problems.push(Problem::new(codes::PLAYBOOK_VALUE, node.place, "text is needed here"));
+            problems.push(Problem::new(codes::PLAYBOOK_VALUE, node.span, "text is needed here"));
             None
         }
     }

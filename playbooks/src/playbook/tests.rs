@@ -1,5 +1,7 @@
 //! Claims about playbook files.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::responder::Responder;
 use crate::sample::alert;
@@ -13,7 +15,30 @@ fn linked(steps: &str, responders: &[&str]) -> Vec<String> {
         Playbook::parse(&format!("id: p\nsteps:\n{steps}")).unwrap_or_else(|problems| panic!("{problems:?}"));
     let responders: Responders =
         responders.iter().map(|text| Responder::parse(text).unwrap()).map(|one| (one.id.clone(), one)).collect();
-    playbook.link(&responders, &["assets"]).iter().map(ToString::to_string).collect()
+    let outside = Outside { responders: &responders, unread: &BTreeMap::new(), tables: &["assets"] };
+    playbook.link(&outside).iter().map(ToString::to_string).collect()
+}
+
+/// Everything that is wrong with a text, with the words that are marked.
+fn told(text: &str, responders: &[&str]) -> Vec<(String, String)> {
+    let (mut read, mut unread) = (Responders::new(), BTreeMap::new());
+    for text in responders {
+        match Responder::parse(text) {
+            Ok(responder) => drop(read.insert(responder.id.clone(), responder)),
+            Err(found) => drop(unread.insert(found.id.clone().unwrap_or_default(), found)),
+        }
+    }
+    let outside = Outside { responders: &read, unread: &unread, tables: &["assets"] };
+    let (playbook, problems) = Draft::read(text).link(&outside);
+    assert_eq!(playbook, Playbook::parse(text).ok(), "a text without mistakes is a playbook");
+    problems.iter().map(|problem| (problem.to_string(), marked(text, problem.span))).collect()
+}
+
+/// What carets stand below.
+fn marked(text: &str, span: Span) -> String {
+    let line = text.lines().nth(span.start.line as usize - 1).unwrap_or_default();
+    let end = if span.end.line == span.start.line { span.end.column as usize - 1 } else { line.chars().count() };
+    line.chars().take(end).skip(span.start.column as usize - 1).collect()
 }
 
 const EDR: &str = "
@@ -55,12 +80,119 @@ steps:
             "8:21: P005 unknown field `alert.entities.hots`; did you mean `host`?",
             "9:11: P008 `deny` needs a kind of target and a value; write `deny: device ${alert.entities.host}`",
             "10:13: P008 a ticket cannot be told to `opne`; did you mean `open`?",
-            "11:13: P005 unknown field `steps.nothing`; known here: 1_step, 2_contain, 3_contain, 4_deny, 5_ticket, 6_notify, 7_notify, 8_ask",
+            "11:13: P005 unknown field `steps.nothing`; known here: 1_contain, 2_contain, 3_contain, 4_deny, 5_ticket, 6_notify, 7_notify, 8_ask",
             "13:5: P002 unknown key `tmieout`; did you mean `timeout`?",
             "14:24: P004 `attempts` is a whole number from 1 to 20, not `0`",
             "14:27: P002 unknown key `backof`; did you mean `backoff`?",
             "16:14: P004 `timeout` is a duration such as `30 seconds`, `15 minutes` or `2 hours`, not `soon`",
             "17:17: P004 `on_timeout` is one of deny, approve, not `maybe`; known here: deny, approve",
+        ]
+    );
+}
+
+#[test]
+fn mistakes_of_form_hide_none_of_meaning_and_each_is_marked_whole() {
+    let text = "
+id: p
+owner: me
+when: alert.severty = 'high' and alert.count = 'three'
+steps:
+  - contian: device ${alert.entities.hots}
+    responder: edrr
+    on_fail:
+      - notify: ${alert.entities.usr}
+        responder: nobody
+  - contain: device ${alert.entities.host}
+    responder: edrr
+    retry: 3
+  - enrich: asset
+    table: asets
+    value: ${alert.entities.host}
+  - ticket: opne
+    title: ${steps.1_contain.staus}
+    text: on ${asset.owner} after ${steps.2_contain.status}
+  - notify: hi
+    id: x
+    id: y
+  - stop: process ${alert.entities.process}
+    responder: edr
+";
+    let told = told(text, &[EDR]);
+    let told: Vec<(&str, &str)> = told.iter().map(|(one, words)| (one.as_str(), words.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            (
+                "3:1: P002 unknown key `owner`; known here: id, name, description, when, on_fail, steps, on_close",
+                "owner"
+            ),
+            ("4:7: P005 unknown field `alert.severty`; did you mean `severity`?", "alert.severty"),
+            ("4:48: P007 a number cannot be compared with text", "'three'"),
+            ("6:5: P008 `contian` is nothing a step can do; did you mean `contain`?", "contian"),
+            ("6:21: P005 unknown field `alert.entities.hots`; did you mean `host`?", "${alert.entities.hots}"),
+            ("7:16: P009 unknown responder `edrr`; did you mean `edr`?", "edrr"),
+            ("9:17: P005 unknown field `alert.entities.usr`; did you mean `user`?", "${alert.entities.usr}"),
+            ("10:20: P009 unknown responder `nobody`; known here: edr", "nobody"),
+            ("12:16: P009 unknown responder `edrr`; did you mean `edr`?", "edrr"),
+            ("13:12: P004 `retry` is a mapping of keys to values, not a number", "3"),
+            ("14:5: P003 `enrich` needs `table`, `key` and `value`, or `lookup`", "enrich"),
+            ("15:12: P013 unknown table `asets`; did you mean `assets`?", "asets"),
+            ("17:13: P008 a ticket cannot be told to `opne`; did you mean `open`?", "opne"),
+            ("18:12: P005 unknown field `steps.1_contain.staus`; did you mean `status`?", "${steps.1_contain.staus}"),
+            ("20:5: P010 no responder can `notify`; describe `notify` in a file in `responders/`", "notify"),
+            ("22:5: P001 the key `id` is there twice", "id"),
+            ("24:16: P010 responder `edr` cannot `stop process`; describe `stop process` in that file", "edr"),
+        ]
+    );
+}
+
+#[test]
+fn responder_that_cannot_be_read_is_not_called_unknown() {
+    let step = "id: p\nsteps:\n  - contain: device x\n    responder: edr\n  - stop: process x\n    responder: edr\n";
+    let told = |responder: &str| told(step, &[responder]).into_iter().map(|(one, _)| one).collect::<Vec<_>>();
+    let cannot = "6:16: P010 responder `edr` cannot `stop process`; describe `stop process` in that file";
+    assert_eq!(told(EDR), [cannot]);
+    // A mistake elsewhere in the file leaves no doubt about what it can do.
+    assert_eq!(told(&EDR.replace("base_url", "base_ulr")), [cannot]);
+    assert_eq!(told(&EDR.replace("post: /x", "post: x")), [cannot]);
+    // Here it may be the very operation that the step asks for.
+    assert_eq!(told(&EDR.replace("contain device", "contian device")), [] as [String; 0]);
+    let anyone = "id: p\nsteps:\n  - contain: device x\n";
+    let unreadable = EDR.replace("contain device", "contian device");
+    assert_eq!(self::told(anyone, &[&unreadable]), [] as [(String, String); 0]);
+}
+
+#[test]
+fn text_of_every_style_is_marked_whole() {
+    let text = "
+id: p
+when: \"alert.severity >= 'hgih'\"
+steps:
+  - notify: 'to ${alert.titel} on ${alert.entities.hots | lower}'
+    to: >-
+      folded ${alert.tiem}
+    on_fail: soon
+  - { contain: devize x, responder: 'édr ✓' }
+  - deny: { domain_nam: x }
+    timeout: 5 parsecs  # a comment
+  - notify: ${alert.title | upper}
+";
+    let marked: Vec<String> = told(text, &[EDR]).into_iter().map(|(_, words)| words).collect();
+    assert_eq!(
+        marked,
+        [
+            "'hgih'",
+            "notify",
+            "${alert.titel}",
+            "${alert.entities.hots | lower}",
+            "${alert.tiem}",
+            "soon",
+            "devize",
+            "'édr ✓'",
+            "domain_nam",
+            "5 parsecs",
+            "notify",
+            "upper",
         ]
     );
 }

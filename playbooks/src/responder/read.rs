@@ -8,11 +8,11 @@ use crate::fields::{Kind, Names};
 use crate::http::{Auth, Method};
 use crate::openc2::{Action, TargetKind};
 use crate::playbook::{Operation, TicketDeed, is_name};
-use crate::problem::{Place, Problem, codes, nearest};
+use crate::problem::{Problem, Span, codes, nearest};
 use crate::template::{Check, Filter, Maps, Part, Template};
 use crate::yaml::{self, Fields, Key, Node, Tree};
 
-use super::{Call, Described, Lookup, Responder, UndoRule, Verify};
+use super::{Call, Described, Lookup, Responder, UndoRule, Unread, Verify};
 
 /// Keys of the header.
 pub(crate) const RESPONDER_KEYS: &[&str] = &[
@@ -56,27 +56,28 @@ pub(crate) const VERIFY_KEYS: &[&str] = &["get", "query", "headers", "expect", "
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-pub(super) fn responder(text: &str) -> Result<Responder, Vec<Problem>> {
-    let root = yaml::parse(text, codes::R).map_err(|problem| vec![problem])?;
-    let mut problems = Vec::new();
-    match header(text, &root, &mut problems) {
-        Some(responder) if problems.is_empty() => Ok(responder),
+pub(super) fn responder(text: &str) -> Result<Responder, Unread> {
+    let mut unread = Unread::default();
+    let responder = match yaml::parse(text, codes::R, &mut unread.problems) {
+        Ok(root) => header(text, &root, &mut unread),
+        Err(problem) => {
+            unread.problems.push(problem);
+            None
+        }
+    };
+    match responder {
+        Some(responder) if unread.problems.is_empty() => Ok(responder),
         _ => {
-            problems.sort_by_key(|problem| (problem.line, problem.column));
-            Err(problems)
+            unread.problems.sort_by_key(|problem| problem.span);
+            Err(unread)
         }
     }
 }
 
-fn header(text: &str, root: &Node, problems: &mut Vec<Problem>) -> Option<Responder> {
+fn header(text: &str, root: &Node, unread: &mut Unread) -> Option<Responder> {
+    let problems = &mut unread.problems;
     let mut fields = Fields::open(root, "a responder", RESPONDER_KEYS, codes::R, problems)?;
-    let id = fields.text_required("id", problems);
-    if let Some(id) = id.as_deref().filter(|id| !is_name(id)) {
-        problems.push(
-            Problem::new(codes::RESPONDER_VALUE, root.place, format!("`{id}` is no name"))
-                .hint("a name has letters, digits and `_`, and begins with a letter"),
-        );
-    }
+    let id = fields.name_required("id", problems);
     let name = fields.text("name", problems);
     let description = fields.text("description", problems).unwrap_or_default();
     let base_url = fields.take("base_url");
@@ -91,28 +92,29 @@ fn header(text: &str, root: &Node, problems: &mut Vec<Problem>) -> Option<Respon
     let names = names();
     let check = Check { source: text, names: &names, maps: &maps, family: codes::R };
     let headers = headers(&mut fields, &check, problems);
-    let operations = match fields.take("operations") {
-        None => {
-            fields.missing("operations", problems);
-            Vec::new()
-        }
-        Some(node) => operations(node, &check, problems),
-    };
+    let operations = fields.take("operations");
+    if operations.is_none() {
+        fields.missing("operations", problems);
+    }
+    let operations = operations.and_then(|node| operations_of(node, &check, problems));
     fields.close(problems);
+    unread.id.clone_from(&id);
+    let does = operations.iter().flatten().map(|operation| operation.does.clone());
+    unread.does = operations.as_ref().and_then(|_| does.collect());
     let (id, base_url) = (id?, base_url?);
     Some(Responder {
         name: name.unwrap_or_else(|| id.clone()),
         id,
         description,
         base_url: base_url.text().unwrap_or_default(),
-        base_url_place: base_url.place,
+        base_url_span: base_url.span,
         base: None,
         allow_http,
         auth,
         headers,
         idempotency_header,
         timeout,
-        operations,
+        operations: operations?.into_iter().filter_map(|operation| operation.described).collect(),
     })
 }
 
@@ -141,7 +143,7 @@ fn auth(node: &Node, problems: &mut Vec<Problem>) -> Auth {
         return Auth::None;
     }
     let Some(mut fields) = Fields::open(node, "`auth`", AUTH_KEYS, codes::R, problems) else { return Auth::None };
-    let mut found = Vec::new();
+    let (mut found, problems_before) = (Vec::new(), problems.len());
     if let Some(secret) = fields.text("bearer", problems) {
         found.push(Auth::Bearer(secret));
     }
@@ -161,9 +163,9 @@ fn auth(node: &Node, problems: &mut Vec<Problem>) -> Auth {
         found.extend(name.zip(secret).map(|(name, secret)| Auth::Header { name, prefix, secret }));
     }
     fields.close(problems);
-    if found.len() != 1 {
+    if found.len() != 1 && problems.len() == problems_before {
         problems.push(
-            Problem::new(codes::RESPONDER_VALUE, node.place, "`auth` is exactly one of bearer, basic and header")
+            Problem::new(codes::RESPONDER_VALUE, node.span, "`auth` is exactly one of bearer, basic and header")
                 .hint("write `auth: { bearer: NAME_OF_THE_SECRET }`"),
         );
     }
@@ -174,7 +176,7 @@ fn maps(pairs: &[(Key, Node)], problems: &mut Vec<Problem>) -> Maps {
     let mut maps = Maps::new();
     for (key, node) in pairs {
         let Tree::Map(entries) = &node.tree else {
-            problems.push(Problem::new(codes::RESPONDER_VALUE, node.place, "a map has keys and values"));
+            problems.push(Problem::new(codes::RESPONDER_VALUE, node.span, "a map has keys and values"));
             continue;
         };
         let map: BTreeMap<_, _> = entries.iter().map(|(key, node)| (key.name.clone(), node.json())).collect();
@@ -187,37 +189,45 @@ fn headers(fields: &mut Fields<'_>, check: &Check<'_>, problems: &mut Vec<Proble
     let mut headers = Vec::new();
     for (key, node) in fields.pairs("headers", problems) {
         if key.name.is_empty() || !key.name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
-            problems.push(Problem::new(codes::RESPONDER_VALUE, key.place, format!("`{}` is no header", key.name)));
+            problems.push(Problem::new(codes::RESPONDER_VALUE, key.span, format!("`{}` is no header", key.name)));
         }
         let text = node.text().unwrap_or_default();
-        headers.push((key.name.clone(), Template::read(&text, node.place, check, problems)));
+        headers.push((key.name.clone(), Template::read(&text, node.span, check, problems)));
     }
     headers
 }
 
-fn operations(node: &Node, check: &Check<'_>, problems: &mut Vec<Problem>) -> Vec<Described> {
+/// An operation as far as it can be read.
+struct RawOperation {
+    does: Option<Operation>,
+    /// Where the file says what it does.
+    span: Span,
+    undo: Option<UndoRule>,
+    described: Option<Described>,
+}
+
+fn operations_of(node: &Node, check: &Check<'_>, problems: &mut Vec<Problem>) -> Option<Vec<RawOperation>> {
     let Tree::List(items) = &node.tree else {
-        problems.push(Problem::new(codes::RESPONDER_VALUE, node.place, "`operations` is a list"));
-        return Vec::new();
+        problems.push(Problem::new(codes::RESPONDER_VALUE, node.span, "`operations` is a list"));
+        return None;
     };
-    let described: Vec<Described> = items.iter().filter_map(|item| operation(item, check, problems)).collect();
-    for (at, one) in described.iter().enumerate() {
-        if described[..at].iter().any(|other| other.does == one.does) {
-            problems.push(Problem::new(
-                codes::RESPONDER_DUPLICATE,
-                one.place,
-                format!("`{}` is described twice", one.does),
-            ));
+    let read: Vec<RawOperation> = items.iter().map(|item| operation(item, check, problems)).collect();
+    for (at, one) in read.iter().enumerate() {
+        let Some(does) = &one.does else { continue };
+        if read[..at].iter().any(|other| other.does.as_ref() == Some(does)) {
+            problems.push(Problem::new(codes::RESPONDER_DUPLICATE, one.span, format!("`{does}` is described twice")));
         }
-        check_undo(one, &described, problems);
+        if let Some(undo) = &one.undo {
+            check_undo(does, undo, one.span, &read, problems);
+        }
     }
-    described
+    Some(read)
 }
 
 /// Every command that hurts has its undo in the same file, or says that it has none.
-fn check_undo(one: &Described, all: &[Described], problems: &mut Vec<Problem>) {
-    let Operation::Command(action, kind, _) = &one.does else { return };
-    let wanted = match (&one.undo, action) {
+fn check_undo(does: &Operation, undo: &UndoRule, span: Span, all: &[RawOperation], problems: &mut Vec<Problem>) {
+    let Operation::Command(action, kind, _) = does else { return };
+    let wanted = match (undo, action) {
         (UndoRule::None(_), _) => return,
         (UndoRule::Cancel, _) => Operation::Command(Action::Cancel, TargetKind::Command, None),
         (UndoRule::Inverse, Action::Contain | Action::Deny) => Operation::Command(Action::Allow, *kind, None),
@@ -225,22 +235,26 @@ fn check_undo(one: &Described, all: &[Described], problems: &mut Vec<Problem>) {
         (UndoRule::Inverse, Action::Start) => Operation::Command(Action::Stop, *kind, None),
         (UndoRule::Inverse, _) => return,
     };
-    if !all.iter().any(|other| other.does == wanted) {
-        let message = format!("`{}` cannot be taken back: this file does not describe `{wanted}`", one.does);
+    // One that could not be read may be the one.
+    if !all.iter().any(|other| other.does.as_ref().is_none_or(|does| *does == wanted)) {
+        let message = format!("`{does}` cannot be taken back: this file does not describe `{wanted}`");
         problems.push(
-            Problem::new(codes::RESPONDER_MISSING, one.place, message)
+            Problem::new(codes::RESPONDER_MISSING, span, message)
                 .hint(format!("describe `{wanted}`, or write `undo: \"none: WHY\"`")),
         );
     }
 }
 
-fn operation(item: &Node, check: &Check<'_>, problems: &mut Vec<Problem>) -> Option<Described> {
-    let mut fields = Fields::open(item, "an operation", OPERATION_KEYS, codes::R, problems)?;
-    let Some(does) = fields.take("does") else {
-        fields.missing("does", problems);
-        return None;
+fn operation(item: &Node, check: &Check<'_>, problems: &mut Vec<Problem>) -> RawOperation {
+    let Some(mut fields) = Fields::open(item, "an operation", OPERATION_KEYS, codes::R, problems) else {
+        return RawOperation { does: None, span: item.span, undo: None, described: None };
     };
-    let does = does_what(&does.text().unwrap_or_default(), does.place, problems);
+    let does = fields.take("does");
+    if does.is_none() {
+        fields.missing("does", problems);
+    }
+    let span = does.map_or(item.span, |does| does.span);
+    let does = does.and_then(|does| does_what(&does.text().unwrap_or_default(), does.span, problems));
     let search = fields.take("search").and_then(|node| lookup(node, check, problems));
     let mut lookups = Vec::new();
     if let Some(node) = fields.take("lookup") {
@@ -256,39 +270,37 @@ fn operation(item: &Node, check: &Check<'_>, problems: &mut Vec<Problem>) -> Opt
     let verify = fields.take("verify").and_then(|node| verify(node, check, problems));
     let undo = undo(&mut fields, problems);
     fields.close(problems);
-    Some(Described {
-        does: does?,
-        place: item.place,
+    let parts = does.clone().zip(call).zip(undo.clone());
+    let described = parts.map(|((does, call), undo)| Described {
+        does,
         search,
         lookups,
-        call: call?,
+        call,
         success,
         external_id,
         take,
         verify,
         undo,
-    })
+    });
+    RawOperation { does, span, undo, described }
 }
 
-fn undo(fields: &mut Fields<'_>, problems: &mut Vec<Problem>) -> UndoRule {
-    let Some(node) = fields.take("undo") else { return UndoRule::Inverse };
+fn undo(fields: &mut Fields<'_>, problems: &mut Vec<Problem>) -> Option<UndoRule> {
+    let Some(node) = fields.take("undo") else { return Some(UndoRule::Inverse) };
     let text = node.text().unwrap_or_default();
     match text.split_once(':') {
-        None if text == "inverse" => UndoRule::Inverse,
-        None if text == "cancel" => UndoRule::Cancel,
-        Some(("none", why)) if !why.trim().is_empty() => UndoRule::None(why.trim().to_owned()),
+        None if text == "inverse" => Some(UndoRule::Inverse),
+        None if text == "cancel" => Some(UndoRule::Cancel),
+        Some(("none", why)) if !why.trim().is_empty() => Some(UndoRule::None(why.trim().to_owned())),
         _ => {
-            problems.push(Problem::new(
-                codes::RESPONDER_VALUE,
-                node.place,
-                "`undo` is `inverse`, `cancel` or `none: WHY`",
-            ));
-            UndoRule::Inverse
+            let message = "`undo` is `inverse`, `cancel` or `none: WHY`";
+            problems.push(Problem::new(codes::RESPONDER_VALUE, node.span, message));
+            None
         }
     }
 }
 
-fn does_what(text: &str, place: Place, problems: &mut Vec<Problem>) -> Option<Operation> {
+fn does_what(text: &str, span: Span, problems: &mut Vec<Problem>) -> Option<Operation> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let found = match words.as_slice() {
         ["notify"] => Some(Operation::Notify),
@@ -315,7 +327,7 @@ fn does_what(text: &str, place: Place, problems: &mut Vec<Problem>) -> Option<Op
         };
         let hint =
             hint.unwrap_or_else(|| "write `contain device`, `ticket open`, `notify` or `lookup NAME`".to_owned());
-        problems.push(Problem::new(codes::UNKNOWN_OPERATION, place, format!("`{text}` is no operation")).hint(hint));
+        problems.push(Problem::new(codes::UNKNOWN_OPERATION, span, format!("`{text}` is no operation")).hint(hint));
     }
     found
 }
@@ -337,7 +349,7 @@ fn verify(node: &Node, check: &Check<'_>, problems: &mut Vec<Problem>) -> Option
     let mut expect = Vec::new();
     for (key, node) in fields.pairs("expect", problems) {
         if !key.name.starts_with('/') {
-            not_a_pointer(&key.name, key.place, problems);
+            not_a_pointer(&key.name, key.span, problems);
         }
         expect.push((key.name.clone(), Body::read(node, check, problems)));
     }
@@ -361,21 +373,22 @@ fn call_of(
     check: &Check<'_>,
     problems: &mut Vec<Problem>,
 ) -> Option<Call> {
-    let Some((key, node)) = fields.take_first(|name| methods.contains(&name)) else {
+    let call = fields.take_first(|name| methods.contains(&name));
+    if call.is_none() && !fields.has_misspelt(methods) {
         let message = format!("the call is missing: one of {}", methods.join(", "));
         problems.push(
-            Problem::new(codes::RESPONDER_MISSING, fields.place, message).hint("write `post: /path/${target.value}`"),
+            Problem::new(codes::RESPONDER_MISSING, fields.span, message).hint("write `post: /path/${target.value}`"),
         );
-        return None;
-    };
-    let method = Method::ALL.into_iter().find(|(name, _)| *name == key.name).map(|(_, method)| method)?;
-    let (segments, mut query) = path(node, check, problems);
+    }
+    let (segments, mut query) = call.map(|(_, node)| path(node, check, problems)).unwrap_or_default();
     for (key, node) in fields.pairs("query", problems) {
-        query.push((key.name.clone(), query_value(&node.text().unwrap_or_default(), node.place, check, problems)));
+        query.push((key.name.clone(), query_value(&node.text().unwrap_or_default(), node.span, check, problems)));
     }
     let headers = headers(fields, check, problems);
     let body =
         if keys.contains(&"body") { fields.take("body").map(|node| Body::read(node, check, problems)) } else { None };
+    let (key, _) = call?;
+    let method = Method::ALL.into_iter().find(|(name, _)| *name == key.name).map(|(_, method)| method)?;
     Some(Call { method, segments, query, headers, body })
 }
 
@@ -385,31 +398,31 @@ fn path(node: &Node, check: &Check<'_>, problems: &mut Vec<Problem>) -> (Vec<Tem
     let Some(path) = path.strip_prefix('/') else {
         problems.push(Problem::new(
             codes::RESPONDER_VALUE,
-            node.place,
+            node.span,
             "a path begins with `/` and is below `base_url`",
         ));
         return (Vec::new(), Vec::new());
     };
     let segments =
-        path.split('/').filter(|part| !part.is_empty()).map(|part| Template::read(part, node.place, check, problems));
+        path.split('/').filter(|part| !part.is_empty()).map(|part| Template::read(part, node.span, check, problems));
     let segments = segments.collect();
     let query = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (name.to_owned(), query_value(value, node.place, check, problems))
+        (name.to_owned(), query_value(value, node.span, check, problems))
     });
     (segments, query.collect())
 }
 
 /// A value inside a larger query text would be read by the vendor's query language, so it must be made harmless.
-fn query_value(text: &str, place: Place, check: &Check<'_>, problems: &mut Vec<Problem>) -> Template {
-    let template = Template::read(text, place, check, problems);
+fn query_value(text: &str, span: Span, check: &Check<'_>, problems: &mut Vec<Problem>) -> Template {
+    let template = Template::read(text, span, check, problems);
     if template.only_field().is_none() {
         for part in &template.parts {
             if let Part::Field(field) = part
                 && !field.filters.iter().any(|filter| matches!(filter, Filter::Plain | Filter::Quoted | Filter::Map(_)))
             {
                 let message = format!("`${{{}}}` inside a query could be read as syntax", field.name());
-                problems.push(Problem::new(codes::RESPONDER_FIELD, place, message).hint(format!(
+                problems.push(Problem::new(codes::RESPONDER_FIELD, span, message).hint(format!(
                     "write `${{{} | plain}}` or `${{{} | quoted}}`",
                     field.name(),
                     field.name()
@@ -448,13 +461,13 @@ fn pointer(node: &Node, problems: &mut Vec<Problem>) -> Option<String> {
     if text.starts_with('/') {
         return Some(text);
     }
-    not_a_pointer(&text, node.place, problems);
+    not_a_pointer(&text, node.span, problems);
     None
 }
 
-fn not_a_pointer(text: &str, place: Place, problems: &mut Vec<Problem>) {
+fn not_a_pointer(text: &str, span: Span, problems: &mut Vec<Problem>) {
     problems.push(
-        Problem::new(codes::RESPONDER_VALUE, place, format!("`{text}` is no JSON pointer"))
+        Problem::new(codes::RESPONDER_VALUE, span, format!("`{text}` is no JSON pointer"))
             .hint("write `/result/id` for the field `id` of the object `result`"),
     );
 }

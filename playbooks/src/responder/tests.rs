@@ -6,7 +6,7 @@ use super::*;
 use crate::http::HttpResponse;
 
 fn problems(text: &str) -> Vec<String> {
-    Responder::parse(text).expect_err("must be refused").iter().map(ToString::to_string).collect()
+    Responder::parse(text).expect_err("must be refused").problems.iter().map(ToString::to_string).collect()
 }
 
 fn with_operation(operation: &str) -> String {
@@ -32,16 +32,44 @@ operations:
     assert_eq!(
         problems(text),
         [
-            "2:1: R003 `base_url` is missing",
             "3:1: R002 unknown key `base_ulr`; did you mean `base_url`?",
-            "4:7: R004 `auth` is exactly one of bearer, basic and header; write `auth: { bearer: NAME_OF_THE_SECRET }`",
             "4:9: R002 unknown key `baerer`; did you mean `bearer`?",
             "6:11: R007 `contian device` is no operation; did you mean `contain`?",
-            "8:5: R003 `deny domain_name` cannot be taken back: this file does not describe `allow domain_name`; describe `allow domain_name`, or write `undo: \"none: WHY\"`",
             "9:11: R004 a path begins with `/` and is below `base_url`",
             "10:11: R004 `undo` is `inverse`, `cancel` or `none: WHY`",
             "12:11: R005 `${fields.title}` inside a query could be read as syntax; write `${fields.title | plain}` or `${fields.title | quoted}`",
             "13:18: R004 `id` is no JSON pointer; write `/result/id` for the field `id` of the object `result`",
+        ]
+    );
+}
+
+#[test]
+fn what_is_missing_is_told_once_and_with_the_rest() {
+    assert_eq!(
+        problems(
+            "id: r\nauth: {}\noperations:\n  - does: deny domain_name\n    body: ${target.valeu}\n    success: 200\n"
+        ),
+        [
+            "1:1: R003 `base_url` is missing",
+            "2:7: R004 `auth` is exactly one of bearer, basic and header; write `auth: { bearer: NAME_OF_THE_SECRET }`",
+            "4:5: R003 the call is missing: one of get, post, put, patch, delete; write `post: /path/${target.value}`",
+            "4:11: R003 `deny domain_name` cannot be taken back: this file does not describe `allow domain_name`; describe `allow domain_name`, or write `undo: \"none: WHY\"`",
+            "5:11: R005 unknown field `target.valeu`; did you mean `value`?",
+            "6:14: R004 `success` is a list of statuses, not `200`",
+        ]
+    );
+    assert_eq!(
+        problems(&with_operation("  - does: notify\n    psot: /x\n    body: { text: '${message.text}' }\n")),
+        ["5:5: R002 unknown key `psot`; did you mean `post`?"]
+    );
+    assert_eq!(
+        problems(
+            "id: r\nbase_url: https://r.test\noperations:\n  - notify\n  - post: /x\n  - does: notify\n    post: /x\n    post: /y\n"
+        ),
+        [
+            "4:5: R004 an operation is a mapping of keys to values, not text",
+            "5:5: R003 `does` is missing",
+            "8:5: R001 the key `post` is there twice",
         ]
     );
 }

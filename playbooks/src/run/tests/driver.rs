@@ -9,6 +9,7 @@ use super::RESPONDERS;
 use crate::guard::Rules;
 use crate::http::Method;
 use crate::journal::{Journal, Memory, Write};
+use crate::playbook::Outside;
 use crate::responder::Responder;
 use crate::sample::{alert, at};
 
@@ -125,7 +126,8 @@ impl Driver {
     pub(in crate::run::tests) fn new(playbook: &str) -> Self {
         let responders = responders(&RESPONDERS);
         let playbook = Playbook::parse(playbook).unwrap_or_else(|problems| panic!("{problems:?}"));
-        assert_eq!(playbook.link(&responders, &["assets"]), []);
+        let outside = Outside { responders: &responders, unread: &BTreeMap::new(), tables: &["assets"] };
+        assert_eq!(playbook.link(&outside), []);
         Self {
             playbook,
             responders,

@@ -1,0 +1,184 @@
+//! `weir check`: every mistake of every kind of file at once, with carets below all of the words that are wrong, and nothing
+//! that is only a consequence.
+
+use crate::support::project::{Finished, Project};
+
+const STREAM: &str = "CREATE STREAM door (at TIMESTAMP, who STRING, ok BOOLEAN)\n\
+                      WITH (format = 'json', event_time = 'at', lateness = '10 seconds');\n";
+const REFUSED: &str = "--! id = \"door.refused\"\n--! title = \"Refused\"\n--! severity = \"low\"\n\
+                       SELECT at, who FROM door WHERE NOT ok\n";
+const EDR: &str = "id: edr\nbase_url: https://edr.test\noperations:\n  - does: contain device\n    post: /x\n    \
+                   undo: 'none: by hand'\n";
+
+/// A project without mistakes, and these files.
+fn project(files: &[(&str, &str)]) -> Project {
+    let project = Project::new(&[
+        ("streams/door.sql", STREAM),
+        ("detections/refused.sql", REFUSED),
+        ("responders/edr.yaml", EDR),
+        ("playbooks/fine.yaml", "id: fine\nsteps:\n  - contain: device ${alert.entities.host}\n"),
+    ]);
+    for (path, text) in files {
+        project.write(path, text);
+    }
+    project
+}
+
+/// The reports in their order, and that there are no others.
+#[track_caller]
+fn assert_told(checked: &Finished, reports: &[&str]) {
+    let expected: String = reports.iter().map(|report| format!("{report}\n")).collect();
+    let told = checked.stdout.rsplit_once("checked ").map_or("", |(told, _)| told);
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn a_playbook_tells_mistakes_of_form_and_of_links_together() {
+    let text = "id: p\nnmae: P\nsteps:\n  - contain: device ${alert.entities.hots}\n    responder: edrr\n  \
+                - contian: device x\n  - notify: ${steps.1_containe.status}\n    retry: { attempts: 0 }\n";
+    let checked = project(&[("playbooks/p.yaml", text)]).weir(&["check"]).expect_code(1);
+    assert_told(
+        &checked,
+        &[
+            "playbooks/p.yaml:2:1: error P002: unknown key `nmae`
+    2 | nmae: P
+      | ^^^^
+      = did you mean `name`?
+",
+            "playbooks/p.yaml:4:21: error P005: unknown field `alert.entities.hots`
+    4 |   - contain: device ${alert.entities.hots}
+      |                     ^^^^^^^^^^^^^^^^^^^^^^
+      = did you mean `host`?
+",
+            "playbooks/p.yaml:5:16: error P009: unknown responder `edrr`
+    5 |     responder: edrr
+      |                ^^^^
+      = did you mean `edr`?
+",
+            "playbooks/p.yaml:6:5: error P008: `contian` is nothing a step can do
+    6 |   - contian: device x
+      |     ^^^^^^^
+      = did you mean `contain`?
+",
+            "playbooks/p.yaml:7:5: error P010: no responder can `notify`
+    7 |   - notify: ${steps.1_containe.status}
+      |     ^^^^^^
+      = describe `notify` in a file in `responders/`
+",
+            "playbooks/p.yaml:7:13: error P005: unknown field `steps.1_containe`
+    7 |   - notify: ${steps.1_containe.status}
+      |             ^^^^^^^^^^^^^^^^^^^^^^^^^^
+      = did you mean `1_contain`?
+",
+            "playbooks/p.yaml:8:24: error P004: `attempts` is a whole number from 1 to 20, not `0`
+    8 |     retry: { attempts: 0 }
+      |                        ^
+",
+        ],
+    );
+}
+
+#[test]
+fn a_responder_tells_all_its_mistakes_and_makes_none_in_playbooks() {
+    let edr = "id: edr\nbase_url: https://edr.test\nauht: { bearer: T }\noperations:\n  - does: contain device\n    \
+               post: /x/${target.hostnam}\n    undo: 'none: by hand'\n  - does: notify\n    post: y\n";
+    let project = project(&[("responders/edr.yaml", edr), ("weir.toml", "[responders.edr]\nT = \"t\"\n")]);
+    assert_told(
+        &project.weir(&["check"]).expect_code(1),
+        &[
+            "responders/edr.yaml:3:1: error R002: unknown key `auht`
+    3 | auht: { bearer: T }
+      | ^^^^
+      = did you mean `auth`?
+",
+            "responders/edr.yaml:6:14: error R005: unknown field `target.hostnam`
+    6 |     post: /x/${target.hostnam}
+      |              ^^^^^^^^^^^^^^^^^
+      = did you mean `hostname`?
+",
+            "responders/edr.yaml:9:11: error R004: a path begins with `/` and is below `base_url`
+    9 |     post: y
+      |           ^
+",
+        ],
+    );
+    // What is no YAML at all may be anything, but its name can be seen.
+    project.write("responders/edr.yaml", "id: edr\noperations: [\n");
+    let checked = project.weir(&["check"]).expect_code(1);
+    assert!(checked.stdout.starts_with("responders/edr.yaml:"), "{}", checked.stdout);
+    assert!(checked.stdout.ends_with("1 error, 0 warnings\n"), "{}", checked.stdout);
+}
+
+#[test]
+fn a_rule_test_tells_mistakes_of_form_and_of_names_together() {
+    let text = "cases:\n  - name: one\n    given:\n      dor: []\n    expect:\n      - { data: { whom: bo, hwo: bo } }\n    \
+                lat: 1\n  - given: { gate: [] }\n    expect: []\n  - name: three\n    name: four\n    \
+                given: {}\n    expect: 5\n";
+    let checked = project(&[("detections/refused.test.yaml", text)]).weir(&["check"]).expect_code(1);
+    let places: Vec<&str> = checked.stdout.lines().filter(|line| line.contains(": error ")).collect();
+    assert_eq!(
+        places,
+        [
+            "detections/refused.test.yaml:4:7: error T006: no stream is called `dor`",
+            "detections/refused.test.yaml:6:9: error T006: the row of the alert has no column `hwo`",
+            "detections/refused.test.yaml:6:9: error T006: the row of the alert has no column `whom`",
+            "detections/refused.test.yaml:7:5: error T002: unknown key `lat` in the case",
+            "detections/refused.test.yaml:8:5: error T005: the case has no `name`",
+            "detections/refused.test.yaml:8:14: error T006: no stream is called `gate`",
+            "detections/refused.test.yaml:11:5: error T001: the key `name` is there twice",
+            "detections/refused.test.yaml:13:13: error T003: `expect` is a list, not a whole number",
+        ]
+    );
+}
+
+#[test]
+fn an_exception_tells_mistakes_of_form_and_of_its_condition_together() {
+    let text = "- name: e\n  detection: door.*\n  where: whom = 'bo'\n  ownr: me\n  reason: ''\n  expires: soon\n";
+    let checked = project(&[("exceptions/e.yaml", text)]).weir(&["check"]).expect_code(1);
+    let places: Vec<&str> = checked.stdout.lines().filter(|line| line.contains(": error ")).collect();
+    assert_eq!(places.len(), 4, "{}", checked.stdout);
+    for (line, start) in places.iter().zip([
+        "exceptions/e.yaml:3:10: error D004: the condition does not fit door.refused: ",
+        "exceptions/e.yaml:4:3: error X002: unknown key `ownr` in the exception",
+        "exceptions/e.yaml:5:11: error X004: `reason` is empty",
+        "exceptions/e.yaml:6:12: error X004: `soon` is not a day: ",
+    ]) {
+        assert!(line.starts_with(start), "{line} does not begin with {start}");
+    }
+}
+
+#[test]
+fn a_broken_line_of_the_configuration_hides_no_other() {
+    let text = "[engine]\nepoch_ms = \"x\"\nparallelism =\n[http]\nlisten = 5\n[responders.edrr]\nbase_url = \"edr\"\n";
+    let checked = project(&[("weir.toml", text)]).weir(&["check"]).expect_code(1);
+    for expected in [
+        "weir.toml:2:12: error C003: `epoch_ms`",
+        "weir.toml:3:",
+        "error C001: ",
+        "weir.toml:5:10: error C003: `listen`",
+        "weir.toml:7:12: error C003: ",
+        "warning C013: there is no responder `edrr`",
+    ] {
+        assert!(checked.stdout.contains(expected), "{expected:?} is not in\n{}", checked.stdout);
+    }
+    assert!(checked.stdout.ends_with("4 errors, 1 warning\n"), "{}", checked.stdout);
+}
+
+#[test]
+fn rows_of_a_table_are_told_and_those_that_are_too_many_are_counted() {
+    let table = "CREATE TABLE staff (who STRING, level INT) WITH (location = 'tables/staff.csv', format = 'csv');\n";
+    let rows: String = (0..23).map(|row| format!("w{row},high\n")).collect();
+    let project = project(&[("streams/tables.sql", table), ("tables/staff.csv", &format!("who,level\nw,1\n{rows}"))]);
+    let checked = project.weir(&["check"]).expect_code(1);
+    assert!(checked.stdout.contains("tables/staff.csv:3:1: error L001: column level: "), "{}", checked.stdout);
+    assert!(
+        checked.stdout.contains("tables/staff.csv:22:1: error L001: 3 more mistakes follow\n"),
+        "{}",
+        checked.stdout
+    );
+    // The pipeline does not start without the row that a playbook may look up; nobody would know that it is missing.
+    project.write("weir.toml", "[kafka]\nbootstrap_servers = \"127.0.0.1:1\"\n");
+    let run = project.weir(&["run"]).expect_code(2);
+    assert!(run.stderr.contains("tables/staff.csv:3:1: error L001"), "{}", run.stderr);
+    assert!(run.stderr.contains("the project has errors (21 errors)"), "{}", run.stderr);
+}
