@@ -44,7 +44,7 @@ pub(crate) fn run(globals: &Globals, args: &ReplayArgs) -> CommandResult {
     let files = if args.detections.is_empty() {
         project.detections.clone()
     } else {
-        select::detection_files(&args.detections, &project.dir).usage()?
+        select::detection_files(&args.detections, &project).usage()?
     };
     let rules = compile::rules(&project, &files);
     // An exception that has expired hides nothing; it is for `weir check` to complain about.

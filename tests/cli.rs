@@ -249,6 +249,23 @@ fn a_detection_outside_of_the_project_can_be_replayed() {
 }
 
 #[test]
+fn detections_are_replayed_by_id_and_by_pattern_of_ids() {
+    let project = door();
+    project.write("detections/all.sql", detection("gate.all", "SELECT at, who FROM door"));
+    project.write("a.ndjson", "{\"at\":\"2026-01-01T00:00:00Z\",\"who\":\"al\",\"ok\":false}\n");
+    let replay = |detections: &str| project.weir(&["replay", "--input", "door=a.ndjson", "--detections", detections]);
+    let fired = |detections: &str| {
+        let alerts = ndjson(&replay(detections).expect_code(0).stdout);
+        alerts.iter().map(|alert| Alert::read(alert).detection).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(fired("gate.all"), ["gate.all".to_owned()].into());
+    assert_eq!(fired("*.{all,refused}"), ["door.refused".to_owned(), "gate.all".to_owned()].into());
+    assert_eq!(fired("detections/refused.sql"), ["door.refused".to_owned()].into());
+    replay("gate.al").expect_code(2).expect_stderr("did you mean `gate.all`?");
+    replay("detections/refusd.sql").expect_code(2).expect_stderr("did you mean `detections/refused.sql`?");
+}
+
+#[test]
 fn every_format_has_a_schema() {
     for name in ["config", "detection", "header", "test", "exceptions", "playbook", "responder"] {
         let schema: Value = serde_json::from_str(&run(&["schema", name]).expect_code(0).stdout).expect("JSON");
@@ -263,6 +280,26 @@ fn explain_shows_plan_operators_and_what_is_read() {
     for part in ["plan", "operators", "reads", "door: "] {
         assert!(explained.contains(part), "{part:?} is not in\n{explained}");
     }
+}
+
+#[test]
+fn explain_in_json_is_one_object() {
+    let project = door();
+    let json = project.weir(&["explain", "door.refused", "--format", "json"]).expect_code(0).stdout;
+    let explained: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(
+        explained.as_object().map(|fields| fields.keys().map(String::as_str).collect::<Vec<_>>()),
+        Some(vec!["id", "title", "file", "explained"])
+    );
+    assert_eq!(
+        (&explained["id"], &explained["title"], &explained["file"]),
+        (&"door.refused".into(), &"A test".into(), &"detections/refused.sql".into())
+    );
+    // It says what people are told, to the letter.
+    let told = project.weir(&["explain", "door.refused"]).expect_code(0).stdout;
+    let text = explained["explained"].as_str().expect("text");
+    assert!(text.contains("plan") && text.contains("reads"), "{text}");
+    assert_eq!(told, format!("door.refused: A test\ndetections/refused.sql\n\n{text}\n"));
 }
 
 #[test]
@@ -286,7 +323,10 @@ fn a_playbook_runs_dry_on_an_alert_and_its_case_is_closed_by_hand() {
     assert_eq!(shown["runs"][0]["playbook"], "tell_the_team");
     let close = ["case", "close", &id, "--verdict", "benign", "--by", "bob", "-C", "x"];
     folder.weir(&["case", "close", &id, "--verdict", "good", "-C", "x"]).expect_code(2).expect_stderr("true_positive");
-    folder.weir(&close).expect_code(0);
+    // A table that cannot be read is told and counted, and does not keep the case open.
+    folder.write("x/tables/bad_addresses.csv", "ip,reason\n1.2.3.4,bad,worse\n");
+    let closed = folder.weir(&close).expect_code(0).expect_stderr("tables/bad_addresses.csv:");
+    assert!(closed.stderr.contains("the project has errors (1 error); going on without"), "{}", closed.stderr);
     folder.weir(&close).expect_code(2).expect_stderr("closed");
     assert!(cases(&[]).is_empty());
     assert_eq!(cases(&["--all"])[0]["status"], "closed");

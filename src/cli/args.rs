@@ -159,7 +159,8 @@ pub(crate) struct CheckArgs {}
 #[command(
     after_help = "Behind FROM stand the project's streams and views, its look-up tables, and alerts, actions, cases, \
                         late_events and dead_letters.\n\n\
-                        Example: weir hunt 'SELECT time, title FROM alerts WHERE user = $who' --param who=alice"
+                        Example: weir hunt 'SELECT time, title FROM alerts WHERE user = $who AND time > $from' \
+                        --param who=alice --param from=-24h"
 )]
 pub(crate) struct HuntArgs {
     /// One SELECT; `-` reads it from standard input
@@ -168,7 +169,8 @@ pub(crate) struct HuntArgs {
     /// Read the SELECT from a file
     #[arg(short, long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
-    /// A value for `$name`: a number, true or false, or text such as a time; quotes make text of anything
+    /// A value for `$name`: a number, true or false, text such as a time, or `-24h` for the time so long ago; quotes make
+    /// text of anything
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) param: Vec<String>,
     /// Memory it may use before it works on disk [default: as configured]
@@ -202,7 +204,8 @@ pub(crate) struct TestArgs {
                         that is not blank, rejected ones included. With -v the whole ledger is shown.\n\n\
                         Examples:\n  weir replay --input app_signin=samples/app_signin.ndjson\n  \
                         weir replay --input sysmon=a.ndjson.gz --input sysmon=b.ndjson.gz \\\n    \
-                        --detections 'detections/windows/**/*.sql' --alerts alerts.ndjson")]
+                        --detections 'detections/windows/**/*.sql' --alerts alerts.ndjson\n  \
+                        weir replay --input app_signin=samples/app_signin.ndjson --detections 'signin.*'")]
 pub(crate) struct ReplayArgs {
     /// Events of a stream; several at once or one after the other (`-` reads standard input)
     #[arg(
@@ -212,7 +215,8 @@ pub(crate) struct ReplayArgs {
         required_unless_present_any = ["archive", "sigma"]
     )]
     pub(crate) inputs: Vec<Input>,
-    /// Only these detection files, inside the project or not; may be given several times [default: all of the project]
+    /// Only these detections: ids, files inside the project or not, or patterns of either; may be given several times
+    /// [default: all of the project]
     #[arg(long, value_name = "GLOB")]
     pub(crate) detections: Vec<String>,
     /// Where alerts are written, one JSON record per line [default: standard output]
