@@ -37,7 +37,7 @@ pub struct Compiled {
     /// Its detections; [`Hit::query`](weir_engine::Hit::query) is an index into them. One whose SQL is wrong is here
     /// and never hits.
     pub detections: Vec<Arc<Detection>>,
-    /// Files whose header has mistakes. Their SQL is judged as far as it can be, and they do not run.
+    /// Files whose header has mistakes, or the id of another. Their SQL is judged as far as it can be, and they do not run.
     pub drafts: Vec<Arc<Detection>>,
     /// Its exceptions.
     pub exceptions: Vec<Exception>,
@@ -249,7 +249,7 @@ fn reads_alerts(sql: &str) -> bool {
     words.into_iter().any(|word| word.eq_ignore_ascii_case(ALERTS))
 }
 
-/// Reads all detection files. Of two detections of one id the first is kept, because alert ids are made of it.
+/// Reads all detection files. Of two detections of one id the first runs, because alert ids are made of it.
 fn read_detections(texts: &Texts, diagnostics: &mut Vec<Diagnostic>) -> Read {
     let runbooks: HashMap<_, _> = texts.runbooks.iter().map(|(file, text)| (stem(file), text)).collect();
     let mut read = Read::default();
@@ -257,15 +257,13 @@ fn read_detections(texts: &Texts, diagnostics: &mut Vec<Diagnostic>) -> Read {
     for (file, text) in &texts.detections {
         let header::Reading { mut draft, params_are_known, diagnostics: found } = header::read(file, text);
         draft.runbook = runbooks.get(stem(file)).map(|text| (*text).clone()).or(draft.runbook);
-        if let Some(other) = files.get(&draft.id) {
-            diagnostics.extend(found);
-            diagnostics.push(duplicate(&draft, other));
-            continue;
-        }
-        if !draft.id.is_empty() {
+        let other = files.get(&draft.id);
+        diagnostics.extend(other.map(|other| duplicate(&draft, other)));
+        let is_first = other.is_none();
+        if is_first && !draft.id.is_empty() {
             files.insert(Arc::clone(&draft.id), file.clone());
         }
-        if found.is_empty() {
+        if is_first && found.is_empty() {
             read.whole.push(Arc::new(draft));
             continue;
         }

@@ -156,7 +156,7 @@ fn detections_that_read_each_others_alerts_in_a_circle_are_refused() {
 fn a_mistake_in_the_header_does_not_hide_those_in_the_sql() {
     let found =
         check(&FAILURE.replace("low", "lowish").replace("status", "stattus").replace("\"user\" }", "\"usr\" }"));
-    let places = ["3:17: D104", "4:25: D021", "5:45: D004"].map(|place| format!("detections/x.sql:{place} "));
+    let places = ["3:16: D104", "4:25: D021", "5:45: D004"].map(|place| format!("detections/x.sql:{place} "));
     assert_eq!(found.len(), 2, "{found:#?}");
     assert!(found[0].starts_with(&places[0]), "{found:#?}");
     assert!(found[1].starts_with(&places[2]), "{found:#?}");
@@ -207,7 +207,7 @@ fn a_reserved_column_that_cannot_be_what_it_stands_for_is_refused() {
     told("'hihg' AS severity", "28", "`hihg` is not a severity; did you mean `high`?");
     told(
         "CASE WHEN src_ip = '::1' THEN 'low' ELSE 'urgent!' END AS Severity",
-        "73",
+        "69",
         "`urgent!` is not a severity; `severity` is a word, one of informational,",
     );
     told("5 AS severity", "28", "`5` is not a severity; `severity` is a word");
@@ -232,7 +232,7 @@ fn a_parameter_that_the_sql_does_not_name_is_a_warning() {
     let found = check(&with.replace("'Failure'", "$status -- not $n"));
     assert_eq!(
         found,
-        ["detections/x.sql:4:41: D110 the SQL does not name the parameter `n`; write `$n` where its value is meant, \
+        ["detections/x.sql:4:40: D110 the SQL does not name the parameter `n`; write `$n` where its value is meant, \
          or take it out"]
     );
 }
