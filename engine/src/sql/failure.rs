@@ -147,9 +147,10 @@ pub(crate) fn place_of_refusal(sql: &str, start: Place, refusal: &Refusal) -> Sp
     words.find_map(|word| place_of_word(sql, start, word)).unwrap_or_else(|| Span::at(start))
 }
 
-/// The names of SQL that a message is about: what it quotes, then its keywords.
+/// The names of SQL that a message is about: what it quotes, then its keywords. A column has its relation in front, which
+/// the author may not have written.
 fn words_of(message: &str) -> impl Iterator<Item = &str> {
-    let quoted = message.split('`').skip(1).step_by(2).flat_map(|quoted| quoted.split(['(', '.', ' ']).take(1));
+    let quoted = message.split('`').skip(1).step_by(2).filter_map(|quoted| quoted.split(['(', ' ']).next());
     let is_keyword = |word: &&str| word.len() > 1 && word.chars().all(|c| c.is_ascii_uppercase());
     let keywords = message.split('`').step_by(2).flat_map(|plain| plain.split(|c: char| !c.is_alphanumeric()));
     quoted.chain(keywords.filter(is_keyword))

@@ -85,7 +85,7 @@ impl Context {
 
     fn resolve(&self, sql: &str) -> Result<Resolved, Vec<Diagnostic>> {
         let params = BTreeMap::from([("n".to_owned(), ScalarValue::from(5_i64))]);
-        let query = parse_select(sql, Place::START, Runs::OnArchive, &params)?;
+        let query = parse_select(sql, Place::START, Runs::OnArchive, &params).map_err(|refused| refused.diagnostics)?;
         resolve(query, &Known(self.catalog.clone()), &self.names())
     }
 }
