@@ -9,6 +9,7 @@ mod cli; // the command line as scripts use it
 mod content; // the shipped content, as a user gets it
 mod demo; // the phishing incident, end to end
 mod docker; // the container's project
+mod duckdb; // the golden cases of the engine, answered by DuckDB
 mod kafka; // the real process on a real broker
 mod kafka_faults; // a broker that is not there, or goes away
 mod readme; // the README's commands, typed in an empty folder
