@@ -12,6 +12,7 @@ mod docker; // the container's project
 mod duckdb; // the golden cases of the engine, answered by DuckDB
 mod kafka; // the real process on a real broker
 mod kafka_faults; // a broker that is not there, or goes away
+mod panther; // correlations of others, written as detections
 mod readme; // the README's commands, typed in an empty folder
 mod replay; // recorded events, however packed, spread or computed
 mod rooms; // which room may use which, and what no file may contain
