@@ -11,7 +11,7 @@ use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
 use crate::catalog::{Stream, Table};
 use crate::sql::sequence::{Designator, Skip, Step};
-use crate::sql::window_kind::WindowKind;
+use crate::sql::window_kind::{WindowKind, Windows};
 
 /// A node's index in the graph. Inputs have smaller indices than the nodes that read them.
 pub(crate) type NodeId = usize;
@@ -159,7 +159,7 @@ pub(crate) struct RetimeSpec {
 /// Grouped aggregates over windows.
 #[derive(Debug, Clone)]
 pub(crate) struct WindowSpec {
-    pub(crate) kind: WindowKind,
+    pub(crate) windows: Windows,
     /// Group expressions other than the window's ends, with their place in the output.
     pub(crate) keys: Vec<(Arc<dyn PhysicalExpr>, usize)>,
     /// Places of `window_start` in the output.
@@ -362,6 +362,29 @@ impl Graph {
         self.by_fingerprint.insert(fingerprint.clone(), id);
         self.nodes.push(Node { spec, inputs, schema, fingerprint });
         id
+    }
+
+    /// Makes such windows behind `node` state themselves at their close only.
+    pub(crate) fn settle(&mut self, node: NodeId, which: &dyn Fn(Windows) -> bool) {
+        match &mut self.nodes[node].spec {
+            Spec::Window(spec) if which(spec.windows) => spec.early = None,
+            // What other queries publish is theirs.
+            Spec::Window(_) | Spec::Publish(_) => {}
+            _ => {
+                let inputs: Vec<NodeId> = self.nodes[node].inputs.iter().map(|edge| edge.from).collect();
+                inputs.into_iter().for_each(|input| self.settle(input, which));
+            }
+        }
+    }
+
+    /// The windows behind a node that state themselves early; a later filter may have settled them.
+    pub(crate) fn early_windows(&self, node: NodeId) -> Vec<Windows> {
+        let node = &self.nodes[node];
+        match &node.spec {
+            Spec::Window(spec) => spec.early.iter().map(|_| spec.windows).collect(),
+            Spec::Publish(_) => vec![],
+            _ => node.inputs.iter().flat_map(|edge| self.early_windows(edge.from)).collect(),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::error::EngineError;
 use crate::graph::{Node, Spec};
 use crate::output::Hit;
 use crate::rows::Rows;
+use crate::sql::window_kind::Windows;
 use crate::table::TableVersion;
 use crate::time::EventTime;
 
@@ -79,7 +80,13 @@ pub(crate) fn build(node: &Node, inputs: &[SchemaRef]) -> Result<Box<dyn Operato
         Spec::Lookup(spec) => Box::new(lookup::Lookup::new(spec.clone(), schema)?),
         Spec::Join(spec) => Box::new(join::Join::new(spec.clone(), inputs, schema)?),
         Spec::Retime(spec) => Box::new(retime::Retime::new(*spec)),
-        Spec::Window(spec) => Box::new(window::Window::new(spec.clone(), schema, input_schema(inputs)?)?),
+        Spec::Window(spec) => {
+            let (of_one, input) = (spec.clone(), input_schema(inputs)?);
+            match spec.windows {
+                Windows::Fixed(kind) => Box::new(window::Window::new(kind, of_one, schema, input)?),
+                Windows::Sessions { gap_us } => Box::new(window::Sessions::new(gap_us, of_one, schema, input)?),
+            }
+        }
         Spec::Over(spec) => Box::new(over::Over::new(spec.clone(), schema, input_schema(inputs)?)?),
         Spec::Sequence(spec) => Box::new(sequence::Sequence::new(spec.clone(), schema, input_schema(inputs)?)),
         Spec::Emit(spec) => Box::new(emit::Emit::new(spec.clone(), input_schema(inputs)?, schema)?),

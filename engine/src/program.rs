@@ -162,19 +162,9 @@ impl Compiled {
             output: Some(ready.schema),
             plan,
             is_row_level: ready.lowered.is_row_level,
-            is_early: is_early(graph, ready.emit),
+            is_early: !graph.early_windows(ready.emit).is_empty(),
             nodes: nodes.into_iter().collect(),
         }
-    }
-}
-
-/// Whether a window behind a node still states itself early; a later filter may have settled it.
-fn is_early(graph: &Graph, node: NodeId) -> bool {
-    let node = &graph.nodes[node];
-    match &node.spec {
-        Spec::Window(window) => window.early.is_some(),
-        Spec::Publish(_) => false,
-        _ => node.inputs.iter().any(|edge| is_early(graph, edge.from)),
     }
 }
 
@@ -268,6 +258,8 @@ impl Compiler<'_> {
         let emit = self.graph.add(&format!("emit {}", query.id), Spec::Emit(emit), vec![edge], hits);
         let mut last = emit;
         if let Some(period_us) = query.cooldown_us {
+            // Which hit repeats which is a matter of their times, and that of a session moves until it is over.
+            self.graph.settle(emit, &|windows| windows.is_sessions());
             last = self.cooldown(query, &schema, emit, period_us)?;
         }
         let spec = SinkSpec {
@@ -345,8 +337,13 @@ impl Compiler<'_> {
 
     /// Whether a hit's published values are certain when it is created, as far as a reader can see.
     fn is_fixed_by_cause(&self, graph: &Graph, ready: &Ready, query: &Query, columns: &[String]) -> bool {
-        if ready.lowered.is_row_level || !is_early(graph, ready.emit) {
+        let early = graph.early_windows(ready.emit);
+        if ready.lowered.is_row_level || early.is_empty() {
             return true;
+        }
+        // The time of a session's alert is its end, which moves as long as rows come.
+        if early.into_iter().any(|windows| windows.is_sessions()) {
+            return false;
         }
         let read = query.publish.iter().zip(&self.published.columns).filter(|(_, (name, _))| columns.contains(name));
         read.into_iter().all(|(value, _)| match value {

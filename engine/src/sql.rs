@@ -32,6 +32,7 @@ mod refuse;
 pub(crate) mod resolve;
 mod security;
 pub(crate) mod sequence;
+mod session;
 mod time_bound;
 mod time_column;
 pub(crate) mod tokens;

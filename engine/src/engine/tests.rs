@@ -16,6 +16,7 @@ mod joins;
 mod oracle;
 mod over;
 mod sequence;
+mod sessions;
 mod windows;
 
 use super::Engine;

@@ -160,8 +160,10 @@ impl Emit {
             return None;
         }
         known.is_provisional = false;
-        let is_same = known.row == statement.row && known.count == statement.count;
+        // A session that went on after it stated itself has another end now.
+        let is_same = known.row == statement.row && known.count == statement.count && known.time == statement.time;
         known.row = statement.row;
+        known.time = statement.time;
         known.count = statement.count;
         Some(Stated { uid, code: if is_same { NOTHING_NEW } else { UPDATE }, is_final: true })
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Program;
 use crate::graph::{Graph, JoinKind, JoinSpec, Node, NodeId, Spec};
 use crate::sql::over::frame_in_words;
-use crate::sql::window_kind::span_in_words;
+use crate::sql::window_kind::{Windows, span_in_words};
 
 impl Program {
     /// Plan, operators, state, columns and emission rule of a query, in words; `None` if it did not compile.
@@ -18,6 +18,8 @@ impl Program {
             |(_, node)| matches!(&node.spec, Spec::Join(join) if matches!(join.kind, JoinKind::Left | JoinKind::Anti)),
         );
         let is_sequence = nodes().any(|(_, node)| matches!(node.spec, Spec::Sequence(_)));
+        let has_sessions =
+            nodes().any(|(_, node)| matches!(&node.spec, Spec::Window(window) if window.windows.is_sessions()));
         let emission = match (compiled.is_row_level, compiled.is_early) {
             (true, _) if nodes().any(|(_, node)| matches!(node.spec, Spec::Over(_))) => {
                 "when the watermark passes the event, so that its predecessors are certain"
@@ -27,9 +29,14 @@ impl Program {
             }
             (true, _) if is_sequence => "when the watermark has passed the sequence and no later row can change it",
             (true, _) => "at the event",
+            (false, true) if has_sessions => {
+                "when the threshold is crossed and the watermark has reached the session's start, and again when it is over if \
+                 values differ"
+            }
             (false, true) => {
                 "at the event that crosses the threshold, and again when the window closes if values differ"
             }
+            (false, false) if has_sessions => "when the watermark has passed the session's last event by its gap",
             (false, false) => "when the watermark closes the window",
         };
         let sections = [
@@ -78,8 +85,18 @@ fn state(node: &Node) -> Option<String> {
         Spec::Join(join) => Some(remembered(join)),
         Spec::Window(window) => {
             let keys = window.keys.len();
-            let size = span_in_words(window.kind.size_us());
-            Some(if window.kind.is_disjoint() {
+            let kind = match window.windows {
+                Windows::Fixed(kind) => kind,
+                Windows::Sessions { gap_us } => {
+                    let gap = span_in_words(gap_us);
+                    return Some(format!(
+                        "one entry per group ({keys} key columns) and {gap} of event time, merged into the next one as the \
+                         watermark passes; dropped when the session is over, after {gap} without an event"
+                    ));
+                }
+            };
+            let size = span_in_words(kind.size_us());
+            Some(if kind.is_disjoint() {
                 format!("one entry per group ({keys} key columns) and open window of {size}; dropped when it closes")
             } else {
                 format!(

@@ -9,9 +9,10 @@ use datafusion::logical_expr::{Aggregate, Expr};
 use datafusion::physical_expr::aggregate::AggregateExprBuilder;
 
 use super::lower::{Lowered, Lowering, Refusal, column_index, names, relaxed, unsupported};
+use super::session;
 use super::time_column::TimeColumn;
 use super::window_columns::WindowColumns;
-use super::window_kind::WindowKind;
+use super::window_kind::{WindowKind, Windows};
 use super::window_table::{WINDOW_START, interval_us};
 use crate::error::codes;
 use crate::graph::{AggregateKind, AggregateSpec, Edge, Spec, WindowSpec};
@@ -69,11 +70,13 @@ pub(super) fn lower(
     let aggregates =
         aggregate.aggr_expr.iter().map(|expr| aggregate_spec(lowering, expr, input)).collect::<Result<Vec<_>, _>>()?;
     let schema = relaxed(&aggregate.schema);
-    let early = early.filter(|_| below.is_row_level);
+    let of_windows = conditions(&below, aggregate, starts.first(), ends.first())?;
+    let moves = |condition: &Expr| window.windows.is_sessions() && session::reads_end(condition, aggregate, &ends);
+    let early = early.filter(|early| below.is_row_level && !moves(early) && !of_windows.iter().any(moves));
     let early_predicate = early.map(|expr| lowering.physical(expr, &aggregate.schema)).transpose()?;
     let what = format!(
         "window {} group by {} aggregates {} early {}",
-        window.kind,
+        window.windows,
         names(&aggregate.group_expr),
         names(&aggregate.aggr_expr),
         early.map_or_else(|| "never".to_owned(), ToString::to_string),
@@ -81,18 +84,20 @@ pub(super) fn lower(
     let exchange = keys.iter().map(|(expr, _)| Arc::clone(expr)).collect();
     let groups = aggregate.group_expr.len();
     let spec = WindowSpec {
-        kind: window.kind,
+        windows: window.windows,
         keys,
         starts: starts.clone(),
         ends: ends.clone(),
         aggregates,
         early: early_predicate.clone(),
     };
-    let (longest, shortest) = (window.kind.size_us(), window.kind.shortest_us());
-    let further = starts.iter().map(|start| TimeColumn { column: *start, behind_us: longest, ahead_us: -shortest });
-    let lagging = ends.iter().skip(1).map(|end| TimeColumn::exact(*end)).chain(further).collect();
+    let mut lagging: Vec<TimeColumn> = ends.iter().skip(1).map(|end| TimeColumn::exact(*end)).collect();
+    // How far back a session began has no bound.
+    if let Some(kind) = window.windows.fixed() {
+        let (behind_us, ahead_us) = (kind.size_us(), -kind.shortest_us());
+        lagging.extend(starts.iter().map(|start| TimeColumn { column: *start, behind_us, ahead_us }));
+    }
     let width = schema.fields().len();
-    let of_windows = conditions(&below, aggregate, spec.starts.first(), spec.ends.first())?;
     let mut node =
         lowering.graph.add(&what, Spec::Window(spec), vec![Edge::by(below.node, exchange)], Arc::clone(&schema));
     for condition in of_windows {
@@ -100,6 +105,7 @@ pub(super) fn lower(
         let what = format!("filter {condition}");
         node = lowering.graph.add(&what, Spec::Filter(predicate), vec![Edge::local(node)], Arc::clone(&schema));
     }
+    let moving = if window.windows.is_sessions() { ends.as_slice() } else { &[] };
     Ok(Lowered {
         node,
         time: ends.first().copied(),
@@ -107,7 +113,7 @@ pub(super) fn lower(
         window: None,
         is_row_level: false,
         is_early: early_predicate.is_some(),
-        fixed: (0..width).map(|column| column < groups).collect(),
+        fixed: (0..width).map(|column| column < groups && !moving.contains(&column)).collect(),
         tables: below.tables,
     })
 }
@@ -146,7 +152,7 @@ fn conditions(
 
 /// The window that bounds groups.
 struct Bound {
-    kind: WindowKind,
+    windows: Windows,
     /// Columns of the input that hold its ends.
     starts: Vec<usize>,
     ends: Vec<usize>,
@@ -165,7 +171,7 @@ fn window_of(aggregate: &Aggregate, below: &Lowered, input: &DFSchema) -> Result
     };
     if let Some(window) = &below.window {
         let is_end = |column: usize| window.starts.contains(&column) || window.ends.contains(&column);
-        if !window.is_hollow && !matches!(window.kind, WindowKind::Tumble { .. }) {
+        if !window.is_hollow && !window.windows.is_tumbling() {
             return Err(Refusal::new(
                 codes::UNSUPPORTED,
                 "GROUP BY does not run over overlapping windows whose rows were joined first",
@@ -175,7 +181,11 @@ fn window_of(aggregate: &Aggregate, below: &Lowered, input: &DFSchema) -> Result
         if aggregate.group_expr.iter().any(|expr| column_index(expr, input).is_some_and(is_end)) {
             let (starts, ends) = (window.starts.clone(), window.ends.clone());
             names_one_window(aggregate, window, input)?;
-            return Ok(Bound { kind: window.kind, starts, ends, bin: None });
+            if window.windows.is_sessions() {
+                session::check_keys(aggregate, window)?;
+                session::refuse_growing(aggregate)?;
+            }
+            return Ok(Bound { windows: window.windows, starts, ends, bin: None });
         }
         return Err(unbounded(
             "unbounded state: this GROUP BY does not name its window, so its groups would grow for ever",
@@ -186,7 +196,7 @@ fn window_of(aggregate: &Aggregate, below: &Lowered, input: &DFSchema) -> Result
             && below.time.is_some()
             && column_index(time, input) == below.time
         {
-            return Ok(Bound { kind, starts: vec![], ends: vec![], bin: Some(place) });
+            return Ok(Bound { windows: Windows::Fixed(kind), starts: vec![], ends: vec![], bin: Some(place) });
         }
     }
     Err(unbounded("unbounded state: this aggregate has no window, so its groups would grow for ever"))
@@ -197,7 +207,7 @@ fn names_one_window(aggregate: &Aggregate, window: &WindowColumns, input: &DFSch
     let names = |columns: &[usize]| {
         aggregate.group_expr.iter().any(|expr| column_index(expr, input).is_some_and(|index| columns.contains(&index)))
     };
-    if matches!(window.kind, WindowKind::Cumulate { .. }) && !names(&window.ends) {
+    if matches!(window.windows, Windows::Fixed(WindowKind::Cumulate { .. })) && !names(&window.ends) {
         return Err(Refusal::new(
             codes::UNSUPPORTED,
             "the windows of CUMULATE begin together, so window_start alone puts them into one group",

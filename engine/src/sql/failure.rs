@@ -133,17 +133,18 @@ fn diagnostic_span(error: &DataFusionError) -> Option<Span> {
 }
 
 /// The place of what a plan was refused for. A plan keeps none, so it is found by the words that stand for it: the names
-/// and keywords of the message, else those that the code is about.
+/// and keywords of the message, else those that the code is about. A refusal can name its word itself.
 pub(crate) fn place_of_refusal(sql: &str, start: Place, refusal: &Refusal) -> Span {
     let usual: &[&str] = match refusal.code {
         codes::UNBOUNDED => &["GROUP", "OVER", "DISTINCT", "JOIN", "EXISTS", "FROM"],
-        codes::WRONG_WINDOW_TIME => &["TUMBLE", "OVER", "SELECT"],
+        codes::WRONG_WINDOW_TIME => &["TUMBLE", "SESSION", "OVER", "SELECT"],
         codes::NOT_ON_A_STREAM => &["ORDER", "LIMIT", "JOIN", "SELECT"],
         codes::UNSUPPORTED => &["JOIN", "OVER", "UNION", "SELECT"],
         codes::NO_TIME => &["SELECT"],
         _ => &[],
     };
-    let mut words = words_of(&refusal.message).chain(usual.iter().copied());
+    let about = refusal.about.as_deref().into_iter();
+    let mut words = about.chain(words_of(&refusal.message)).chain(usual.iter().copied());
     words.find_map(|word| place_of_word(sql, start, word)).unwrap_or_else(|| Span::at(start))
 }
 

@@ -26,6 +26,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, join: &Join) -> Result<Lowered,
     let (row_plan, table_plan) = if table_first { (&join.right, &join.left) } else { (&join.left, &join.right) };
     let join_type = row_side_type(join.join_type, table_first)?;
     let below = lowering.lower(row_plan)?;
+    super::session::refuse_lookup(&below)?;
     let (table, steps, table_schema) = table_side(table_plan)?;
 
     let mut row_keys = vec![];

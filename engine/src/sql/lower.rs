@@ -18,6 +18,7 @@ use super::lookup;
 use super::monotone;
 use super::over;
 use super::plan::{RelationSource, Source};
+use super::session;
 use super::time_column::TimeColumn;
 use super::under;
 use super::window_columns::WindowColumns;
@@ -26,7 +27,7 @@ use crate::batch::ColumnSet;
 use crate::catalog::system;
 use crate::error::codes;
 use crate::graph::{Edge, Graph, NodeId, RetimeSpec, Spec};
-use crate::sql::window_kind::WindowKind;
+use crate::sql::window_kind::Windows;
 
 /// A sub-plan in the graph, and what is known of its output.
 #[derive(Debug, Clone)]
@@ -54,18 +55,30 @@ pub(crate) struct Refusal {
     pub(crate) code: &'static str,
     pub(crate) message: String,
     pub(crate) hint: Option<String>,
+    /// The word of the text that it is about, where that is not the usual one of its code.
+    pub(crate) about: Option<String>,
 }
 
 impl Refusal {
     pub(crate) fn new(code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: Some(hint.into()) }
+        Self { code, message: message.into(), hint: Some(hint.into()), about: None }
+    }
+
+    /// The same, at the first place of a word in the text.
+    pub(crate) fn about(self, word: impl Into<String>) -> Self {
+        Self { about: Some(word.into()), ..self }
     }
 }
 
 impl From<DataFusionError> for Refusal {
     fn from(error: DataFusionError) -> Self {
         let message = error.strip_backtrace();
-        Self { code: codes::PLAN, message: message.lines().next().unwrap_or_default().to_owned(), hint: None }
+        Self {
+            code: codes::PLAN,
+            message: message.lines().next().unwrap_or_default().to_owned(),
+            hint: None,
+            about: None,
+        }
     }
 }
 
@@ -125,7 +138,7 @@ impl<'a> Lowering<'a> {
             LogicalPlan::Window(window) => {
                 let condition = self.of_functions.take();
                 let below = self.lower_rows(&window.input)?;
-                if below.window.as_ref().is_some_and(|window| !matches!(window.kind, WindowKind::Tumble { .. })) {
+                if below.window.as_ref().is_some_and(|window| !window.windows.is_tumbling()) {
                     return Err(Refusal::new(
                         codes::UNSUPPORTED,
                         "OVER does not run over rows that are in several windows",
@@ -183,6 +196,7 @@ impl<'a> Lowering<'a> {
                     code: codes::PLAN,
                     message: format!("column `{name}` is not decoded"),
                     hint: None,
+                    about: None,
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;
@@ -214,7 +228,7 @@ impl<'a> Lowering<'a> {
         let what = format!("project {}", names(&projection.expr));
         let node = self.graph.add(&what, Spec::Project(exprs), vec![Edge::local(below.node)], schema);
         let window = below.window.as_ref().map(|window| WindowColumns {
-            kind: window.kind,
+            windows: window.windows,
             starts: follow(&window.starts),
             ends: follow(&window.ends),
             is_hollow: window.is_hollow,
@@ -232,6 +246,7 @@ impl<'a> Lowering<'a> {
         let mut below = self.lower_under(&filter.input, &filter.predicate)?;
         let input = filter.input.schema();
         let conditions = below.take_window_conditions(&filter.predicate, input)?;
+        session::refuse_fewer_rows(&below, &conditions)?;
         let Some(condition) = conjunction(conditions) else { return Ok(below) };
         let predicate = self.physical(&condition, input)?;
         let schema = Arc::clone(&self.graph.nodes[below.node].schema);
@@ -264,15 +279,7 @@ impl<'a> Lowering<'a> {
 
     /// Makes the windows behind `node` state themselves at their close only.
     pub(super) fn settle(&mut self, node: NodeId) {
-        match &mut self.graph.nodes[node].spec {
-            Spec::Window(spec) => spec.early = None,
-            // What other queries publish is theirs.
-            Spec::Publish(_) => {}
-            _ => {
-                let inputs: Vec<NodeId> = self.graph.nodes[node].inputs.iter().map(|edge| edge.from).collect();
-                inputs.into_iter().for_each(|input| self.settle(input));
-            }
-        }
+        self.graph.settle(node, &|_| true);
     }
 
     /// The same rows with another of their times as the event time; `None` if the column is none of them.
@@ -311,6 +318,9 @@ impl<'a> Lowering<'a> {
             })
         };
         let times: Vec<TimeColumn> = first.times().filter_map(in_all).collect();
+        if inputs.len() > 1 {
+            inputs.iter().try_for_each(session::refuse_union)?;
+        }
         let window = same(inputs.iter().all(|input| input.window == first.window)).and(first.window.clone());
         if window.is_none() && inputs.iter().any(|input| input.window.as_ref().is_some_and(|window| window.is_hollow)) {
             return Err(Refusal::new(
@@ -349,14 +359,21 @@ impl<'a> Lowering<'a> {
         };
         let width = window.input.schema().fields().len();
         let schema = relaxed(datafusion::logical_expr::UserDefinedLogicalNodeCore::schema(window));
-        let is_hollow = self.under_aggregate && !matches!(window.kind, WindowKind::Tumble { .. });
-        let what = format!("assign {}{}", window.kind, if is_hollow { " by time" } else { "" });
-        let spec = Spec::AssignWindow { kind: window.kind, expands: !is_hollow };
+        let kind = match window.windows {
+            Windows::Fixed(kind) => kind,
+            Windows::Sessions { .. } if self.under_aggregate => {
+                return session::assigned(self, below, window.windows, schema);
+            }
+            Windows::Sessions { .. } => return Err(session::not_grouped()),
+        };
+        let is_hollow = self.under_aggregate && !window.windows.is_tumbling();
+        let what = format!("assign {kind}{}", if is_hollow { " by time" } else { "" });
+        let spec = Spec::AssignWindow { kind, expands: !is_hollow };
         let node = self.graph.add(&what, spec, vec![Edge::local(below.node)], schema);
         let mut fixed = below.fixed.clone();
         fixed.extend([true, true]);
         let columns = WindowColumns {
-            kind: window.kind,
+            windows: window.windows,
             starts: vec![width],
             ends: vec![width + 1],
             is_hollow,
@@ -364,7 +381,7 @@ impl<'a> Lowering<'a> {
         };
         let mut lagging = below.lagging.clone();
         if !is_hollow {
-            let size_us = window.kind.size_us();
+            let size_us = kind.size_us();
             lagging.push(TimeColumn { column: width, behind_us: size_us - 1, ahead_us: 0 });
             lagging.push(TimeColumn { column: width + 1, behind_us: -1, ahead_us: size_us });
         }
@@ -452,5 +469,6 @@ pub(crate) fn unsupported(what: &str) -> Refusal {
         code: codes::UNSUPPORTED,
         message: format!("{what} does not run on a stream yet"),
         hint: Some("README.md lists what runs today".to_owned()),
+        about: None,
     }
 }

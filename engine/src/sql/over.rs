@@ -34,7 +34,7 @@ pub(super) fn lower(
         window_us: below.window.as_ref().and_then(|columns| {
             let is_end = |column: usize| columns.starts.contains(&column) || columns.ends.contains(&column);
             let of_window = |key: &Expr| column_index(key, input).is_some_and(is_end);
-            partition.iter().any(of_window).then(|| columns.kind.size_us())
+            partition.iter().any(of_window).then(|| Some(columns.windows.fixed()?.size_us())).flatten()
         }),
         lag: condition.and_then(|condition| {
             let conjuncts = split_conjunction(condition);

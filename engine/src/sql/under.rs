@@ -1,9 +1,10 @@
 //! What stands under a condition, past nodes that only name columns.
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Window};
+use datafusion::logical_expr::{Aggregate, Expr, Extension, Filter, LogicalPlan, Window};
 
 use super::lower::Refusal;
+use super::window_table::WindowTable;
 
 /// The node of a kind that stands under aliases and plain projections of `plan`, and a condition over `plan` as one over
 /// that node's output.
@@ -52,6 +53,22 @@ pub(super) fn aggregate(plan: &LogicalPlan) -> Option<&Aggregate> {
 pub(super) fn window(plan: &LogicalPlan) -> Option<&Window> {
     match plan {
         LogicalPlan::Window(window) => Some(window),
+        _ => None,
+    }
+}
+
+/// The node as a filter.
+pub(super) fn filter(plan: &LogicalPlan) -> Option<&Filter> {
+    match plan {
+        LogicalPlan::Filter(filter) => Some(filter),
+        _ => None,
+    }
+}
+
+/// The node as a window table.
+pub(super) fn window_table(plan: &LogicalPlan) -> Option<&WindowTable> {
+    match plan {
+        LogicalPlan::Extension(Extension { node }) => node.as_any().downcast_ref(),
         _ => None,
     }
 }

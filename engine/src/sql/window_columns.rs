@@ -7,7 +7,7 @@ use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::utils::split_conjunction;
 
 use super::lower::{Lowered, Refusal};
-use super::window_kind::WindowKind;
+use super::window_kind::Windows;
 use super::window_table::{WINDOW_END, WINDOW_START};
 use crate::error::codes;
 
@@ -63,7 +63,7 @@ impl Lowered {
 /// The columns that hold the ends of a row's window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WindowColumns {
-    pub(crate) kind: WindowKind,
+    pub(crate) windows: Windows,
     pub(crate) starts: Vec<usize>,
     pub(crate) ends: Vec<usize>,
     /// Whether these columns are empty, because the aggregate above has the windows from the rows' times.

@@ -35,6 +35,46 @@ pub(crate) enum WindowKind {
     },
 }
 
+/// How rows come to their windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Windows {
+    /// By their times alone.
+    Fixed(WindowKind),
+    /// By the rows of their key: one is in the session of the one before it if it is less than the gap behind it.
+    Sessions {
+        /// How long a key is silent when its session ends.
+        gap_us: i64,
+    },
+}
+
+impl Windows {
+    /// The kind of windows that go by the rows' times alone.
+    pub(crate) const fn fixed(self) -> Option<WindowKind> {
+        match self {
+            Self::Fixed(kind) => Some(kind),
+            Self::Sessions { .. } => None,
+        }
+    }
+
+    /// Whether every row is in exactly one window, which its time alone tells.
+    pub(crate) const fn is_tumbling(self) -> bool {
+        matches!(self, Self::Fixed(WindowKind::Tumble { .. }))
+    }
+
+    pub(crate) const fn is_sessions(self) -> bool {
+        matches!(self, Self::Sessions { .. })
+    }
+}
+
+impl fmt::Display for Windows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(kind) => kind.fmt(f),
+            Self::Sessions { gap_us } => write!(f, "session {}", span_in_words(*gap_us)),
+        }
+    }
+}
+
 impl WindowKind {
     /// The slice that holds an instant; `None` if no window does.
     pub(crate) const fn slice_of(self, time: i64) -> Option<i64> {

@@ -14,7 +14,7 @@ use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, Relati
 use datafusion::logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
 use datafusion::sql::sqlparser::ast;
 
-use super::window_kind::WindowKind;
+use super::window_kind::{WindowKind, Windows};
 use crate::catalog::TIME_TYPE;
 
 /// First instant of a row's window.
@@ -30,7 +30,9 @@ const WINDOWS_PER_ROW_MAX: i64 = 10_000;
 pub(crate) struct WindowTable {
     pub(crate) input: LogicalPlan,
     pub(crate) time: Expr,
-    pub(crate) kind: WindowKind,
+    pub(crate) windows: Windows,
+    /// Whose sessions they are; empty for other windows, and for sessions of all rows together.
+    pub(crate) keys: Vec<Expr>,
     schema: DFSchemaRef,
 }
 
@@ -41,7 +43,7 @@ impl PartialOrd for WindowTable {
 }
 
 impl WindowTable {
-    pub(crate) fn try_new(input: LogicalPlan, time: Expr, kind: WindowKind) -> Result<Self> {
+    pub(crate) fn try_new(input: LogicalPlan, time: Expr, windows: Windows, keys: Vec<Expr>) -> Result<Self> {
         let qualifier = input.schema().iter().next().and_then(|(qualifier, _)| qualifier.cloned());
         let mut fields: Vec<_> =
             input.schema().iter().map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field))).collect();
@@ -49,7 +51,7 @@ impl WindowTable {
             fields.push((qualifier.clone(), Arc::new(Field::new(name, TIME_TYPE, false))));
         }
         let schema = Arc::new(DFSchema::new_with_metadata(fields, std::collections::HashMap::new())?);
-        Ok(Self { input, time, kind, schema })
+        Ok(Self { input, time, windows, keys, schema })
     }
 }
 
@@ -67,21 +69,32 @@ impl UserDefinedLogicalNodeCore for WindowTable {
     }
 
     fn expressions(&self) -> Vec<Expr> {
-        vec![self.time.clone()]
+        std::iter::once(&self.time).chain(&self.keys).cloned().collect()
     }
 
-    /// A predicate on anything but the window itself means the same below the node.
+    /// A predicate on anything but the window itself means the same below the node. Where rows make the windows, that
+    /// holds only of whole sessions, which the columns that are keys tell.
     fn prevent_predicate_push_down_columns(&self) -> HashSet<String> {
-        [WINDOW_START, WINDOW_END].map(str::to_owned).into()
+        let ends = [WINDOW_START, WINDOW_END].map(str::to_owned);
+        let is_key =
+            |name: &String| self.keys.iter().any(|key| matches!(key, Expr::Column(column) if column.name == *name));
+        match self.windows {
+            Windows::Fixed(_) => ends.into(),
+            Windows::Sessions { .. } => {
+                let columns = self.input.schema().fields().iter().map(|field| field.name().clone());
+                columns.filter(|name| !is_key(name)).chain(ends).collect()
+            }
+        }
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "WindowTable: {} over {}", self.kind, self.time)
+        write!(f, "WindowTable: {} over {}", self.windows, self.time)?;
+        self.keys.iter().enumerate().try_for_each(|(at, key)| write!(f, "{}{key}", if at == 0 { " by " } else { ", " }))
     }
 
-    fn with_exprs_and_inputs(&self, mut exprs: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> Result<Self> {
-        match (exprs.pop(), inputs.pop()) {
-            (Some(time), Some(input)) => Self::try_new(input, time, self.kind),
+    fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> Result<Self> {
+        match (exprs.split_first(), inputs.pop()) {
+            (Some((time, keys)), Some(input)) => Self::try_new(input, time.clone(), self.windows, keys.to_vec()),
             _ => plan_err!("a window table has one input and one time column"),
         }
     }
@@ -90,7 +103,7 @@ impl UserDefinedLogicalNodeCore for WindowTable {
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
         let width = self.input.schema().fields().len();
         let mut needed: Vec<usize> = output_columns.iter().copied().filter(|column| *column < width).collect();
-        for column in self.time.column_refs() {
+        for column in self.expressions().iter().flat_map(Expr::column_refs) {
             needed.extend(self.input.schema().maybe_index_of_column(column));
         }
         needed.sort_unstable();
@@ -99,7 +112,7 @@ impl UserDefinedLogicalNodeCore for WindowTable {
     }
 }
 
-/// Plans `TUMBLE(relation, time, size [, offset])` and its like.
+/// Plans `TUMBLE(relation, time, size [, offset])` and its like, and `SESSION(relation, time, gap [, keys])`.
 #[derive(Debug)]
 pub(crate) struct WindowTablePlanner;
 
@@ -119,17 +132,18 @@ impl RelationPlanner for WindowTablePlanner {
         };
         let args = args.iter().map(unnamed).collect::<Result<Vec<_>>>()?;
         let durations = match function.as_str() {
-            "tumble" => 1,
+            "tumble" | "session" => 1,
             "hop" | "cumulate" => 2,
-            "session" => return plan_err!("SESSION windows do not run yet; TUMBLE, HOP and CUMULATE do"),
             _ => return Ok(RelationPlanning::Original(Box::new(relation))),
         };
-        let [from, time, measures @ ..] = args.as_slice() else {
+        let [from, time, further @ ..] = args.as_slice() else {
             return plan_err!("a window function takes a relation, its time column and durations");
         };
-        if measures.len() < durations || measures.len() > durations + 1 {
-            return plan_err!("{relation} takes {durations} durations and an offset, not {}", measures.len());
+        let is_session = function == "session";
+        if further.len() < durations || (further.len() > durations + 1 && !is_session) {
+            return plan_err!("{relation} takes {durations} durations and an offset, not {}", further.len());
         }
+        let (measures, keys) = further.split_at(if is_session { durations } else { further.len() });
         let input = context.plan(relation_of(from)?)?;
         let schema = Arc::clone(input.schema());
         let time = context.sql_to_expr((*time).clone(), &schema)?;
@@ -137,11 +151,22 @@ impl RelationPlanner for WindowTablePlanner {
             .iter()
             .map(|expr| interval_us(&context.sql_to_expr((*expr).clone(), &schema)?))
             .collect::<Result<Vec<_>>>()?;
-        let kind = kind_of(&function, &measures)?;
-        let node = WindowTable::try_new(input, time, kind)?;
+        let keys = keys.iter().map(|key| context.sql_to_expr((*key).clone(), &schema)).collect::<Result<Vec<_>>>()?;
+        let windows = match measures.as_slice() {
+            &[gap_us] if is_session => sessions(gap_us)?,
+            measures => Windows::Fixed(kind_of(&function, measures)?),
+        };
+        let node = WindowTable::try_new(input, time, windows, keys)?;
         let plan = LogicalPlan::Extension(Extension { node: Arc::new(node) });
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias.clone()))))
     }
+}
+
+fn sessions(gap_us: i64) -> Result<Windows> {
+    if gap_us <= 0 {
+        return plan_err!("the gap of SESSION is longer than nothing, as in INTERVAL '10 minutes'");
+    }
+    Ok(Windows::Sessions { gap_us })
 }
 
 /// The kind of window that a function and its durations stand for.

@@ -60,6 +60,20 @@ fn the_id_of_a_windowed_alert_does_not_depend_on_the_kind_of_window() {
 }
 
 #[test]
+fn the_id_of_a_session_is_its_query_its_group_and_its_start() {
+    let of = |gap: &str, having: &str| {
+        format!(
+            "SELECT who, count(*) AS n FROM SESSION(failures, time, INTERVAL '{gap}', who)
+             GROUP BY who, window_start, window_end {having}"
+        )
+    };
+    let one_session = ["c2170f6565e7a45fdd54a525db97e3f8"];
+    pinned(&of("6 seconds", ""), &attempts(), &one_session);
+    pinned(&of("1 hour", "HAVING count(*) >= 2"), &attempts(), &one_session);
+    pinned(&of("5 seconds", "HAVING max(time) < TIMESTAMP '1970-01-01 00:01:06'"), &attempts(), &one_session);
+}
+
+#[test]
 fn the_id_of_a_row_in_a_window_is_its_record_and_the_window() {
     let sql = "SELECT time, who FROM HOP(failures, time, INTERVAL '30 seconds', INTERVAL '1 minute') WHERE time < window_start + INTERVAL '5 seconds'";
     pinned(sql, &attempts(), &["b3ee40301169f5a9af1e460907f442de"]);

@@ -140,6 +140,20 @@ proptest! {
 }
 
 proptest! {
+    #![proptest_config(cases(120))]
+
+    /// Sessions, of which the events themselves say when they begin and end.
+    #[test]
+    fn sessions_give_the_answer_of_batch(
+        select in grammar::of_sessions(),
+        partitions in events::partitions(),
+        ways in prop::collection::vec(drive::way(), 3),
+    ) {
+        check(&[select], &partitions, &ways)?;
+    }
+}
+
+proptest! {
     #![proptest_config(cases(60))]
 
     /// What is said at once of a repeat may be wrong until the order is certain.

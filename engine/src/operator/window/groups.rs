@@ -1,12 +1,11 @@
 //! The groups of one stretch of time, and what each has been told.
 
 use arrow::array::{Array, ArrayRef, TimestampMicrosecondArray};
-use arrow::datatypes::{DataType, Schema, SchemaRef};
-use arrow::row::{Row, RowConverter, Rows as EncodedRows, SortField};
+use arrow::row::{Row, Rows as EncodedRows};
 use hashbrown::HashTable;
 
+use super::form::Share;
 use crate::error::EngineError;
-use crate::graph::{AggregateSpec, WindowSpec};
 use crate::operator::aggregates::GroupAggregate;
 
 /// Groups by their key.
@@ -17,43 +16,12 @@ pub(super) struct Groups {
     pub(super) arrival: Vec<Option<i64>>,
 }
 
-/// What all groups of an operator have in common.
-pub(super) struct Form {
-    aggregates: Vec<(AggregateSpec, DataType)>,
-    input: SchemaRef,
-    pub(super) converter: RowConverter,
-    pub(super) key_types: Vec<DataType>,
-}
-
-impl Form {
-    pub(super) fn new(spec: &WindowSpec, output: &Schema, input: SchemaRef) -> Result<Self, EngineError> {
-        let key_types = spec.keys.iter().map(|(expr, _)| expr.data_type(&input)).collect::<Result<Vec<_>, _>>()?;
-        let converter = RowConverter::new(key_types.iter().cloned().map(SortField::new).collect())?;
-        let first = output.fields().len() - spec.aggregates.len();
-        let types = output.fields()[first..].iter().map(|field| field.data_type().clone());
-        Ok(Self { aggregates: spec.aggregates.iter().cloned().zip(types).collect(), input, converter, key_types })
-    }
-
-    /// No groups yet.
-    pub(super) fn groups(&self) -> Result<Groups, EngineError> {
-        let of = |(spec, output): &(AggregateSpec, DataType)| GroupAggregate::new(spec, output, &self.input);
-        let aggregates = self.aggregates.iter().map(of).collect::<Result<Vec<_>, _>>()?;
-        Ok(Groups { keys: self.converter.empty_rows(0, 0), index: HashTable::new(), aggregates, arrival: vec![] })
-    }
-
-    /// Keys as rows that [`Groups`] takes.
-    pub(super) fn encode(&self, keys: &[ArrayRef], rows: usize) -> Result<EncodedRows, EngineError> {
-        if !keys.is_empty() {
-            return Ok(self.converter.convert_columns(keys)?);
-        }
-        let mut encoded = self.converter.empty_rows(rows, 0);
-        let parser = self.converter.parser();
-        (0..rows).for_each(|_| encoded.push(parser.parse(&[])));
-        Ok(encoded)
-    }
-}
-
 impl Groups {
+    /// No groups yet.
+    pub(super) fn new(keys: EncodedRows, aggregates: Vec<GroupAggregate>) -> Self {
+        Self { keys, index: HashTable::new(), aggregates, arrival: vec![] }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.arrival.len()
     }
@@ -76,8 +44,38 @@ impl Groups {
     }
 
     /// The group of each row, new groups added.
-    pub(super) fn of_rows(&mut self, keys: &EncodedRows) -> Vec<u32> {
+    fn of_rows(&mut self, keys: &EncodedRows) -> Vec<u32> {
         keys.iter().map(|key| self.find_or_add(key)).collect()
+    }
+
+    /// Adds rows; gives the group of each.
+    pub(super) fn add(&mut self, share: &Share) -> Result<Vec<u32>, EngineError> {
+        let groups = self.of_rows(&share.keys);
+        self.note_arrival(&groups, &share.arrival);
+        let total = self.len();
+        for (aggregate, arguments) in self.aggregates.iter_mut().zip(&share.arguments) {
+            aggregate.update(arguments, &groups, total)?;
+        }
+        Ok(groups)
+    }
+
+    /// Adds what was saved of some groups: their keys and latest arrivals, and the state of each aggregate. Gives the
+    /// group of each row.
+    pub(super) fn merge(
+        &mut self,
+        keys: &EncodedRows,
+        arrival: &TimestampMicrosecondArray,
+        states: &[ArrayRef],
+    ) -> Result<Vec<u32>, EngineError> {
+        let groups = self.of_rows(keys);
+        self.note_arrival(&groups, arrival);
+        let (total, mut at) = (self.len(), 0);
+        for aggregate in &mut self.aggregates {
+            let width = aggregate.state_width()?;
+            aggregate.merge(&states[at..at + width], &groups, total)?;
+            at += width;
+        }
+        Ok(groups)
     }
 
     /// Merges groups of another stretch: `from` there is `to` here.
@@ -95,7 +93,7 @@ impl Groups {
     }
 
     /// Remembers the latest arrival of each group's rows.
-    pub(super) fn note_arrival(&mut self, groups: &[u32], arrival: &TimestampMicrosecondArray) {
+    fn note_arrival(&mut self, groups: &[u32], arrival: &TimestampMicrosecondArray) {
         if arrival.null_count() == arrival.len() {
             return;
         }

@@ -11,6 +11,8 @@ pub(super) struct Select {
     pub(super) sql: String,
     /// How many columns lead with the group's key, before the window; `None` for a row-level query.
     pub(super) groups: Option<usize>,
+    /// Whether its windows are sessions.
+    pub(super) has_sessions: bool,
     /// How long repeats are suppressed, and the columns that say whose.
     pub(super) cooldown: Option<(i64, Vec<&'static str>)>,
     /// Whether late events are not seen.
@@ -23,16 +25,24 @@ pub(super) struct Select {
 
 impl Select {
     pub(super) const fn row_level(sql: String) -> Self {
-        Self { sql, groups: None, cooldown: None, only_on_time: false, batch: None, joined: None }
+        Self { sql, groups: None, has_sessions: false, cooldown: None, only_on_time: false, batch: None, joined: None }
     }
 
     /// Rows whose values depend on others, so that late events are not seen.
     pub(super) const fn on_time(sql: String) -> Self {
-        Self { sql, groups: None, cooldown: None, only_on_time: true, batch: None, joined: None }
+        Self { sql, groups: None, has_sessions: false, cooldown: None, only_on_time: true, batch: None, joined: None }
     }
 
     pub(super) const fn windowed(sql: String, groups: usize) -> Self {
-        Self { sql, groups: Some(groups), cooldown: None, only_on_time: true, batch: None, joined: None }
+        Self {
+            sql,
+            groups: Some(groups),
+            has_sessions: false,
+            cooldown: None,
+            only_on_time: true,
+            batch: None,
+            joined: None,
+        }
     }
 }
 
@@ -312,6 +322,67 @@ fn windows(having: BoxedStrategy<Option<String>>) -> BoxedStrategy<Select> {
         .boxed()
 }
 
+/// Aggregates that do not grow with their session.
+const OF_SESSIONS: [&str; 12] = [
+    "count(*)",
+    "count(n)",
+    "sum(n)",
+    "min(n)",
+    "max(t)",
+    "avg(f)",
+    "count(*) FILTER (WHERE b)",
+    "sum(f)",
+    "stddev(f)",
+    "bool_or(b)",
+    "min(time)",
+    "CASE WHEN count(*) > 2 THEN 'high' ELSE 'low' END",
+];
+
+const SESSIONS: [&str; 6] = [
+    "SESSION(@, time, INTERVAL '3 seconds'#)",
+    "SESSION(@, time, INTERVAL '5 seconds'#)",
+    "SESSION(@, time, INTERVAL '1 second'#)",
+    "SESSION(@, time, INTERVAL '0.7 seconds'#)",
+    "SESSION(@, time, '20 seconds'#)",
+    "SESSION(@, time, INTERVAL '2 minutes'#)",
+];
+
+/// Sessions of each group. Conditions on rows stand before them; those behind are on the sessions themselves.
+fn sessions(having: BoxedStrategy<Option<String>>) -> BoxedStrategy<Select> {
+    let keys = subsequence(vec!["k", "t", "n % 2", "upper(k)", "b", "CASE WHEN n > 2 THEN 'big' END", "f"], 0..3);
+    let aggregates = subsequence(OF_SESSIONS.to_vec(), 1..4);
+    let filters = ["window_start > TIMESTAMP '1970-01-01 00:01:45'", "window_end <= TIMESTAMP '1970-01-01 00:02:00'"];
+    let filter = prop::option::weighted(0.2, texts(&filters));
+    let by = one_of(vec!["window_start, window_end", "window_end, window_start"]);
+    (relation(), keys, aggregates, texts(&SESSIONS), filter, by, having)
+        .prop_map(|((with, from), keys, aggregates, call, filter, by, having)| {
+            let filter = filter.map(|filter| format!(" WHERE {filter}")).unwrap_or_default();
+            let having = having.map(|having| format!(" HAVING {having}")).unwrap_or_default();
+            let groups = keys.len();
+            let mut columns: Vec<String> = keys.iter().zip(0..).map(|(key, at)| format!("{key} AS g{at}")).collect();
+            columns.extend(["window_start".to_owned(), "window_end".to_owned()]);
+            columns.extend(aggregates.iter().zip(0..).map(|(aggregate, at)| format!("{aggregate} AS a{at}")));
+            let own: String = keys.iter().map(|key| format!(", {key}")).collect();
+            let from = call.replace('@', &from).replace('#', &own);
+            let by: Vec<&str> = keys.into_iter().chain([by]).collect();
+            let (columns, by) = (columns.join(", "), by.join(", "));
+            let sql = format!("{with}SELECT {columns} FROM {from}{filter} GROUP BY {by}{having}");
+            Select { has_sessions: true, ..Select::windowed(sql, groups) }
+        })
+        .boxed()
+}
+
+/// Any query of sessions.
+pub(super) fn of_sessions() -> BoxedStrategy<Select> {
+    sessions(prop::option::weighted(0.7, session_having()).boxed())
+}
+
+/// Conditions on sessions, without aggregates that grow with them.
+fn session_having() -> BoxedStrategy<String> {
+    let grows = |having: &String| !having.contains("DISTINCT");
+    having().prop_filter("grows with its session", grows).boxed()
+}
+
 /// What a query may do with the results of windows: ask more of them, join them with a table, count them again.
 fn over_windows() -> BoxedStrategy<Select> {
     let inner = "SELECT k AS g0, window_start, window_end, count(*) AS c, max(n) AS m, min(t) AS t
@@ -320,9 +391,11 @@ fn over_windows() -> BoxedStrategy<Select> {
         "TUMBLE(@, time, INTERVAL '5 seconds')",
         "HOP(@, time, INTERVAL '5 seconds', INTERVAL '15 seconds')",
         "CUMULATE(@, time, INTERVAL '5 seconds', INTERVAL '15 seconds')",
+        "SESSION(@, time, INTERVAL '5 seconds', k)",
     ];
     let from = (texts(&calls), texts(&["s", "v", "w"])).prop_map(|(call, from)| call.replace('@', &from)).boxed();
-    let having = prop_oneof![2 => Just(String::new()), 3 => having().prop_map(|having| format!(" HAVING {having}"))];
+    let having =
+        prop_oneof![2 => Just(String::new()), 3 => session_having().prop_map(|having| format!(" HAVING {having}"))];
     let outer = texts(&[
         "SELECT g0, window_start, window_end, c + 1 AS c, m FROM i",
         "SELECT g0, window_start, window_end, c FROM i WHERE c >= 2",
@@ -336,13 +409,22 @@ fn over_windows() -> BoxedStrategy<Select> {
         "SELECT g0, window_start, window_end, c FROM i WHERE EXISTS (SELECT 1 FROM tab WHERE tab.key = i.g0 AND tab.weight < i.c)",
     ]);
     (filled(inner, vec![from]), having, outer)
-        .prop_map(|(inner, having, outer)| Select::windowed(format!("WITH i AS ({inner}{having}) {outer}"), 1))
+        .prop_map(|(inner, having, outer)| {
+            let has_sessions = inner.contains("SESSION");
+            let sql = format!("WITH i AS ({inner}{having}) {outer}");
+            Select { has_sessions, ..Select::windowed(sql, 1) }
+        })
         .boxed()
 }
 
 /// A windowed query with a condition on its groups.
 pub(super) fn threshold() -> BoxedStrategy<Select> {
-    prop_oneof![2 => windows(having().prop_map(Some).boxed()), 1 => over_windows()].boxed()
+    prop_oneof![
+        2 => windows(having().prop_map(Some).boxed()),
+        1 => over_windows(),
+        1 => sessions(session_having().prop_map(Some).boxed()),
+    ]
+    .boxed()
 }
 
 /// Any query.

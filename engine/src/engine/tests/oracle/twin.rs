@@ -231,6 +231,9 @@ fn causes(rows: &RecordBatch, select: &Select) -> Vec<Uid> {
         rows.column(column).as_primitive::<TimestampMicrosecondType>().value(row).to_le_bytes()
     };
     let cause = |(row, key): (usize, &Vec<u8>)| {
+        if select.has_sessions {
+            return Uid::of_cause([b"session".as_slice(), key, &instant(groups, row)]);
+        }
         Uid::of_cause([b"window".as_slice(), key, &instant(groups, row), &instant(groups + 1, row)])
     };
     keys.iter().enumerate().map(cause).collect()
