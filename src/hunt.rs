@@ -27,6 +27,7 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
@@ -199,7 +200,8 @@ fn context(limits: Limits) -> Result<SessionContext, DataFusionError> {
     // Every sort sets memory aside for merging what it wrote to disk; with little memory the default takes all of it.
     let share = limits.memory_bytes / options.execution.target_partitions.max(1) / 8;
     options.execution.sort_spill_reservation_bytes = share.min(options.execution.sort_spill_reservation_bytes);
-    Ok(SessionContext::new_with_config_rt(config, runtime))
+    let state = SessionStateBuilder::new_with_default_features().with_config(config).with_runtime_env(runtime);
+    Ok(SessionContext::new_with_state(state.with_physical_optimizer_rules(sql::batch_rules()).build()))
 }
 
 fn failed(error: DataFusionError, limits: Limits) -> HuntError {

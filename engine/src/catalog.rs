@@ -28,6 +28,8 @@ pub mod system {
     pub const TIMESTAMP: &str = "_timestamp";
     /// Kafka headers as a JSON object in text (`Utf8View`, nullable). Present when read.
     pub const HEADERS: &str = "_headers";
+    /// The uid of a record in text (`Utf8View`). Present in the archive, where an `OVER` goes by it.
+    pub const UID: &str = "_uid";
     /// The undeclared fields of a record as a JSON object in text (`Utf8View`, nullable). Present when read.
     pub const UNMAPPED: &str = "unmapped";
 }

@@ -251,6 +251,8 @@ pub(crate) enum OverKind {
     Lag(ScalarValue),
     /// Rows of the key so far.
     RowNumber,
+    /// Whether no earlier row of the key is in the frame.
+    FirstSeen,
 }
 
 /// Sequences of rows of one key.

@@ -33,6 +33,12 @@ impl Uid {
         Self::finish(&hasher)
     }
 
+    /// The uid of a pair of rows, in the order in which their sides stand in the text; a side without a row is empty.
+    #[must_use]
+    pub(crate) fn of_pair(left: &[u8], right: &[u8]) -> Self {
+        Self::of_cause([b"join".as_slice(), left, right])
+    }
+
     fn finish(hasher: &blake3::Hasher) -> Self {
         let mut bytes = [0; 16];
         hasher.finalize_xof().fill(&mut bytes);

@@ -5,7 +5,7 @@
 //! look-up table), [`parse`] (one `SELECT` and nothing else), [`params`] (`$name`), [`depth`] and [`balance`] (no text is too
 //! deep for the stack), [`refuse`] (what has no meaning on a stream), [`ddl`] (`CREATE STREAM`, `VIEW` and `TABLE`),
 //! [`types`] (column types and durations), [`resolve`] (every name made exact), [`written`] (what stands for an output
-//! column).
+//! column); then [`plan`], [`first_seen`] and [`total_order`] (what looks at more rows than one, and in which order), [`lower`].
 //!
 //! Every diagnostic of these modules has a place in the author's file: tokens are moved to it before they are parsed,
 //! so that places in syntax trees, in messages of sqlparser and in DataFusion's own spans agree.
@@ -13,10 +13,12 @@
 mod aggregate;
 mod as_of;
 mod balance;
+mod batch_rules;
 mod ddl;
 mod depth;
 pub(crate) mod dialect;
 pub(crate) mod failure;
+pub(crate) mod first_seen;
 pub(crate) mod flink;
 pub(crate) mod functions;
 mod join;
@@ -38,6 +40,7 @@ mod time_column;
 pub(crate) mod tokens;
 pub(crate) mod total;
 mod total_function;
+mod total_order;
 mod types;
 mod under;
 mod window_batch;
@@ -46,6 +49,7 @@ pub(crate) mod window_kind;
 pub(crate) mod window_table;
 mod written;
 
+pub use batch_rules::batch_rules;
 pub use ddl::parse_catalog;
 pub use parse::parameters;
 pub use plan::{check_condition, plan_batch};

@@ -187,7 +187,7 @@ impl Join {
     fn pairs(&self, first: &Rows, second: &Rows) -> Result<Rows, EngineError> {
         let (one, other) = (first.uids(), second.uids());
         let (left, right) = if self.spec.is_swapped { (&other, &one) } else { (&one, &other) };
-        let causes = (0..first.len()).map(|row| cause(&uid_at(left, row).0, &uid_at(right, row).0));
+        let causes = (0..first.len()).map(|row| Uid::of_pair(&uid_at(left, row).0, &uid_at(right, row).0));
         let later = |one: &TimestampMicrosecondArray, other: &TimestampMicrosecondArray| {
             let both = one.iter().zip(other.iter());
             both.map(|(one, other)| one.max(other)).collect::<TimestampMicrosecondArray>()
@@ -226,7 +226,7 @@ impl Join {
         let causes = (0..rows.len()).map(|row| {
             let uid = uid_at(&uids, row).0;
             let (left, right): (&[u8], &[u8]) = if self.spec.is_swapped { (&[], &uid) } else { (&uid, &[]) };
-            cause(left, right)
+            Uid::of_pair(left, right)
         });
         Ok(Rows {
             columns: batch_of(Arc::clone(&self.output), columns, rows.len())?,
@@ -262,11 +262,6 @@ impl Join {
         }
         Ok(())
     }
-}
-
-/// The identity of a pair; a side without a row is empty.
-fn cause(left: &[u8], right: &[u8]) -> Uid {
-    Uid::of_cause([b"join".as_slice(), left, right])
 }
 
 impl Operator for Join {

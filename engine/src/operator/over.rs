@@ -12,7 +12,7 @@ use super::ordered::Ordered;
 use super::{Operator, Outbox};
 use crate::canonical::{encode_rows, key_group};
 use crate::error::EngineError;
-use crate::graph::OverSpec;
+use crate::graph::{OverFunction, OverKind, OverSpec};
 use crate::rows::{Rows, batch_of};
 use crate::sql::total::{evaluate, evaluate_predicate};
 use crate::table::TableVersion;
@@ -20,13 +20,18 @@ use crate::time::EventTime;
 
 mod distinct;
 mod extreme;
+mod first_seen;
 mod frame;
 mod keys;
 mod sum;
 mod value;
 
-use frame::{Arguments, SAVED_COLUMNS, Sliding};
+use first_seen::FirstSeen;
+use frame::{Arguments, Sliding};
 use keys::Keys;
+
+/// Columns of a saved entry before those of its key.
+const SAVED_COLUMNS: usize = 3;
 
 /// The rows of its input, in order, each with the values of the functions behind its columns.
 pub(super) struct Over {
@@ -35,8 +40,61 @@ pub(super) struct Over {
     output: SchemaRef,
     waiting: Ordered,
     keys: Keys,
-    functions: Vec<Sliding>,
+    functions: Vec<Function>,
     watermark: EventTime,
+}
+
+/// One function, and what it remembers of each key.
+enum Function {
+    Sliding(Box<Sliding>),
+    FirstSeen(FirstSeen),
+}
+
+impl Function {
+    fn new(spec: &OverFunction, value: DataType, output: DataType) -> Result<Self, EngineError> {
+        Ok(match spec.kind {
+            OverKind::FirstSeen => Self::FirstSeen(FirstSeen::new(spec.frame.horizon_us)),
+            _ => Self::Sliding(Box::new(Sliding::new(spec, value, output)?)),
+        })
+    }
+
+    /// The function's value for each row, which come in order.
+    fn process(
+        &mut self,
+        rows: &Rows,
+        numbers: &[u32],
+        arguments: &Arguments,
+        keys: &mut Keys,
+    ) -> Result<ArrayRef, EngineError> {
+        match self {
+            Self::Sliding(function) => function.process(rows.time.values(), numbers, arguments, keys),
+            Self::FirstSeen(function) => Ok(function.process(rows.time.values(), &rows.uids(), numbers, keys)),
+        }
+    }
+
+    /// Lets go of what is before an instant.
+    fn expire(&mut self, before: i64, keys: &mut Keys) {
+        match self {
+            Self::Sliding(function) => function.expire(before, keys),
+            Self::FirstSeen(function) => function.expire(before, keys),
+        }
+    }
+
+    /// What is remembered: three columns, the first of them a time, and those of the key.
+    fn save(&self, keys: &Keys) -> Result<RecordBatch, EngineError> {
+        match self {
+            Self::Sliding(function) => function.save(keys),
+            Self::FirstSeen(function) => function.save(keys),
+        }
+    }
+
+    /// Takes up what was saved, in order of time, into a function that remembers nothing.
+    fn load(&mut self, saved: &RecordBatch, keys: &mut Keys) -> Result<(), EngineError> {
+        match self {
+            Self::Sliding(function) => function.load(saved, keys),
+            Self::FirstSeen(function) => function.load(saved, keys),
+        }
+    }
 }
 
 impl Over {
@@ -61,7 +119,7 @@ impl Over {
             let keep = spec.filter.as_ref();
             let keep = keep.map(|keep| evaluate_predicate(keep.as_ref(), &rows.columns, failures)).transpose()?;
             let arguments = Arguments { value, keep };
-            columns.push(function.process(rows.time.values(), &numbers, &arguments, &mut self.keys)?);
+            columns.push(function.process(&rows, &numbers, &arguments, &mut self.keys)?);
         }
         numbers.into_iter().for_each(|number| self.keys.release(number));
         let columns = super::stateless::conform(&columns, &self.output)?;
@@ -91,7 +149,7 @@ impl Over {
     }
 }
 
-fn fresh(spec: &OverSpec, output: &SchemaRef, input: &SchemaRef) -> Result<(Keys, Vec<Sliding>), EngineError> {
+fn fresh(spec: &OverSpec, output: &SchemaRef, input: &SchemaRef) -> Result<(Keys, Vec<Function>), EngineError> {
     let types = spec.keys.iter().map(|key| key.data_type(input)).collect::<Result<Vec<_>, _>>()?;
     let width = input.fields().len();
     let functions = spec
@@ -100,7 +158,7 @@ fn fresh(spec: &OverSpec, output: &SchemaRef, input: &SchemaRef) -> Result<(Keys
         .enumerate()
         .map(|(at, function)| {
             let value = function.arg.as_ref().map_or(Ok(DataType::Boolean), |arg| arg.data_type(input))?;
-            Sliding::new(function, value, output.field(width + at).data_type().clone())
+            Function::new(function, value, output.field(width + at).data_type().clone())
         })
         .collect::<Result<Vec<_>, _>>()?;
     Ok((Keys::new(&types)?, functions))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Program;
 use crate::graph::{Graph, JoinKind, JoinSpec, Node, NodeId, Spec};
-use crate::sql::over::frame_in_words;
+use crate::sql::over::kept_in_words;
 use crate::sql::window_kind::{Windows, span_in_words};
 
 impl Program {
@@ -106,7 +106,7 @@ fn state(node: &Node) -> Option<String> {
             })
         }
         Spec::Over(over) => {
-            let kept: Vec<String> = over.functions.iter().map(|function| frame_in_words(&function.frame)).collect();
+            let kept: Vec<String> = over.functions.iter().map(kept_in_words).collect();
             let keys = over.keys.len();
             Some(format!("per key ({keys} columns) {}; dropped as the watermark passes", kept.join(", ")))
         }

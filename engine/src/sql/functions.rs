@@ -35,11 +35,13 @@ impl Functions {
                 scalar.insert(name.to_owned(), Arc::new(function.clone()));
             }
         }
+        let mut window = state.window_functions().clone();
+        window.insert(super::first_seen::NAME.to_owned(), Arc::new(super::first_seen::function()));
         Self {
             scalar,
             higher_order: state.higher_order_functions().clone(),
             aggregate: state.aggregate_functions().clone(),
-            window: state.window_functions().clone(),
+            window,
             expr_planners: state.expr_planners().to_vec(),
         }
     }

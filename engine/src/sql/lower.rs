@@ -138,13 +138,6 @@ impl<'a> Lowering<'a> {
             LogicalPlan::Window(window) => {
                 let condition = self.of_functions.take();
                 let below = self.lower_rows(&window.input)?;
-                if below.window.as_ref().is_some_and(|window| !window.windows.is_tumbling()) {
-                    return Err(Refusal::new(
-                        codes::UNSUPPORTED,
-                        "OVER does not run over rows that are in several windows",
-                        "use OVER on the stream itself, or aggregate per window first",
-                    ));
-                }
                 over::lower(self, window, below, condition.as_ref())
             }
             LogicalPlan::Unnest(_) => Err(unsupported("UNNEST")),
@@ -166,13 +159,15 @@ impl<'a> Lowering<'a> {
                 let time = schema.fields().iter().position(|field| *field.name() == stream.event_time);
                 let is_time = time.is_some_and(|time| schema.field(time).data_type() == &crate::catalog::TIME_TYPE);
                 let clock = schema.fields().iter().position(|field| field.name() == system::TIME);
+                let time = time.filter(|_| is_time && wanted.contains(&stream.event_time));
                 let width = schema.fields().len();
                 let what = format!("source {}", stream.name);
                 let node = self.graph.add(&what, Spec::Source(Arc::clone(stream)), vec![], schema);
                 Lowered {
                     node,
-                    time: time.filter(|_| is_time && wanted.contains(&stream.event_time)).or(clock),
-                    lagging: vec![],
+                    time: time.or(clock),
+                    // The declared column and `_time` tell the same.
+                    lagging: clock.filter(|_| time.is_some()).map(TimeColumn::exact).into_iter().collect(),
                     window: None,
                     is_row_level: true,
                     is_early: false,

@@ -9,6 +9,7 @@ use datafusion::logical_expr::{
     BinaryExpr, Cast, Expr, ExprSchemable, Operator, TryCast, Window, WindowFrameBound, WindowFrameUnits,
 };
 
+use super::first_seen;
 use super::lower::{Lowered, Lowering, Refusal, column_index, names, physical, relaxed, unsupported};
 use super::window_kind::span_in_words;
 use super::window_table::interval_us;
@@ -29,7 +30,8 @@ pub(super) fn lower(
         return Err(unsupported("a SELECT whose PARTITION BY differ only in their ORDER BY"));
     }
     let input = window.input.schema();
-    calls.iter().try_for_each(|call| in_order_of_time(&call.params, window, &below))?;
+    one_row_each(&calls, &below)?;
+    calls.iter().try_for_each(|call| in_order_of_time(call, window, &below))?;
     let bounds = Bounds {
         window_us: below.window.as_ref().and_then(|columns| {
             let is_end = |column: usize| columns.starts.contains(&column) || columns.ends.contains(&column);
@@ -48,7 +50,7 @@ pub(super) fn lower(
         lowering.settle(below.node);
     }
     let keys = lowering.physical_all(partition, input)?;
-    let frames: Vec<String> = functions.iter().map(|function| frame_in_words(&function.frame)).collect();
+    let frames: Vec<String> = functions.iter().map(kept_in_words).collect();
     let what = format!("over {} keep {}", names(&window.window_expr), frames.join(", "));
     let schema = relaxed(&window.schema);
     let edge = Edge::by(below.node, keys.clone());
@@ -58,8 +60,32 @@ pub(super) fn lower(
     Ok(Lowered { node, is_early: false, fixed, ..below })
 }
 
-/// A frame in words.
-pub(crate) fn frame_in_words(frame: &OverFrame) -> String {
+/// Refuses rows that are in several windows, and for `first_seen` those that are no events.
+fn one_row_each(calls: &[&WindowFunction], below: &Lowered) -> Result<(), Refusal> {
+    let refused = |message: &str, hint: &str| Err(Refusal::new(codes::UNSUPPORTED, message, hint));
+    let in_several = below.window.as_ref().is_some_and(|window| !window.windows.is_tumbling());
+    match calls.iter().any(|call| first_seen::is_first_seen(call)) {
+        true if in_several || !below.is_row_level => refused(
+            match below.is_row_level {
+                true => "`first_seen` does not look at rows that are in several windows",
+                false => "`first_seen` looks at events, not at the results of windows",
+            },
+            "ask it in a WITH of the stream, and read the window from that",
+        ),
+        false if in_several => refused(
+            "OVER does not run over rows that are in several windows",
+            "use OVER on the stream itself, or aggregate per window first",
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// What a function remembers of each key, in words.
+pub(crate) fn kept_in_words(function: &OverFunction) -> String {
+    let OverFunction { kind, frame, .. } = function;
+    if matches!(kind, OverKind::FirstSeen) {
+        return format!("one entry, when it was last seen, for {}", span_in_words(frame.horizon_us + 1));
+    }
     let horizon = span_in_words(frame.horizon_us);
     match frame.rows {
         Some(rows) => format!("the last {rows} rows within {horizon}"),
@@ -83,7 +109,8 @@ fn call(expr: &Expr) -> Result<&WindowFunction, Refusal> {
     }
 }
 
-fn in_order_of_time(params: &WindowFunctionParams, window: &Window, below: &Lowered) -> Result<(), Refusal> {
+fn in_order_of_time(call: &WindowFunction, window: &Window, below: &Lowered) -> Result<(), Refusal> {
+    let params = &call.params;
     let wrong = |message: String| {
         Err(Refusal::new(
             codes::WRONG_WINDOW_TIME,
@@ -98,7 +125,15 @@ fn in_order_of_time(params: &WindowFunctionParams, window: &Window, below: &Lowe
         });
     };
     let column = column_index(&order.expr, window.input.schema());
-    if column.is_none() || column != below.time {
+    let is_time = |column| below.times().any(|time| time.is_exact() && time.column == column);
+    if !column.is_some_and(is_time) {
+        if first_seen::is_first_seen(call) {
+            return Err(Refusal::new(
+                codes::WRONG_WINDOW_TIME,
+                format!("`first_seen` goes by `{}`, which is not the event time here", order.expr),
+                "let the SELECT below give the event time the name `time`",
+            ));
+        }
         return wrong(format!("this OVER orders by `{}`, which is not the event time", order.expr));
     }
     if !order.asc {
@@ -109,6 +144,12 @@ fn in_order_of_time(params: &WindowFunctionParams, window: &Window, below: &Lowe
 
 fn function(call: &WindowFunction, window: &Window, bounds: &Bounds) -> Result<OverFunction, Refusal> {
     let WindowFunctionParams { args, filter, null_treatment, distinct, .. } = &call.params;
+    if first_seen::is_first_seen(call) {
+        // What lies the interval before a row is not seen by it.
+        let horizon_us = first_seen::interval_of(call)?.saturating_sub(1);
+        let frame = OverFrame { horizon_us, rows: None, with_peers: false };
+        return Ok(OverFunction { kind: OverKind::FirstSeen, arg: None, filter: None, frame });
+    }
     let input = window.input.schema();
     let name = call.fun.name();
     if *null_treatment == Some(NullTreatment::IgnoreNulls) {

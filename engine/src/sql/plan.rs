@@ -158,7 +158,7 @@ impl<'a> Planner<'a> {
     }
 
     fn bind(&self, query: &ast::Query) -> PlanResult<LogicalPlan> {
-        let plan = self.to_rel(query)?;
+        let plan = super::first_seen::place(self.to_rel(query)?)?;
         let plan = Analyzer::with_rules(vec![Arc::new(TypeCoercion::new())]).execute_and_check(
             plan,
             &self.options,
@@ -325,7 +325,8 @@ pub fn check_condition(text: &str, output: &SchemaRef) -> Result<(), Diagnostic>
     condition(text, output).map(drop)
 }
 
-/// The batch side of a bound plan: window tables become ordinary joins and projections.
+/// The batch side of a bound plan: window tables become ordinary joins and projections, and functions that go by the
+/// order of rows see them in the total order.
 pub(crate) fn to_batch(plan: LogicalPlan) -> PlanResult<LogicalPlan> {
     let plan = plan.transform_up_with_subqueries(|node| match &node {
         LogicalPlan::Extension(Extension { node: extension }) => {
@@ -339,7 +340,7 @@ pub(crate) fn to_batch(plan: LogicalPlan) -> PlanResult<LogicalPlan> {
         }
         _ => Ok(Transformed::no(node)),
     })?;
-    Ok(plan.data)
+    super::total_order::in_total_order(plan.data)
 }
 
 /// The schema of the derived stream.

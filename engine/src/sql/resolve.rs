@@ -7,6 +7,7 @@
 
 mod casts;
 mod expr;
+mod first_seen;
 mod from;
 mod functions;
 mod names;

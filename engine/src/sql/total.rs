@@ -19,7 +19,7 @@ pub(crate) fn totalize(plan: LogicalPlan) -> Result<LogicalPlan> {
         let schema = merged_input_schema(&node);
         let names: Vec<String> = match &node {
             // The name of an output column must survive the rewriting of the expression that makes it.
-            LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_) => {
+            LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_) | LogicalPlan::Window(_) => {
                 node.expressions().iter().map(|expr| expr.schema_name().to_string()).collect()
             }
             _ => vec![],

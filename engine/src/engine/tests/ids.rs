@@ -121,3 +121,11 @@ fn the_id_of_a_row_with_predecessors_is_its_own_record() {
         &["40b01e90a7805c069e27caaae032b72c"],
     );
 }
+
+#[test]
+fn the_id_of_what_was_not_seen_before_is_its_own_record() {
+    let sql = "SELECT time, who FROM failures WHERE first_seen(who, INTERVAL '1 day')";
+    pinned(sql, &attempts(), &["0e2b4cffaaafaf904d8ed31eb787c8ea"]);
+    let sql = "SELECT time, first_seen((who), INTERVAL '3 seconds') AS is_new FROM failures QUALIFY is_new";
+    pinned(sql, &attempts(), &["0e2b4cffaaafaf904d8ed31eb787c8ea", "40b01e90a7805c069e27caaae032b72c"]);
+}

@@ -7,6 +7,7 @@
 
 mod drive;
 mod events;
+mod first_seen;
 mod grammar;
 mod joins;
 mod over;
@@ -196,6 +197,34 @@ proptest! {
 }
 
 proptest! {
+    #![proptest_config(cases(120))]
+
+    /// What was not seen before.
+    #[test]
+    fn novelty_gives_the_answer_of_batch(
+        selects in prop::collection::vec(first_seen::select(), 1..3),
+        partitions in events::partitions(),
+        ways in prop::collection::vec(drive::way(), 2),
+    ) {
+        check(&selects, &partitions, &ways)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(80))]
+
+    /// What was not seen before, under windows and joins and over them.
+    #[test]
+    fn composed_novelty_gives_the_answer_of_batch(
+        select in first_seen::select_composed(),
+        partitions in events::partitions(),
+        ways in prop::collection::vec(drive::way(), 2),
+    ) {
+        check(&[select], &partitions, &ways)?;
+    }
+}
+
+proptest! {
     #![proptest_config(cases(150))]
 
     #[test]
@@ -233,19 +262,33 @@ fn the_cases_are_not_empty() {
     assert_eq!(few, [], "too rarely seen; all that was seen: {seen:?}");
 }
 
+/// Of a hundred cases, how many have hits.
+fn cases_with_hits(select: impl Strategy<Value = Select>) -> usize {
+    use proptest::strategy::ValueTree;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let cases = (select, events::partitions(), drive::way());
+    let has_hits = |_: &i32| {
+        let (select, partitions, way) = cases.new_tree(&mut runner).expect("a case").current();
+        let (program, _) = Program::compile(&catalog(), &published(), vec![query("q0", &select.sql)]);
+        !run(&Arc::new(program), &partitions, &way).0.is_empty()
+    };
+    (0..100).filter(has_hits).count()
+}
+
 /// Joins that never find anything agree with everything too.
 #[test]
 fn the_joins_are_not_empty() {
-    use proptest::strategy::ValueTree;
-    let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let mut with_hits = 0;
-    for _ in 0..100 {
-        let drawn = (joins::select(), events::partitions(), drive::way()).new_tree(&mut runner);
-        let (select, partitions, way) = drawn.expect("a case").current();
-        let (program, _) = Program::compile(&catalog(), &published(), vec![query("q0", &select.sql)]);
-        with_hits += usize::from(!run(&Arc::new(program), &partitions, &way).0.is_empty());
-    }
+    let with_hits = cases_with_hits(joins::select());
     assert!(with_hits >= 50, "{with_hits} of 100 cases have hits");
+}
+
+/// And so does novelty that never is.
+#[test]
+fn the_novelty_is_not_empty() {
+    let with_hits = cases_with_hits(first_seen::select());
+    assert!(with_hits >= 70, "{with_hits} of 100 cases have hits");
+    let with_hits = cases_with_hits(first_seen::select_composed());
+    assert!(with_hits >= 30, "{with_hits} of 100 composed cases have hits");
 }
 
 #[test]

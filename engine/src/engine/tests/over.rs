@@ -127,3 +127,16 @@ fn rows_of_one_record_are_in_the_order_of_what_they_say() {
                FROM both";
     check(vec![query("q", sql)], &[failures("ann", 1, 1)], &["1970-01-01T00:00:01|ann|a x2"]);
 }
+
+#[test]
+fn an_explanation_says_how_long_a_key_is_remembered() {
+    let sql = "SELECT time, user_name FROM signin WHERE first_seen((user_name, src_ip), INTERVAL '30 days')";
+    let said = compile(vec![query("q", sql)]).explain(0).expect("it compiled");
+    assert!(
+        said.contains(
+            "per key (2 columns) one entry, when it was last seen, for 30 d; dropped as the watermark passes"
+        ),
+        "{said}"
+    );
+    assert!(said.contains("when the watermark passes the event"), "{said}");
+}

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema, TimestampMicrosecondType};
 
+use super::SAVED_COLUMNS;
 use super::keys::Keys;
 use super::value::{Output, Prepared, Values};
 use crate::catalog::TIME_TYPE;
@@ -254,9 +255,6 @@ impl Sliding {
         Ok(())
     }
 }
-
-/// Columns of a saved entry before those of its key.
-pub(super) const SAVED_COLUMNS: usize = 3;
 
 impl Arguments {
     fn counts(&self, row: usize, nulls_too: bool) -> bool {

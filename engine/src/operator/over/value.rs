@@ -84,7 +84,7 @@ impl Codec {
 impl Values {
     pub(super) fn new(kind: &OverKind, value: &DataType, output: &DataType) -> Result<Self, EngineError> {
         Ok(match kind {
-            OverKind::Count | OverKind::RowNumber => Self::Count,
+            OverKind::Count | OverKind::RowNumber | OverKind::FirstSeen => Self::Count,
             OverKind::CountDistinct => Self::Distinct(Distinct::new(Codec::new(value)?)),
             OverKind::Sum if *output == DataType::Float64 => {
                 Self::Floats { values: VecDeque::new(), sums: vec![], is_average: false }

@@ -8,9 +8,12 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::Resolver;
+use super::scope::Clause;
 use super::shape::Shape;
 use crate::error::{Diagnostic, codes, nearest};
+use crate::sql::first_seen;
 use crate::sql::flink::WINDOW_FUNCTIONS;
+use crate::sql::functions::FUNCTIONS;
 use crate::sql::parse::spot;
 use crate::sql::tokens::span_of;
 
@@ -38,6 +41,19 @@ const PASSING: &[&str] = &[
 impl Resolver<'_> {
     pub(super) fn function(&mut self, function: &mut Function) -> Shape {
         let name = self.function_name(function);
+        if name == first_seen::NAME {
+            return self.first_seen(function);
+        }
+        let looks_at_rows = FUNCTIONS.aggregate.contains_key(&name) || function.over.is_some();
+        match self.scopes.last().map(|scope| scope.clause) {
+            Some(Clause::Rows) if looks_at_rows => {
+                self.in_clause(Clause::Elsewhere, |resolver| resolver.call(&name, function))
+            }
+            _ => self.call(&name, function),
+        }
+    }
+
+    fn call(&mut self, name: &str, function: &mut Function) -> Shape {
         let shapes = self.arguments(&mut function.args);
         self.arguments(&mut function.parameters);
         if let Some(filter) = &mut function.filter {
@@ -49,7 +65,7 @@ impl Resolver<'_> {
             Some(WindowType::NamedWindow(name)) => lower(name),
             None => {}
         }
-        result_shape(&name, &shapes, &function.args)
+        result_shape(name, &shapes, &function.args)
     }
 
     /// The registered spelling of the function's name.

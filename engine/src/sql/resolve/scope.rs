@@ -39,6 +39,19 @@ pub(super) struct Scope {
     pub(super) aliases_first: bool,
     /// Aliases that exist but may not be used here; for hints only.
     pub(super) forbidden_aliases: Vec<String>,
+    pub(super) clause: Clause,
+}
+
+/// What is being read of a `SELECT`, as far as it matters to functions that look at more rows than one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Clause {
+    /// Where the rows that a function could look at are none or not clear.
+    #[default]
+    Elsewhere,
+    /// A part of a `WHERE` that is more than the function alone.
+    Where,
+    /// Where a function may look at the rows of the `SELECT`.
+    Rows,
 }
 
 /// Whether a written name means an exact one: quoted names exactly, others without regard to case.

@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::tokenizer::Span as SqlSpan;
 use super::from::written_column;
 use super::functions::lower;
 use super::names::column_expr;
-use super::scope::{Scope, Source, means};
+use super::scope::{Clause, Scope, Source, means};
 use super::shape::{Column, Shape};
 use super::{Cte, Resolver};
 use crate::error::{Diagnostic, codes, nearest};
@@ -108,9 +108,11 @@ impl Resolver<'_> {
         scope.forbidden_aliases = select.projection.iter().filter_map(written_alias).collect();
         self.scopes.push(scope);
         if let Some(condition) = &mut select.selection {
-            self.expr(condition);
+            self.condition_of_where(condition);
         }
-        let items = self.projection(std::mem::take(&mut select.projection), named);
+        let of_rows = if is_grouped(select) { Clause::Elsewhere } else { Clause::Rows };
+        let projection = std::mem::take(&mut select.projection);
+        let items = self.in_clause(of_rows, |resolver| resolver.projection(projection, named));
         if named {
             self.check_names(&items);
         }
@@ -128,8 +130,11 @@ impl Resolver<'_> {
         if let GroupByExpr::Expressions(exprs, _) = &mut select.group_by {
             exprs.iter_mut().for_each(|expr| drop(self.expr(expr)));
         }
-        for condition in [&mut select.having, &mut select.qualify].into_iter().flatten() {
+        if let Some(condition) = &mut select.having {
             self.expr(condition);
+        }
+        if let Some(condition) = &mut select.qualify {
+            self.in_clause(of_rows, |resolver| drop(resolver.expr(condition)));
         }
         if let Some(scope) = self.scopes.last_mut() {
             scope.aliases_first = true;
@@ -301,6 +306,10 @@ impl Resolver<'_> {
             }
         }
     }
+}
+
+fn is_grouped(select: &Select) -> bool {
+    !matches!(&select.group_by, GroupByExpr::Expressions(exprs, _) if exprs.is_empty())
 }
 
 /// What `EXISTS (SELECT * ...)` selects: anything.

@@ -45,7 +45,14 @@ pub(super) fn select() -> BoxedStrategy<Select> {
         "(SELECT s.time, s.id, s.k, tab.tag AS t, tab.weight AS n, s.f, s.b FROM s LEFT JOIN tab ON s.k = tab.key)",
         "(SELECT s.time, s.id, tab.key AS k, s.t, s.n, s.f, s.b FROM tab JOIN s ON s.k = tab.key AND s.n > tab.weight)",
     ]);
-    let filter = texts(&["", "", " WHERE n > 0", " WHERE k IN ('a', 'b')", " WHERE b IS NOT TRUE OR t LIKE '%y'"]);
+    let filter = texts(&[
+        "",
+        "",
+        " WHERE n > 0",
+        " WHERE k = 'a' AND n > 0",
+        " WHERE k IN ('a', 'b')",
+        " WHERE b IS NOT TRUE OR t LIKE '%y'",
+    ]);
     let inside = (from, ranged(), ranged(), filter, passing()).prop_map(|(from, o0, o1, filter, passing)| {
         format!(
             "SELECT time, id, k, CAST({o0} AS DOUBLE) AS o0, CAST({o1} AS DOUBLE) AS o1 FROM {from}{filter}{passing}"
@@ -66,7 +73,7 @@ pub(super) fn select() -> BoxedStrategy<Select> {
     prop_oneof![4 => inside, 2 => twice, 1 => named].prop_map(Select::on_time).boxed()
 }
 
-/// Functions whose value depends on how ties are broken, which `@` says to batch, over counted rows.
+/// Functions whose value depends on how ties are broken, which `@` may say to batch.
 fn counted() -> BoxedStrategy<String> {
     let over = "(PARTITION BY k ORDER BY time@";
     let of_rows = texts(&[
@@ -84,7 +91,9 @@ fn counted() -> BoxedStrategy<String> {
         "max(n) FILTER (WHERE b)",
     ]);
     let rows = texts(&["0", "1", "2"]);
+    let picked = texts(&["first_value(n)", "last_value(t)", "nth_value(n, 2)"]);
     prop_oneof![
+        1 => picked.prop_map(|pick| format!("{pick} OVER (PARTITION BY k ORDER BY time RANGE INTERVAL '5 seconds' PRECEDING)")),
         2 => texts(&["lag(n)", "lag(t, 2)", "lag(time)", "lag(n, 1, 70)"]).prop_map(move |lag| format!("{lag} OVER {over})")),
         3 => (of_rows, rows).prop_map(move |(function, rows)| format!("{function} OVER {over} ROWS {rows} PRECEDING)")),
     ]
@@ -106,6 +115,9 @@ pub(super) fn select_counted() -> BoxedStrategy<Select> {
     .prop_map(move |bound| bound.replace('#', lag));
     let from = texts(&[
         "s",
+        "v",
+        "w",
+        "(SELECT s.time, s.id, s.k, tab.tag AS t, s.n, s.f, s.b FROM s JOIN tab ON s.k = tab.key AND tab.weight = 1)",
         "(SELECT time, id, k, t, n, f, b@ FROM s WHERE n > 0)",
         "(SELECT time, id, k, t, n, f, b@ FROM s UNION ALL SELECT time, id, k, t, n + 1 AS n, f, b@ FROM r)",
     ]);
@@ -128,7 +140,13 @@ pub(super) fn select_counted() -> BoxedStrategy<Select> {
              FROM TUMBLE({from}, time, INTERVAL '5 seconds')"
         )
     });
-    prop_oneof![2 => bounded, 1 => windowed]
-        .prop_map(|sql| Select { batch: Some(sql.replace('@', ", _uid")), ..Select::on_time(sql.replace('@', "")) })
+    // Batch breaks ties as a stream does, whether it is told so or not; a view has no `_uid` to tell it by.
+    let is_told = (prop_oneof![2 => bounded, 1 => windowed], any::<bool>());
+    let has_uid = |sql: &str| !["FROM v", "FROM w", "JOIN tab"].iter().any(|from| sql.contains(from));
+    is_told
+        .prop_map(move |(sql, is_told)| Select {
+            batch: (is_told && has_uid(&sql)).then(|| sql.replace('@', ", _uid")),
+            ..Select::on_time(sql.replace('@', ""))
+        })
         .boxed()
 }

@@ -9,6 +9,7 @@ use arrow::datatypes::{Float64Type, TimestampMicrosecondType};
 use arrow::row::{RowConverter, SortField};
 use arrow::util::display::array_value_to_string;
 use datafusion::datasource::{MemTable, provider_as_source};
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::TableSource;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
@@ -16,6 +17,7 @@ use super::events::{self, Event, Partition};
 use super::grammar::Select;
 use super::joins::Cause;
 use crate::canonical::encode_rows;
+use crate::sql::batch_rules;
 use crate::{Catalog, EventTime, LateReason, PartitionId, Program, Uid, plan_batch};
 
 const GUARD: i64 = 600_000_000;
@@ -99,6 +101,7 @@ fn rows_of(stream: &str, partitions: &[Partition], only_on_time: bool) -> Record
     for (field, column) in rows.schema().fields().iter().zip(rows.columns()) {
         columns.push((field.name().clone(), Arc::clone(column)));
     }
+    columns.push(("_time".to_owned(), Arc::clone(rows.column_by_name("time").expect("the time is there"))));
     columns.push(("_uid".to_owned(), Arc::new(uids)));
     RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))
         .expect("columns of one length")
@@ -120,7 +123,8 @@ fn batch_answer(catalog: &Catalog, select: &Select, partitions: &[Partition]) ->
     // DataFusion 55 takes `x NOT IN ('a', NULL)` for never NULL when it plans, and then finds that it can be.
     let unchecked = "datafusion.execution.skip_physical_aggregate_schema_check";
     let config = SessionConfig::new().with_target_partitions(1).set_bool(unchecked, true);
-    let context = SessionContext::new_with_config(config);
+    let state = SessionStateBuilder::new_with_default_features().with_config(config);
+    let context = SessionContext::new_with_state(state.with_physical_optimizer_rules(batch_rules()).build());
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let answer = runtime.block_on(async { context.execute_logical_plan(plan).await?.collect().await });
     answer.unwrap_or_else(|error| panic!("batch answers {}: {error}", select.sql))
