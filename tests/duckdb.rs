@@ -19,5 +19,5 @@ fn duckdb_gives_the_rows_of_the_golden_cases() {
     let output = Command::new(python).arg("-B").arg(script).output().expect("the Python of WEIR_TEST_DUCKDB runs");
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{stdout}\n{stderr}");
-    println!("{stdout}");
+    eprintln!("{stdout}");
 }

@@ -43,7 +43,6 @@ fn every_correlation_fires_where_it_must_and_nowhere_else() {
         }
     }
     assert!(wrong.is_empty(), "{} of {} tests disagree:\n{}", wrong.len(), tests.len(), wrong.join("\n"));
-    println!("{} tests of correlations agree", tests.len());
 }
 
 #[test]
