@@ -1,7 +1,7 @@
 //! What may fail around the pipeline: a broker that is not there, goes away or lacks a topic, a disk that cannot be
 //! written. Weir says so, waits where waiting helps, and loses nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use crate::support::events::rfc3339;
 use crate::support::kafka::{self, Stored, Tail};
 use crate::support::pipeline::Pipeline;
 use crate::support::rows::Alert;
+use crate::support::vendor::Vendor;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 /// 2024-03-01: long past, so that no clock of a machine takes it for the future.
@@ -101,6 +102,76 @@ fn an_archive_that_cannot_be_written_is_filled_later() {
     assert!(weir.terminate(PATIENCE).success(), "{}", weir.printed());
     assert_eq!(archive::rows(&pipeline.project.join("obstacle/archive/signin")).len(), 100);
     assert_exactly(&address, &pipeline, 0..100);
+}
+
+#[test]
+fn an_archive_that_goes_away_while_running_is_caught_up_and_holds_no_alert() {
+    let name = "kafka_faults::an_archive_that_goes_away_while_running_is_caught_up_and_holds_no_alert";
+    let Some(address) = broker::shared(name) else { return };
+    let pipeline = Pipeline::new(&address);
+    pipeline.create_topics(&address, 2);
+    produce_locked(&address, &pipeline, 0..100);
+    let mut tail = Tail::new(&address, &pipeline.alerts);
+    let mut weir = pipeline.project.start(&["run"]);
+    assert!(tail.wait_until(PATIENCE, |records| locked(records).len() == 100), "{}", weir.printed());
+    // An orderly stop leaves nothing to be archived.
+    assert!(weir.terminate(PATIENCE).success(), "{}", weir.printed());
+
+    let mut weir = pipeline.project.start(&["run"]);
+    weir.wait_for_line("running", PATIENCE);
+    let (folder, away) = (pipeline.project.join("archive"), pipeline.project.join("archive.away"));
+    std::fs::rename(&folder, &away).expect("the archive can be moved");
+    std::fs::write(&folder, "").expect("a file can stand in its place");
+    produce_locked(&address, &pipeline, 100..200);
+    weir.wait_for_line("the archive is behind", PATIENCE);
+    assert!(tail.wait_until(PATIENCE, |records| locked(records).len() == 200), "alerts go on:\n{}", weir.printed());
+    std::fs::remove_file(&folder).expect("the file can be removed");
+    std::fs::rename(&away, &folder).expect("the archive can be moved back");
+    assert!(weir.terminate(PATIENCE).success(), "{}", weir.printed());
+    assert_eq!(archive::rows(&folder.join("signin")).len(), 200);
+    assert_exactly(&address, &pipeline, 0..200);
+}
+
+#[test]
+fn a_responder_that_hangs_holds_no_alert_and_no_stop_and_is_told_after_the_next_start() {
+    let name = "kafka_faults::a_responder_that_hangs_holds_no_alert_and_no_stop_and_is_told_after_the_next_start";
+    let Some(address) = broker::shared(name) else { return };
+    let vendor = Vendor::hanging();
+    let pipeline = Pipeline::new(&address);
+    pipeline.create_topics(&address, 2);
+    let responder = format!(
+        "id: chat\nbase_url: http://{}\nidempotency_header: Idempotency-Key\ntimeout: 10 minutes\noperations:\n  \
+         - {{ does: notify, post: /say, body: {{ text: '${{message.text}}' }} }}\n",
+        vendor.address
+    );
+    pipeline.project.write("responders/chat.yaml", responder);
+    pipeline.project.write(
+        "playbooks/tell.yaml",
+        "id: tell\nwhen: alert.detection = 'test.locked'\nsteps:\n  - notify: ${alert.entities.user} is locked\n    \
+         timeout: 20 minutes\n",
+    );
+    pipeline.configure("[http]", "[playbooks]\nmode = \"live\"\n[http]");
+    produce_locked(&address, &pipeline, 0..20);
+    let mut weir = pipeline.project.start(&["run"]);
+    let mut tail = Tail::new(&address, &pipeline.alerts);
+    assert!(tail.wait_until(PATIENCE, |records| locked(records).len() == 20), "alerts go on:\n{}", weir.printed());
+    assert!(weir.terminate(PATIENCE).success(), "a responder holds no stop:\n{}", weir.printed());
+    let hung: BTreeSet<String> = vendor.requests().into_iter().map(|request| request.key).collect();
+    assert!(!hung.is_empty(), "it was asked:\n{}", weir.printed());
+
+    vendor.heal();
+    let mut weir = pipeline.project.start(&["run"]);
+    weir.wait_for_lines("run ended", 20, PATIENCE);
+    weir.wait_for_line("INFO running", PATIENCE);
+    assert!(weir.terminate(PATIENCE).success(), "{}", weir.printed());
+    let mut answered: BTreeMap<String, usize> = BTreeMap::new();
+    for request in vendor.requests().into_iter().filter(|request| request.is_answered) {
+        *answered.entry(request.key).or_default() += 1;
+    }
+    assert!(answered.len() == 20 && answered.values().all(|times| *times == 1), "each is told once: {answered:?}");
+    assert!(hung.iter().all(|key| answered.contains_key(key)), "what hung is told under its own key");
+    pipeline.project.weir(&["case", "audit"]).expect_code(0);
+    assert_exactly(&address, &pipeline, 0..20);
 }
 
 /// Locked accounts with these numbers, over both partitions.

@@ -10,3 +10,4 @@ pub(crate) mod project; // a project folder and runs of `weir` in it
 pub(crate) mod rows; // NDJSON and alerts
 pub(crate) mod signins; // events with an oracle
 pub(crate) mod skip; // tests that cannot run here
+pub(crate) mod vendor; // a responder's other side

@@ -46,6 +46,18 @@ impl Running {
         }
     }
 
+    /// Waits until so many lines contain `text`.
+    #[track_caller]
+    pub(crate) fn wait_for_lines(&mut self, text: &str, count: usize, within: Duration) {
+        let deadline = Instant::now() + within;
+        while self.seen.iter().filter(|line| line.contains(text)).count() < count {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => self.seen.push(line),
+                Err(_) => panic!("not {count} lines with {text:?} in {within:?}:\n{}", self.printed()),
+            }
+        }
+    }
+
     /// True while the process has not ended.
     pub(crate) fn is_alive(&mut self) -> bool {
         self.child.try_wait().expect("the process can be asked").is_none()
