@@ -4,13 +4,14 @@
 //! and commits it as one manifest: that is the point at which the epoch has happened. Sinks follow the manifests, each
 //! with a cursor of its own and at its own pace ([`follow`]); a sink that fails holds back neither epochs nor other sinks.
 //!
-//! Reading order: [`start`] (what the last process left), [`shard`] (rows to hits), [`epoch`] (parts to a manifest), [`follow`] (manifests to a sink),
+//! Reading order: [`start`] (what the last process left), [`own`] (response as a source), [`shard`] (rows to hits), [`epoch`] (parts to a manifest), [`follow`] (manifests to a sink),
 //! [`deliver`] (to Kafka and to response), [`keep`] (to the archive).
 
 mod deliver;
 mod epoch;
 mod follow;
 mod keep;
+mod own;
 mod shard;
 mod start;
 
@@ -26,12 +27,13 @@ use tokio::task::{JoinHandle, JoinSet};
 use weir_connectors::archive::Archive;
 use weir_connectors::kafka::{KafkaSettings, KafkaSource, Start};
 use weir_connectors::position::{Positions, TopicPartition};
-use weir_connectors::state::{Ledger, Manifest, StateError, StateStore};
+use weir_connectors::state::{Ledger, Manifest, PartitionKey, StateError, StateStore};
 use weir_connectors::table::TableFile;
 use weir_detections::compile::Compiled;
 
 use crate::respond::Respond;
 use epoch::Epochs;
+use own::OwnSource;
 use shard::{Message, Part, Report};
 use start::{resume, start};
 
@@ -139,6 +141,7 @@ struct Running {
     inboxes: Vec<channel::Sender<Message>>,
     reports: mpsc::UnboundedReceiver<Report>,
     sources: Vec<KafkaSource>,
+    own: Option<OwnSource>,
     threads: Vec<std::thread::JoinHandle<()>>,
     tables: Vec<TableFile>,
     followers: JoinSet<anyhow::Result<()>>,
@@ -186,6 +189,9 @@ impl Running {
         tokio::task::spawn_blocking(move || sources.into_iter().for_each(KafkaSource::stop))
             .await
             .context("a source panicked while it stopped")?;
+        if let Some(own) = self.own.take() {
+            own.stop().await?;
+        }
         while self.sources_stopped < count {
             match self.reports.recv().await {
                 Some(report) => self.unexpected(report)?,
@@ -243,7 +249,8 @@ impl Running {
     /// Positions of the group, for tools that show lag; nothing here reads them.
     fn commit_to_group(&self, manifest: &Manifest) {
         let mut positions = Positions::default();
-        for (key, next) in &manifest.positions {
+        let of_kafka = |key: &&PartitionKey| !self.setup.rules.catalog.is_own(&key.stream);
+        for (key, next) in manifest.positions.iter().filter(|(key, _)| of_kafka(key)) {
             positions.advance(&TopicPartition { topic: key.topic.as_str().into(), partition: key.partition }, *next);
         }
         if let Some(source) = self.sources.first() {
@@ -294,6 +301,9 @@ impl Running {
     async fn end(mut self, is_clean: bool) -> anyhow::Result<()> {
         let sources = std::mem::take(&mut self.sources);
         tokio::task::spawn_blocking(move || drop(sources)).await.context("a source panicked while it stopped")?;
+        if let Some(own) = self.own.take() {
+            own.stop().await?;
+        }
         for inbox in &self.inboxes {
             // A shard that has ended already needs no word.
             drop(inbox.send(Message::Stop));
@@ -318,3 +328,6 @@ impl Running {
         result
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@
 //! happens; after a restart every unfinished run goes on.
 //!
 //! Reading order: [`alerts`] (an alert comes in), [`drive`] (a run goes on), [`cases`] (a person decides), [`rows`] (what
-//! the archive keeps), [`desk`] (the same for the command line, without tasks).
+//! others read of it), [`desk`] (the same for the command line, without tasks).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -220,7 +220,7 @@ impl Respond {
         self.idle().await;
     }
 
-    /// Changes whenever something was journaled, and then [`rows`](Self::rows) has news.
+    /// Changes whenever something was journaled here, and then [`changes_of`](Self::changes_of) may have news.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.inner.journaled.subscribe()
     }

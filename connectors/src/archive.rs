@@ -6,7 +6,7 @@
 //! right behind *that* version, so whoever comes second with an epoch finds it done. `append` has the whole argument.
 //!
 //! Reading order: `schema` (what a row looks like here and there), `append` and `log` (writing), `scan` (reading as the engine
-//! sees it), `replay` (reading in the order of time), `tables` (the tables that are no streams).
+//! sees it), `replay` and `own` (reading in the order of time), `tables` (the tables that are no streams).
 
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ use crate::location::Location;
 mod append;
 mod layout;
 mod log;
+mod own;
 mod replay;
 mod rows;
 mod scan;
@@ -35,7 +36,7 @@ pub use rows::{
     DeadLetterRow, LateEventRow, alert_rows, dead_letter_rows, event_columns, event_rows, json_rows, late_event_rows,
 };
 pub use schema::{Conformer, UID, time_range};
-pub use tables::{TableSpec, actions, alerts, cases, dead_letters, late_events};
+pub use tables::{TableSpec, alerts, dead_letters, late_events};
 
 /// All tables under one location.
 #[derive(Debug, Clone)]

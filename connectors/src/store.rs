@@ -16,14 +16,15 @@ use serde::de::DeserializeOwned;
 use weir_playbooks::audit::Entry;
 use weir_playbooks::case::Case;
 use weir_playbooks::journal::{
-    Approval, ApprovalFilter, AuditFilter, CaseFilter, Journal, JournalError, RunFilter, Write,
+    Approval, ApprovalFilter, AuditFilter, CaseFilter, Change, ChangeOf, Journal, JournalError, RunFilter, Write,
+    of_case, of_run,
 };
 use weir_playbooks::run::{Run, RunStatus};
 
 mod schema;
 
 /// The version of the tables that this program writes.
-pub const FORMAT: i64 = 1;
+pub const FORMAT: i64 = 2;
 
 /// How long a writer waits for another process.
 const BUSY: Duration = Duration::from_secs(10);
@@ -82,7 +83,11 @@ impl SqliteJournal {
         let tables = number("SELECT count(*) FROM sqlite_schema").map_err(failed)?;
         match (found, tables) {
             (FORMAT, _) => {}
-            (0, 0) => transaction.execute_batch(schema::CREATE).map_err(failed)?,
+            (0, 0) => {
+                transaction.execute_batch(schema::CREATE).map_err(failed)?;
+                transaction.execute_batch(schema::CHANGES).map_err(failed)?;
+            }
+            (1, _) => transaction.execute_batch(schema::CHANGES).map_err(failed)?,
             (0, _) => return Err(StoreError::NotAJournal { path: path.to_owned() }),
             _ => return Err(StoreError::NewerFormat { path: path.to_owned(), found }),
         }
@@ -99,7 +104,7 @@ impl Journal for SqliteJournal {
     fn write(&mut self, writes: &[Write]) -> Result<(), JournalError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(storage)?;
         for write in writes {
-            apply(&transaction, write)?;
+            apply(&transaction, write, writes)?;
         }
         transaction.commit().map_err(storage)
     }
@@ -147,6 +152,24 @@ impl Journal for SqliteJournal {
         query.equals("run_id", filter.run.clone());
         query.parameter("seq > ?", Some(filter.after as i64));
         self.documents(&query, "seq")
+    }
+
+    fn changes(&mut self, of: ChangeOf, after: u64, count_max: usize) -> Result<Vec<Change>, JournalError> {
+        let sql = "SELECT seq, body FROM changes WHERE stream = ? AND seq > ? ORDER BY seq LIMIT ?";
+        let mut statement = self.connection.prepare_cached(sql).map_err(storage)?;
+        let values = params![of.as_str(), after as i64, count_max as i64];
+        let rows = statement.query_map(values, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)));
+        let change = |row: rusqlite::Result<(i64, String)>| {
+            let (seq, body) = row.map_err(storage)?;
+            Ok(Change { seq: seq as u64, row: serde_json::from_str(&body).map_err(unreadable)? })
+        };
+        rows.map_err(storage)?.map(change).collect()
+    }
+
+    fn last_change(&mut self) -> Result<u64, JournalError> {
+        let sql = "SELECT seq FROM sqlite_sequence WHERE name = 'changes'";
+        let last = self.connection.query_row(sql, [], |row| row.get::<_, i64>(0)).optional().map_err(storage)?;
+        Ok(last.unwrap_or(0) as u64)
     }
 }
 
@@ -211,23 +234,37 @@ impl Query {
     }
 }
 
-fn apply(transaction: &Transaction<'_>, write: &Write) -> Result<(), JournalError> {
+fn apply(transaction: &Transaction<'_>, write: &Write, together: &[Write]) -> Result<(), JournalError> {
     match write {
         Write::StartRun(run) => {
             let new = insert(transaction, "INSERT OR IGNORE INTO runs (id) VALUES (?)", &run.id)?;
-            if new { put_run(transaction, run) } else { Err(JournalError::Exists(run.id.clone())) }
+            if !new {
+                return Err(JournalError::Exists(run.id.clone()));
+            }
+            put_run(transaction, run)?;
+            put_changes(transaction, ChangeOf::Actions, &of_run(None, run))
         }
         Write::Run(run) => {
             expect_version(transaction, "SELECT version FROM runs WHERE id = ?", &run.id, run.version.wrapping_sub(1))?;
-            put_run(transaction, run)
+            let sql = "SELECT body FROM runs WHERE id = ?";
+            let mut statement = transaction.prepare_cached(sql).map_err(storage)?;
+            let body: String = statement.query_row([&run.id], |row| row.get(0)).map_err(storage)?;
+            let before: Run = serde_json::from_str(&body).map_err(unreadable)?;
+            put_run(transaction, run)?;
+            put_changes(transaction, ChangeOf::Actions, &of_run(Some(&before), run))
         }
         Write::OpenCase(case) => {
             let new = insert(transaction, "INSERT OR IGNORE INTO cases (id) VALUES (?)", &case.id)?;
-            if new { put_case(transaction, case) } else { Err(JournalError::Exists(case.id.clone())) }
+            if !new {
+                return Err(JournalError::Exists(case.id.clone()));
+            }
+            put_case(transaction, case)?;
+            put_changes(transaction, ChangeOf::Cases, &[of_case(case, together)])
         }
         Write::Case { case, from } => {
             expect_version(transaction, "SELECT version FROM cases WHERE id = ?", &case.id, *from)?;
-            put_case(transaction, case)
+            put_case(transaction, case)?;
+            put_changes(transaction, ChangeOf::Cases, &[of_case(case, together)])
         }
         Write::Ask(approval) => ask(transaction, approval),
         Write::Decide { run, step, decision } => {
@@ -318,6 +355,11 @@ fn put_run(transaction: &Transaction<'_>, run: &Run) -> Result<(), JournalError>
         execute(transaction, sql, values)?;
     }
     Ok(())
+}
+
+fn put_changes(transaction: &Transaction<'_>, of: ChangeOf, rows: &[serde_json::Value]) -> Result<(), JournalError> {
+    let sql = "INSERT INTO changes (stream, body) VALUES (?, ?)";
+    rows.iter().try_for_each(|row| execute(transaction, sql, params![of.as_str(), row.to_string()]))
 }
 
 fn put_case(transaction: &Transaction<'_>, case: &Case) -> Result<(), JournalError> {

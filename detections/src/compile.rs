@@ -9,10 +9,11 @@ use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 use globset::Glob;
 use weir_engine::error::{codes as engine_codes, nearest};
-use weir_engine::sql::{check_condition, parse_catalog};
+use weir_engine::sql::{check_condition, parse_catalog_beside};
 use weir_engine::{Catalog, Diagnostic, Fault, FaultyText, Level, Program, Published, Query};
 
 use crate::exceptions::{self, Exception};
+use crate::own::own_streams;
 use crate::published::ALERTS;
 use crate::{Detection, codes, header, published};
 
@@ -59,7 +60,7 @@ pub(crate) struct Part {
 /// Compiles a project. `today` decides which exceptions have expired; without it, none has.
 #[must_use]
 pub fn compile(texts: &Texts, today: Option<NaiveDate>) -> Compiled {
-    let (catalog, mut diagnostics) = parse_catalog(&texts.streams);
+    let (catalog, mut diagnostics) = parse_catalog_beside(&own_streams(), &texts.streams);
     let read = read_detections(texts, &mut diagnostics);
     let (exceptions, expired) = read_exceptions(texts, today, &mut diagnostics);
     let mut compiled = link(catalog, read, exceptions);

@@ -125,6 +125,8 @@ pub struct Catalog {
     tables: BTreeMap<String, Arc<Table>>,
     /// Names, in lower case, of statements that were refused.
     broken: BTreeSet<String>,
+    /// Names, in lower case, of streams that Weir makes itself.
+    own: BTreeSet<String>,
 }
 
 /// One entry of the catalog.
@@ -156,6 +158,23 @@ impl Catalog {
         Ok(())
     }
 
+    /// Adds a stream that Weir makes itself, before anything else can take its name.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub fn add_own(&mut self, stream: Stream) -> Result<(), Relation> {
+        let key = stream.name.to_lowercase();
+        self.add(Relation::Stream(Arc::new(stream)))?;
+        self.own.insert(key);
+        Ok(())
+    }
+
+    /// Whether this names a stream that Weir makes itself.
+    #[must_use]
+    pub fn is_own(&self, name: &str) -> bool {
+        self.own.contains(&name.to_lowercase())
+    }
+
     /// The relation of that name, whatever its case.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Relation> {
@@ -184,9 +203,14 @@ impl Catalog {
         self.streams.get(&name.to_lowercase())
     }
 
-    /// All streams, by name.
+    /// All streams from outside, by name.
     pub fn streams(&self) -> impl Iterator<Item = &Arc<Stream>> {
-        self.streams.values()
+        self.streams.iter().filter(|(name, _)| !self.own.contains(*name)).map(|(_, stream)| stream)
+    }
+
+    /// All streams that Weir makes itself, by name.
+    pub fn own_streams(&self) -> impl Iterator<Item = &Arc<Stream>> {
+        self.streams.iter().filter(|(name, _)| self.own.contains(*name)).map(|(_, stream)| stream)
     }
 
     /// All views, by name.
@@ -222,6 +246,25 @@ impl Relation {
 }
 
 impl Stream {
+    /// A stream that Weir makes itself: `time` is its event time, and `id` the column that names each row. Its times are
+    /// those of clocks that are trusted.
+    #[must_use]
+    pub fn own(name: &str, columns: Vec<Field>, lateness_us: i64, id: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            columns: Fields::from(columns),
+            open: false,
+            topics: vec![],
+            format: Format::Json,
+            event_time: "time".to_owned(),
+            time_zone: chrono_tz::UTC,
+            lateness_us,
+            future_guard_us: i64::MAX,
+            event_id: Some(id.to_owned()),
+            tenant: None,
+        }
+    }
+
     /// All columns that SQL may name on this stream: the declared ones, `unmapped`, and the Kafka metadata.
     #[must_use]
     pub fn all_columns(&self) -> Fields {

@@ -38,8 +38,18 @@ pub(crate) struct Held {
 #[derive(Debug, Default)]
 pub(crate) struct Judged {
     pub(crate) parts: Vec<Rows>,
-    /// Rows of `parts` (part, row) that are late, and why.
-    pub(crate) late: Vec<(usize, usize, LateReason)>,
+    /// Rows of `parts` that are late.
+    pub(crate) late: Vec<LateRow>,
+}
+
+/// A row that is late.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LateRow {
+    pub(crate) part: usize,
+    pub(crate) row: usize,
+    pub(crate) reason: LateReason,
+    /// What the clock showed when it said so; `None` where that was known before.
+    pub(crate) at: Option<i64>,
 }
 
 impl PartitionClock {
@@ -55,6 +65,11 @@ impl PartitionClock {
             return EventTime::MAX;
         }
         self.greatest.map_or(EventTime::MIN, |greatest| EventTime(greatest).before(self.lateness_us))
+    }
+
+    /// The greatest time so far.
+    pub(crate) fn reached(&self) -> EventTime {
+        if self.has_ended { EventTime::MAX } else { self.greatest.map_or(EventTime::MIN, EventTime) }
     }
 
     /// Judges the rows of a batch. `known` says which rows are late where that is known already; nothing else is then.
@@ -85,7 +100,7 @@ impl PartitionClock {
             }
             if rows.arrival.is_valid(row) {
                 if time > EventTime(rows.arrival.value(row)).after(self.guard_us).0 {
-                    part.late.push((row, LateReason::Future));
+                    part.late.push((row, LateReason::Future, self.greatest.unwrap_or(rows.arrival.value(row))));
                     continue;
                 }
             } else if self.is_jump(time) && self.held.is_none() {
@@ -95,8 +110,8 @@ impl PartitionClock {
                 part = Part::new(row + 1);
                 continue;
             }
-            if self.is_late(time) {
-                part.late.push((row, LateReason::Lateness));
+            if let Some(greatest) = self.greatest.filter(|_| self.is_late(time)) {
+                part.late.push((row, LateReason::Lateness, greatest));
             } else {
                 self.greatest = self.greatest.max(Some(time));
             }
@@ -119,7 +134,7 @@ impl PartitionClock {
         let mut late = vec![];
         for (row, is_late) in known.iter().enumerate() {
             if *is_late {
-                late.push((0, row, LateReason::Lateness));
+                late.push(LateRow { part: 0, row, reason: LateReason::Lateness, at: None });
             } else {
                 self.greatest = self.greatest.max(Some(rows.time.value(row)));
             }
@@ -142,7 +157,7 @@ impl PartitionClock {
         let reason = set_aside.or_else(|| self.is_late(time).then_some(LateReason::Lateness));
         let late = reason.map(|_| BooleanArray::from(vec![true]));
         if let Some(reason) = reason {
-            judged.late.push((judged.parts.len(), 0, reason));
+            judged.late.push(LateRow { part: judged.parts.len(), row: 0, reason, at: self.greatest });
         } else {
             self.greatest = self.greatest.max(Some(time));
         }
@@ -153,7 +168,8 @@ impl PartitionClock {
 /// A run of rows of the batch that stay together.
 struct Part {
     start: usize,
-    late: Vec<(usize, LateReason)>,
+    /// Row, reason, and what the clock showed.
+    late: Vec<(usize, LateReason, i64)>,
 }
 
 impl Part {
@@ -172,9 +188,10 @@ impl Part {
         };
         if !self.late.is_empty() {
             let mut flags = vec![false; end - self.start];
-            for (row, reason) in self.late.drain(..) {
-                flags[row - self.start] = true;
-                judged.late.push((judged.parts.len(), row - self.start, reason));
+            for (row, reason, at) in self.late.drain(..) {
+                let row = row - self.start;
+                flags[row] = true;
+                judged.late.push(LateRow { part: judged.parts.len(), row, reason, at: Some(at) });
             }
             part.late = Some(BooleanArray::from(flags));
         }

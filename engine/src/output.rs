@@ -82,8 +82,18 @@ pub struct LateEvent {
     pub uid: Uid,
     /// Its event time.
     pub time: EventTime,
+    /// What it was late against: the greatest time of its partition up to then, or the watermark it came behind.
+    pub against: EventTime,
     /// Why.
     pub reason: LateReason,
+}
+
+impl LateEvent {
+    /// How far it was behind, in milliseconds; negative for one from the future.
+    #[must_use]
+    pub const fn late_ms(&self) -> i64 {
+        self.against.0.saturating_sub(self.time.0) / 1000
+    }
 }
 
 /// What happened to the rows of one stream. `rows = on_time + late`.

@@ -16,10 +16,11 @@ use crate::batch::ColumnSet;
 use crate::catalog::{Catalog, Relation, Stream};
 use crate::error::{Diagnostic, Span, codes, nearest};
 use crate::graph::{CooldownSpec, Edge, EmitSpec, Graph, NodeId, PublishSpec, SinkSpec, Spec};
+use crate::late_events::LATE_EVENTS;
 use crate::operator::hit_schema;
 use crate::query::{Published, PublishedValue, Query};
 use crate::sql::failure::place_of_refusal;
-use crate::sql::lower::{Lowered, Lowering, Refusal};
+use crate::sql::lower::{Lowered, Lowering, Refusal, source_node};
 use crate::sql::plan::{Planner, optimize, published_schema};
 use crate::sql::window_kind::span_in_words;
 use publish::published_value;
@@ -82,7 +83,7 @@ impl Program {
             .collect();
         faults.extend(planner.plan_views().into_iter().map(|(name, diagnostic)| of_view(catalog, name, diagnostic)));
 
-        let streams = decoded_columns(plans.iter().flatten());
+        let streams = decoded_columns(catalog, plans.iter().flatten());
         let columns = streams.iter().map(|(name, (_, columns))| (name.clone(), columns.clone())).collect();
         let mut compiler = Compiler {
             graph: Graph::default(),
@@ -97,6 +98,7 @@ impl Program {
                 faults.push(of_query(index, diagnostic));
             }
         }
+        compiler.judged(&streams);
         let Compiler { graph, lowered, .. } = compiler;
         let tables = tables_of(&graph);
         let queries = queries
@@ -108,9 +110,10 @@ impl Program {
         (Self { graph, queries, streams, tables }, faults)
     }
 
-    /// The streams that are read, and the columns that have to be decoded.
+    /// The streams that are read, and the columns that have to be decoded; without `late_events`, which is made here.
     pub fn streams(&self) -> impl Iterator<Item = (&Arc<Stream>, &ColumnSet)> {
-        self.streams.values().map(|(stream, columns)| (stream, columns))
+        let given = self.streams.iter().filter(|(name, _)| *name != LATE_EVENTS);
+        given.map(|(_, (stream, columns))| (stream, columns))
     }
 
     /// The columns that have to be decoded of one stream, if any query reads it.
@@ -208,6 +211,13 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
+    /// Streams that are read for their clocks alone enter the graph too.
+    fn judged(&mut self, streams: &BTreeMap<String, (Arc<Stream>, ColumnSet)>) {
+        for (stream, columns) in streams.values() {
+            source_node(&mut self.graph, stream, columns);
+        }
+    }
+
     /// Lowers one query down to its sink.
     fn query(&mut self, index: usize, plan: &LogicalPlan) -> Result<(), Diagnostic> {
         let query = &self.queries[index];

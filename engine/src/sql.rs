@@ -50,7 +50,7 @@ pub(crate) mod window_table;
 mod written;
 
 pub use batch_rules::batch_rules;
-pub use ddl::parse_catalog;
+pub use ddl::{parse_catalog, parse_catalog_beside};
 pub use parse::parameters;
 pub use plan::{check_condition, plan_batch};
 pub use types::{BadDuration, parse_duration_us};

@@ -6,6 +6,7 @@
 
 mod epoch;
 mod idle;
+mod late;
 mod send;
 mod source;
 
@@ -17,6 +18,7 @@ use crate::clock::{Judged, PartitionClock};
 use crate::error::EngineError;
 use crate::frame::{Frame, FrameBody};
 use crate::graph::{NodeId, Spec};
+use crate::late_events::LATE_EVENTS;
 use crate::operator::{Operator, Outbox, build};
 use crate::output::{Hit, LateEvent, LateReason, StreamCounts};
 use crate::program::{Program, consumers, sources};
@@ -266,7 +268,8 @@ impl Worker {
             clock.is_idle = true;
         }
         self.advance(stream, output)?;
-        self.rest(stream, output)
+        self.rest(stream, output)?;
+        self.advance_late_events(output)
     }
 
     /// No partition of this worker will send anything more, whatever is announced or not.
@@ -274,11 +277,13 @@ impl Worker {
     /// # Errors
     /// As [`Self::push`].
     pub fn finish(&mut self, output: &mut WorkerOutput) -> Result<(), EngineError> {
-        let streams: Vec<(String, Vec<PartitionId>)> = self
+        let mut streams: Vec<(String, Vec<PartitionId>)> = self
             .sources
             .iter()
             .map(|(name, source)| (name.clone(), source.partitions.keys().copied().collect()))
             .collect();
+        // What the others hold to the end may turn out to be late.
+        streams.sort_by_key(|(name, _)| name == LATE_EVENTS);
         for (stream, partitions) in streams {
             for partition in partitions {
                 self.end_partition(&stream, partition, output)?;
@@ -296,10 +301,11 @@ impl Worker {
         let empty: Vec<String> = self
             .sources
             .iter()
-            .filter(|(_, source)| source.partitions.is_empty())
+            .filter(|(name, source)| *name != LATE_EVENTS && source.partitions.is_empty())
             .map(|(name, _)| name.clone())
             .collect();
-        empty.iter().try_for_each(|stream| self.emit_watermark(stream, EventTime::MAX, output))
+        empty.iter().try_for_each(|stream| self.emit_watermark(stream, EventTime::MAX, output))?;
+        self.advance_late_events(output)
     }
 
     /// Takes a frame of another worker.
@@ -336,31 +342,22 @@ impl Worker {
         judged: Judged,
         output: &mut WorkerOutput,
     ) -> Result<(), EngineError> {
-        let Some(source) = self.sources.get_mut(&stream.to_lowercase()) else { return Ok(()) };
+        let key = stream.to_lowercase();
+        let Some(source) = self.sources.get_mut(&key) else { return Ok(()) };
         let rows: usize = judged.parts.iter().map(Rows::len).sum();
         source.counts.late += judged.late.len() as u64;
         source.counts.on_time += (rows - judged.late.len()) as u64;
-        let name: Arc<str> = source.stream.name.as_str().into();
         let node = source.node;
-        let barriers = self.nodes[node].barriers;
-        output.late.extend(judged.late.iter().map(|(part, row, reason)| {
-            let event = LateEvent {
-                stream: Arc::clone(&name),
-                partition: Some(partition),
-                uid: judged.parts[*part].uid(*row),
-                time: EventTime(judged.parts[*part].time.value(*row)),
-                reason: *reason,
-            };
-            (barriers, event)
-        }));
         self.rest(stream, output)?;
+        self.report_late(&key, partition, &judged, output)?;
         for part in judged.parts {
             let mut out = Outbox::default();
             self.nodes[node].operator.rows(0, part, &mut out)?;
             self.hand_on(node, &out.rows, None, false, output)?;
         }
         self.run(output)?;
-        self.advance(stream, output)
+        self.advance(stream, output)?;
+        self.advance_late_events(output)
     }
 
     /// Hands on a stream's watermark if it has moved.
@@ -445,13 +442,14 @@ impl Worker {
     fn note_idle(&mut self, (node, input): (NodeId, usize), rows: &Rows, output: &mut WorkerOutput) {
         let stream = self.stream_behind(node, input);
         let uids = rows.uids();
-        let barriers = self.nodes[node].barriers;
+        let (barriers, watermark) = (self.nodes[node].barriers, self.nodes[node].watermark);
         output.late.extend((0..rows.len()).map(|row| {
             let event = LateEvent {
                 stream: Arc::clone(&stream),
                 partition: None,
                 uid: uid_at(&uids, row),
                 time: EventTime(rows.time.value(row)),
+                against: watermark,
                 reason: LateReason::Idle,
             };
             (barriers, event)

@@ -10,9 +10,11 @@ use crate::case::{Case, CaseStatus};
 use crate::facts::Moment;
 use crate::run::{Run, RunStatus};
 
+mod changes;
 pub mod conformance;
 mod memory;
 
+pub use self::changes::{Change, ChangeOf, of_case, of_run};
 pub use self::memory::Memory;
 
 /// One change. All changes of one [`Journal::write`] hold together.
@@ -215,4 +217,8 @@ pub trait Journal: Send {
     fn approvals(&mut self, filter: &ApprovalFilter) -> Result<Vec<Approval>, JournalError>;
     /// Reads the audit trail.
     fn audit(&mut self, filter: &AuditFilter) -> Result<Vec<Entry>, JournalError>;
+    /// Reads the rows of changes after a number, so many at most.
+    fn changes(&mut self, of: ChangeOf, after: u64, count_max: usize) -> Result<Vec<Change>, JournalError>;
+    /// The number of the last change of all; 0 where there is none.
+    fn last_change(&mut self) -> Result<u64, JournalError>;
 }

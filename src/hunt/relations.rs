@@ -33,8 +33,9 @@ impl Relations {
 /// The tables that every archive has.
 pub(super) fn fixed() -> Vec<TableSpec> {
     let published = weir_detections::published();
-    let alerts = archive::alerts(&published.columns);
-    vec![alerts, archive::actions(), archive::cases(), archive::late_events(), archive::dead_letters()]
+    let mut tables = vec![archive::alerts(&published.columns), archive::late_events(), archive::dead_letters()];
+    tables.extend(weir_detections::own_streams().iter().map(TableSpec::of_own));
+    tables
 }
 
 /// Opens the relations whose names occur in the text, or in a view that it names. To take one too many costs a look at

@@ -28,6 +28,8 @@ pub(super) struct LateLine {
     stream: String,
     uid: Uid,
     time_us: i64,
+    against_us: i64,
+    late_ms: i64,
     reason: String,
     topic: String,
     partition: i32,
@@ -44,9 +46,11 @@ pub(super) struct BegunLine {
 impl LateLine {
     pub(super) fn row(&self) -> LateEventRow<'_> {
         LateEventRow {
-            time: EventTime(self.time_us),
-            stream: &self.stream,
+            time: EventTime(self.against_us),
             uid: self.uid,
+            stream: &self.stream,
+            event_time: EventTime(self.time_us),
+            late_ms: self.late_ms,
             reason: &self.reason,
             topic: &self.topic,
             partition: self.partition,
@@ -151,6 +155,8 @@ fn outputs(rules: &Compiled, parts: &[Part]) -> anyhow::Result<Vec<Output>> {
                 stream: event.stream.to_string(),
                 uid: event.uid,
                 time_us: event.time.0,
+                against_us: event.against.0,
+                late_ms: event.late_ms(),
                 reason: event.reason.as_str().to_owned(),
                 topic: place.as_ref().map(|place| place.topic.to_string()).unwrap_or_default(),
                 partition: place.as_ref().map_or(-1, |place| place.partition),

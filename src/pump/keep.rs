@@ -13,14 +13,15 @@ use arrow::array::RecordBatch;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use weir_connectors::archive::{
-    Archive, ArchiveTable, TableSpec, actions, alert_rows, alerts, cases, dead_letter_rows, dead_letters,
-    event_columns, event_rows, json_rows, late_event_rows, late_events,
+    Archive, ArchiveTable, TableSpec, alert_rows, alerts, dead_letter_rows, dead_letters, event_columns, event_rows,
+    json_rows, late_event_rows, late_events,
 };
 use weir_connectors::decode::{Decoder, Rejected};
 use weir_connectors::kafka::{KafkaSettings, RangeReader};
 use weir_connectors::position::TopicPartition;
 use weir_connectors::state::{Manifest, Output, PartitionKey, StateStore};
 use weir_engine::{EventTime, PartitionId, SourceBatch, Stream};
+use weir_playbooks::journal::ChangeOf;
 
 use super::epoch::{self, BegunLine, LateLine};
 use super::{PATIENCE, Progress, Setup};
@@ -30,6 +31,9 @@ use crate::respond::Respond;
 const PERIOD: Duration = Duration::from_secs(10);
 /// Records that are written in one commit at most, so that memory stays bounded while the archive catches up.
 const RECORDS_MAX: u64 = 500_000;
+
+/// Changes of actions or cases that are written in one commit at most.
+const CHANGES_MAX: usize = 10_000;
 
 /// Files of a table that are joined once there are so many new ones.
 const FILES_MAX: u64 = 256;
@@ -287,19 +291,22 @@ impl Keeper {
         Ok(batches)
     }
 
-    /// The tables `actions` and `cases`: their cursor is the audit trail's.
+    /// The tables `actions` and `cases`: their cursor is the number of the last change.
     async fn response(&mut self) -> anyhow::Result<()> {
         let Some(respond) = self.respond.clone() else { return Ok(()) };
-        for spec in [actions(), cases()] {
+        for stream in weir_detections::own_streams() {
+            let Some(of) = ChangeOf::of_word(&stream.name) else { continue };
+            let spec = TableSpec::of_own(&stream);
             if !self.response.contains_key(&spec.name) {
                 let table = self.archive.writer(spec.clone()).await?;
                 self.response.insert(spec.name.clone(), table);
             }
             let Some(table) = self.response.get_mut(&spec.name) else { continue };
-            let rows = respond.rows(table.cursor().unwrap_or(0)).await?;
-            let records = if spec.name == "actions" { &rows.actions } else { &rows.cases };
-            if !records.is_empty() {
-                table.append(rows.seq, &[json_rows(&spec, records)?]).await?;
+            loop {
+                let changes = respond.changes_of(of, table.cursor().unwrap_or(0), CHANGES_MAX).await?;
+                let Some(last) = changes.last().map(|change| change.seq) else { break };
+                let rows: Vec<_> = changes.into_iter().map(|change| change.row).collect();
+                table.append(last, &[json_rows(&spec, &rows)?]).await?;
             }
         }
         Ok(())

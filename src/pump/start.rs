@@ -17,7 +17,7 @@ use weir_engine::{EngineError, Worker};
 
 use super::epoch::Epochs;
 use super::shard::{Message, Shard, ShardSnapshot};
-use super::{PATIENCE, Progress, Running, Setup, deliver, follow, keep};
+use super::{PATIENCE, Progress, Running, Setup, deliver, follow, keep, own};
 
 /// What the last process left.
 pub(super) struct Resumed {
@@ -103,6 +103,7 @@ pub(super) async fn start(
         let thread = std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || shard.run());
         threads.push(thread.context("a shard's thread cannot be started")?);
     }
+    let own = own::start(setup, resumed.manifest.as_ref(), &inboxes[0]).await?;
     let sources = start_sources(setup, resumed.manifest.as_ref(), &inboxes).await?;
     let (stop_followers, stopping) = watch::channel(false);
     let mut followers = JoinSet::new();
@@ -117,6 +118,7 @@ pub(super) async fn start(
         inboxes,
         reports,
         sources,
+        own,
         threads,
         tables,
         followers,
@@ -139,7 +141,8 @@ async fn start_sources(
     inboxes: &[channel::Sender<Message>],
 ) -> anyhow::Result<Vec<KafkaSource>> {
     let mut positions = Positions::default();
-    for (key, next) in manifest.iter().flat_map(|manifest| &manifest.positions) {
+    let known = manifest.iter().flat_map(|manifest| &manifest.positions);
+    for (key, next) in known.filter(|(key, _)| !setup.rules.catalog.is_own(&key.stream)) {
         positions.advance(&TopicPartition { topic: key.topic.as_str().into(), partition: key.partition }, *next);
     }
     // A stream that no detection reads is archived all the same.

@@ -16,6 +16,7 @@ use weir_connectors::position::TopicPartition;
 use weir_connectors::source::SourceOutput;
 use weir_detections::compile::Compiled;
 use weir_engine::catalog::system;
+use weir_engine::late_events::LATE_EVENTS;
 use weir_engine::{EventTime, PartitionId, SourceBatch, Uid};
 
 use super::Partition;
@@ -55,10 +56,14 @@ impl ArchiveInput {
             eprintln!("note: there is nothing yet in the archive at {}", archive.location().url());
         }
         let mut streams = Vec::new();
-        for (stream, columns) in rules.program.streams() {
+        let late_events = rules.program.columns(LATE_EVENTS);
+        for (stream, columns) in rules.program.streams().chain(late_events) {
             let opened = runtime.block_on(async {
                 let late = reader.late_uids(&stream.name, from, to).await?;
-                let batches = reader.scan(stream, from, to, columns).await?;
+                let batches = match rules.catalog.is_own(&stream.name) {
+                    true => reader.scan_own(stream, from, to, columns).await?,
+                    false => reader.scan(stream, from, to, columns).await?,
+                };
                 Ok::<_, ArchiveError>((late, batches))
             });
             let (late, batches) = opened.with_context(|| format!("cannot replay stream {}", stream.name))?;

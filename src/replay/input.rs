@@ -11,6 +11,7 @@ use weir_connectors::file::{FileError, FileSource};
 use weir_connectors::source::SourceOutput;
 use weir_engine::catalog::system;
 use weir_engine::error::nearest;
+use weir_engine::late_events::LATE_EVENTS;
 use weir_engine::{Catalog, ColumnSet, EventTime, PartitionId, Relation, Stream};
 
 /// A file of events of one stream, as `STREAM=FILE`.
@@ -38,13 +39,19 @@ impl FromStr for Input {
 impl Input {
     /// The stream of that name in the catalog.
     pub(super) fn stream<'a>(&self, catalog: &'a Catalog) -> anyhow::Result<&'a Arc<Stream>> {
+        if self.stream.eq_ignore_ascii_case(LATE_EVENTS) {
+            anyhow::bail!("`{LATE_EVENTS}` are made of what comes late in the other inputs, and cannot be given");
+        }
         if let Some(stream) = catalog.stream(&self.stream) {
             return Ok(stream);
         }
         let hint = match catalog.get(&self.stream) {
             Some(Relation::View(_)) => Some("it is a view; name the stream below it".to_owned()),
             Some(Relation::Table(_)) => Some("it is a table; its rows come from its own file".to_owned()),
-            _ => nearest(&self.stream, catalog.streams().map(|stream| stream.name.as_str())),
+            _ => {
+                let streams = catalog.streams().chain(catalog.own_streams());
+                nearest(&self.stream, streams.map(|stream| stream.name.as_str()))
+            }
         };
         let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
         anyhow::bail!("there is no stream `{}`{hint}", self.stream)

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 use weir_connectors::store::SqliteJournal;
 use weir_playbooks::case::{Case, CaseStatus, Verdict};
-use weir_playbooks::journal::{ApprovalFilter, AuditFilter, CaseFilter, Memory};
+use weir_playbooks::journal::{ApprovalFilter, AuditFilter, CaseFilter, ChangeOf, Memory};
 use weir_playbooks::library;
 use weir_playbooks::responder::Responder;
 use weir_playbooks::run::{RunStatus, StepStatus};
@@ -373,17 +373,25 @@ async fn alerts_about_one_host_are_one_case_and_its_rows_tell_the_story() {
     house.respond.alert(&alert("a2", "nothing.special", &[("host", "WS1")])).await.unwrap();
     house.respond.idle().await;
     assert_eq!(house.case().await.alerts.len(), 2);
-    let rows = house.respond.rows(0).await.unwrap();
-    assert_eq!(rows.cases.len(), 1);
-    let contain = &rows.actions[0];
+    let cases = house.respond.changes_of(ChangeOf::Cases, 0, 100).await.unwrap();
+    assert_eq!(cases[0].row["change"], "case_opened");
+    assert!(cases.iter().all(|change| change.row["host"] == "ws1"), "{cases:?}");
+    let actions = house.respond.changes_of(ChangeOf::Actions, 0, 100).await.unwrap();
+    let of_contain: Vec<&Value> =
+        actions.iter().map(|change| &change.row).filter(|row| row["action"] == "contain").collect();
+    let contain = of_contain[of_contain.len() - 1];
     assert_eq!(
         (&contain["action"], &contain["target_type"], &contain["target"], &contain["status"], &contain["undo"]),
         (&json!("contain"), &json!("device"), &json!("ws1"), &json!("succeeded"), &json!("allow device ws1"))
     );
     let record: Value = serde_json::from_str(contain["record"].as_str().unwrap()).unwrap();
     assert_eq!((&record["class_uid"], &record["status_id"]), (&json!(7001), &json!(1)));
-    let later = house.respond.rows(rows.seq).await.unwrap();
-    assert_eq!((later.seq, later.actions.len(), later.cases.len()), (rows.seq, 0, 0), "nothing new");
+    let ids: BTreeSet<&str> = actions.iter().filter_map(|change| change.row["change_id"].as_str()).collect();
+    assert_eq!(ids.len(), actions.len(), "every change has an id of its own");
+    let (first, last) = (actions[0].seq, actions[actions.len() - 1].seq);
+    let later = house.respond.changes_of(ChangeOf::Actions, first, 100).await.unwrap();
+    assert_eq!(later, actions[1..], "whoever reads again reads the same");
+    assert_eq!(house.respond.changes_of(ChangeOf::Actions, last, 100).await.unwrap(), []);
 }
 
 #[tokio::test]

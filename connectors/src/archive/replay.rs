@@ -28,7 +28,7 @@ const DAY_US: i64 = 86_400_000_000;
 /// Reads tables of the archive in the order (time, uid), within bounds of memory.
 #[derive(Debug, Clone)]
 pub struct ArchiveReader {
-    archive: Archive,
+    pub(super) archive: Archive,
     memory_bytes: usize,
 }
 
@@ -102,7 +102,7 @@ impl ArchiveReader {
         let spec = late_events();
         let context = self.context(&spec.name)?;
         let provider = self.archive.provider(&spec).await?;
-        let wanted = exact("stream").eq(lit(stream)).and(time_range("time", from, to));
+        let wanted = exact("stream").eq(lit(stream)).and(time_range("event_time", from, to));
         let rows = async { context.read_table(provider)?.filter(wanted)?.select(vec![exact("uid")])?.collect().await };
         let mut uids = HashSet::new();
         for batch in scan_error(&spec.name, rows.await)? {
@@ -113,7 +113,7 @@ impl ArchiveReader {
         Ok(uids)
     }
 
-    fn context(&self, table: &str) -> Result<SessionContext, ArchiveError> {
+    pub(super) fn context(&self, table: &str) -> Result<SessionContext, ArchiveError> {
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(FairSpillPool::new(self.memory_bytes)))
             .with_disk_manager_builder(DiskManagerBuilder::default())
@@ -172,7 +172,10 @@ fn at_path<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
     object.get(name).or_else(|| name.split('.').try_fold(object, |value, key| value.get(key)))
 }
 
-fn scan_error<T>(table: &str, result: Result<T, datafusion::error::DataFusionError>) -> Result<T, ArchiveError> {
+pub(super) fn scan_error<T>(
+    table: &str,
+    result: Result<T, datafusion::error::DataFusionError>,
+) -> Result<T, ArchiveError> {
     result.map_err(|source| ArchiveError::Scan { table: table.to_owned(), source: Box::new(source) })
 }
 

@@ -77,12 +77,16 @@ pub struct DeadLetterRow<'a> {
 /// An event that stateful operators did not see.
 #[derive(Debug, Clone, Copy)]
 pub struct LateEventRow<'a> {
-    /// Its event time.
+    /// What it was late against.
     pub time: EventTime,
-    /// Its stream.
-    pub stream: &'a str,
     /// Its identity.
     pub uid: Uid,
+    /// Its stream.
+    pub stream: &'a str,
+    /// Its own time.
+    pub event_time: EventTime,
+    /// How far that is behind, in milliseconds.
+    pub late_ms: i64,
     /// The stable word for why.
     pub reason: &'a str,
     /// Kafka topic, or the name of the file.
@@ -121,8 +125,10 @@ pub fn late_event_rows(rows: &[LateEventRow<'_>]) -> Result<RecordBatch, ArrowEr
         &late_events(),
         vec![
             times(rows.iter().map(|row| Some(row.time))),
-            texts(rows.iter().map(|row| row.stream)),
             Arc::new(uids),
+            texts(rows.iter().map(|row| row.stream)),
+            times(rows.iter().map(|row| Some(row.event_time))),
+            Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.late_ms))),
             texts(rows.iter().map(|row| row.reason)),
             texts(rows.iter().map(|row| row.topic)),
             Arc::new(Int32Array::from_iter_values(rows.iter().map(|row| row.partition))),

@@ -55,6 +55,12 @@ impl TableSpec {
         }
     }
 
+    /// The table of a stream that Weir makes itself, such as `actions`: its columns and nothing else.
+    #[must_use]
+    pub fn of_own(stream: &Stream) -> Self {
+        Self::fixed(&stream.name, "uid", stream.columns.iter().cloned().collect::<Vec<_>>())
+    }
+
     /// A table of which only the name is known.
     pub(crate) fn undeclared(name: &str) -> Self {
         Self { name: name.to_owned(), columns: Fields::empty(), time: String::new(), tie: None }
@@ -110,61 +116,9 @@ pub fn alerts(published: &[(String, DataType)]) -> TableSpec {
     TableSpec::fixed("alerts", "uid", columns)
 }
 
-/// Every action of every run: what was asked of whom, and what came of it. The last record of a `uid` holds.
-#[must_use]
-pub fn actions() -> TableSpec {
-    TableSpec::fixed(
-        "actions",
-        "uid",
-        [
-            field("time", TIME_TYPE),
-            text("uid"),
-            text("run"),
-            text("playbook"),
-            text("step"),
-            text("alert"),
-            text("case"),
-            text("action"),
-            text("target_type"),
-            text("target"),
-            text("responder"),
-            text("mode"),
-            text("status"),
-            number("attempt"),
-            text("detail"),
-            text("undo"),
-            text("record"),
-        ],
-    )
-}
-
-/// Every change of every case. The last record of a `uid` holds.
-#[must_use]
-pub fn cases() -> TableSpec {
-    TableSpec::fixed(
-        "cases",
-        "uid",
-        [
-            field("time", TIME_TYPE),
-            text("uid"),
-            text("title"),
-            text("status"),
-            text("severity"),
-            number("severity_id"),
-            text("assignee"),
-            text("verdict"),
-            text("ticket"),
-            number("alerts"),
-            field("opened", TIME_TYPE),
-            field("closed", TIME_TYPE),
-            text("change"),
-            text("actor"),
-            text("record"),
-        ],
-    )
-}
-
 /// The events that stateful operators did not see. They stand in the table of their stream too.
+///
+/// Shape: as `FROM late_events` has it (see [`weir_engine::late_events`]), with the uid as bytes.
 #[must_use]
 pub fn late_events() -> TableSpec {
     TableSpec::fixed(
@@ -172,8 +126,10 @@ pub fn late_events() -> TableSpec {
         "uid",
         [
             field("time", TIME_TYPE),
-            text("stream"),
             field("uid", DataType::FixedSizeBinary(16)),
+            text("stream"),
+            field("event_time", TIME_TYPE),
+            number("late_ms"),
             text("reason"),
             text("topic"),
             field("partition", DataType::Int32),

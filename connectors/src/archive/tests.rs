@@ -318,8 +318,16 @@ async fn a_replay_is_in_the_order_of_time_and_uid_over_all_files() {
     let mut table = archive.stream_writer(&stream).await.unwrap();
     table.append(1, &[events(&[DAY_US + 9, 7, 2])]).await.unwrap();
     table.append(2, &[events(&[5, DAY_US + 1, 3 * DAY_US])]).await.unwrap();
-    let late =
-        LateEventRow { time: EventTime(5), stream: "conn", uid: uid(5), reason: "lateness", topic: "t", partition: 0 };
+    let late = LateEventRow {
+        time: EventTime(5 * DAY_US),
+        uid: uid(5),
+        stream: "conn",
+        event_time: EventTime(5),
+        late_ms: 432_000_000,
+        reason: "lateness",
+        topic: "t",
+        partition: 0,
+    };
     let mut lates = archive.writer(late_events()).await.unwrap();
     lates
         .append(2, &[late_event_rows(&[late, LateEventRow { stream: "other", uid: uid(7), ..late }]).unwrap()])

@@ -1,6 +1,6 @@
 //! The tables of a journal file.
 
-/// Makes an empty file a journal of format 1. Instants are microseconds since 1970 in UTC.
+/// Makes an empty file a journal. Instants are microseconds since 1970 in UTC.
 pub(super) const CREATE: &str = "
 CREATE TABLE runs (
   seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -72,5 +72,18 @@ CREATE INDEX audit_by_run ON audit (run_id);
 CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END;
 CREATE TRIGGER audit_is_not_removed BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END;
 
-PRAGMA user_version = 1;
+";
+
+/// Adds what format 2 has beside format 1. The numbers of changes go on where the audit trail is, since the archive
+/// counted by that.
+pub(super) const CHANGES: &str = "
+CREATE TABLE changes (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  stream TEXT NOT NULL,
+  body TEXT NOT NULL
+);
+INSERT INTO sqlite_sequence (name, seq) SELECT 'changes', coalesce(max(seq), 0) FROM audit;
+CREATE INDEX changes_by_stream ON changes (stream, seq);
+
+PRAGMA user_version = 2;
 ";

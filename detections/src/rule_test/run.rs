@@ -10,6 +10,7 @@ use arrow::datatypes::Schema;
 use serde_json::Value;
 use weir_engine::catalog::{Stream, Table};
 use weir_engine::error::nearest;
+use weir_engine::late_events::LATE_EVENTS;
 use weir_engine::{
     Activity, Catalog, ColumnSet, Diagnostic, Engine, EngineError, Hit, Outputs, PartitionId, Program, Relation,
     SourceBatch, TableVersion, Uid, WorkerSnapshot,
@@ -89,8 +90,14 @@ pub fn check(test: &RuleTest, compiled: &Compiled) -> Vec<Diagnostic> {
         for expected in &case.expect {
             found.extend(output.into_iter().flat_map(|output| columns_that_are_not_there(expected, output)));
         }
+        for given in case.given.iter().filter(|given| given.stream.eq_ignore_ascii_case(LATE_EVENTS)) {
+            let message = format!("`{LATE_EVENTS}` are made of what comes late, and cannot be given");
+            let hint = "give events of a stream, one of them behind the others by more than its lateness";
+            found.push(Diagnostic::error(codes::TEST_UNKNOWN_NAME, message).at(given.span).hint(hint));
+        }
         for given in case.given.iter().filter(|given| catalog.stream(&given.stream).is_none()) {
-            let hint = nearest(&given.stream, catalog.streams().map(|stream| stream.name.as_str()));
+            let streams = catalog.streams().chain(catalog.own_streams());
+            let hint = nearest(&given.stream, streams.map(|stream| stream.name.as_str()));
             let message = format!("no stream is called `{}`", given.stream);
             found.push(Diagnostic::error(codes::TEST_UNKNOWN_NAME, message).at(given.span).maybe_hint(hint));
         }

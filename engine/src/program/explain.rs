@@ -61,7 +61,7 @@ impl Program {
                 _ => None,
             })
             .collect();
-        let read = self.streams().filter(|(stream, _)| sources.iter().any(|source| source.name == stream.name));
+        let read = self.streams.values().filter(|(stream, _)| sources.iter().any(|source| source.name == stream.name));
         read.map(|(stream, set)| {
             let names: Vec<&str> = set.columns.iter().map(|column| column.name().as_str()).collect();
             format!("{}: {}", stream.name, names.join(", "))

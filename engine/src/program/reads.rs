@@ -3,25 +3,29 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::datatypes::Fields;
+use arrow::datatypes::{Field, Fields};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use super::{Fault, of_query};
 use crate::batch::ColumnSet;
-use crate::catalog::{Stream, system};
+use crate::catalog::{Catalog, Stream, system};
 use crate::error::{Diagnostic, Span, codes};
 use crate::graph::{Graph, JoinKind, NodeId, Spec};
+use crate::late_events::{LATE_EVENTS, OF_THE_ROW};
 use crate::query::{Published, Query};
 use crate::sql::plan::{RelationSource, Source};
 use crate::sql::tokens::place_of_word;
 use crate::sql::window_kind::WindowKind;
 
 /// A stream and the columns of it that are read, by name.
-type Read = (Arc<Stream>, BTreeMap<String, Arc<arrow::datatypes::Field>>);
+type Read = (Arc<Stream>, BTreeMap<String, Arc<Field>>);
 
 /// For every stream, the union of the columns that plans read.
+///
+/// Whoever reads `late_events` has all streams from outside judged, so that its answer does not depend on what others read.
 pub(super) fn decoded_columns<'a>(
+    catalog: &Catalog,
     plans: impl Iterator<Item = &'a LogicalPlan>,
 ) -> BTreeMap<String, (Arc<Stream>, ColumnSet)> {
     let mut wanted: BTreeMap<String, Read> = BTreeMap::new();
@@ -34,6 +38,17 @@ pub(super) fn decoded_columns<'a>(
                 entry.1.extend(read.map(|field| (field.name().clone(), Arc::clone(field))));
             }
         });
+    }
+    if let Some((_, read)) = wanted.get(LATE_EVENTS) {
+        let further = OF_THE_ROW.into_iter().filter(|(name, ..)| read.contains_key(*name));
+        let further: Vec<_> = further
+            .map(|(_, name, data_type)| (name.to_owned(), Arc::new(Field::new(name, data_type, true))))
+            .collect();
+        for stream in catalog.streams() {
+            let entry =
+                wanted.entry(stream.name.to_lowercase()).or_insert_with(|| (Arc::clone(stream), BTreeMap::new()));
+            entry.1.extend(further.iter().cloned());
+        }
     }
     wanted
         .into_iter()

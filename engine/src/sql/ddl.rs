@@ -14,8 +14,9 @@ use std::sync::Arc;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
 use super::tokens::{Cursor, place_of, tokenize};
-use crate::catalog::{Catalog, Relation, Table, View};
+use crate::catalog::{Catalog, Relation, Stream, Table, View};
 use crate::error::{Diagnostic, Place, Span, codes, nearest};
+use crate::late_events;
 
 /// Reads all `CREATE` statements of all files into one catalog.
 ///
@@ -23,7 +24,17 @@ use crate::error::{Diagnostic, Place, Span, codes, nearest};
 /// kept as it is and judged when it is compiled.
 #[must_use]
 pub fn parse_catalog(files: &[(String, String)]) -> (Catalog, Vec<Diagnostic>) {
+    parse_catalog_beside(&[], files)
+}
+
+/// As [`parse_catalog`], where Weir makes further streams itself: their names are taken.
+#[must_use]
+pub fn parse_catalog_beside(own: &[Stream], files: &[(String, String)]) -> (Catalog, Vec<Diagnostic>) {
     let mut catalog = Catalog::default();
+    for stream in own.iter().cloned().chain([late_events::stream()]) {
+        // Of two streams of one name the first is there.
+        drop(catalog.add_own(stream));
+    }
     let mut diagnostics = Vec::new();
     let mut homes = Homes::default();
     for (file, text) in files {
@@ -98,7 +109,10 @@ impl<'a> Homes<'a> {
                 if let Some((file, Some(Span { start, .. }))) = self.0.get(&key) {
                     message.push_str(&format!(", created at {file}:{}:{}", start.line, start.column));
                 }
-                let hint = "streams, views and tables share one set of names, compared without case";
+                let hint = match catalog.is_own(&key) {
+                    true => "Weir makes this stream itself; choose another name",
+                    false => "streams, views and tables share one set of names, compared without case",
+                };
                 diagnostics.push(Diagnostic::error(codes::DUPLICATE_NAME, message).at(span).hint(hint));
             }
         }

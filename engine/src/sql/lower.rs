@@ -24,7 +24,7 @@ use super::under;
 use super::window_columns::WindowColumns;
 use super::window_table::WindowTable;
 use crate::batch::ColumnSet;
-use crate::catalog::system;
+use crate::catalog::{Stream, system};
 use crate::error::codes;
 use crate::graph::{Edge, Graph, NodeId, RetimeSpec, Spec};
 use crate::sql::window_kind::Windows;
@@ -155,14 +155,13 @@ impl<'a> Lowering<'a> {
         let below = match &source.source {
             Source::Stream(stream) => {
                 let set = self.columns.get(&stream.name.to_lowercase()).cloned().unwrap_or_default();
-                let schema = source_schema(&set);
+                let node = source_node(self.graph, stream, &set);
+                let schema = Arc::clone(&self.graph.nodes[node].schema);
                 let time = schema.fields().iter().position(|field| *field.name() == stream.event_time);
                 let is_time = time.is_some_and(|time| schema.field(time).data_type() == &crate::catalog::TIME_TYPE);
                 let clock = schema.fields().iter().position(|field| field.name() == system::TIME);
                 let time = time.filter(|_| is_time && wanted.contains(&stream.event_time));
                 let width = schema.fields().len();
-                let what = format!("source {}", stream.name);
-                let node = self.graph.add(&what, Spec::Source(Arc::clone(stream)), vec![], schema);
                 Lowered {
                     node,
                     time: time.or(clock),
@@ -417,6 +416,11 @@ impl<'a> Lowering<'a> {
 /// A physical expression over the columns of `input`.
 pub(crate) fn physical(expr: &Expr, input: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, Refusal> {
     Ok(create_physical_expr(expr, input, &ExecutionProps::new(), &Default::default())?)
+}
+
+/// The node at which a stream enters.
+pub(crate) fn source_node(graph: &mut Graph, stream: &Arc<Stream>, set: &ColumnSet) -> NodeId {
+    graph.add(&format!("source {}", stream.name), Spec::Source(Arc::clone(stream)), vec![], source_schema(set))
 }
 
 /// The columns a source node has: what is decoded, then event time and raw bytes.

@@ -237,9 +237,14 @@ impl<'a> Planner<'a> {
     /// can be named.
     fn overridden(&self, name: &str, there: &Fields) -> RelationColumns {
         let mut columns = match self.catalog.get(name) {
-            Some(Relation::Stream(stream)) => RelationColumns { open: false, ..RelationColumns::of_stream(&stream) },
+            // What Weir makes itself is archived as it is, without the columns that records have.
+            Some(Relation::Stream(stream)) if !self.catalog.is_own(name) => {
+                RelationColumns { open: false, ..RelationColumns::of_stream(&stream) }
+            }
             Some(Relation::Table(table)) => RelationColumns::of_table(&table),
-            Some(Relation::View(_)) | None => return RelationColumns::of_output(name, there.clone()),
+            Some(Relation::Stream(_) | Relation::View(_)) | None => {
+                return RelationColumns::of_output(name, there.clone());
+            }
         };
         let known =
             |field: &Field| columns.columns.find(field.name()).is_some() || columns.hidden.find(field.name()).is_some();

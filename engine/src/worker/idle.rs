@@ -13,6 +13,16 @@ impl Worker {
     pub(super) fn rest(&mut self, stream: &str, output: &mut WorkerOutput) -> Result<(), EngineError> {
         let Some(source) = self.sources.get(&stream.to_lowercase()) else { return Ok(()) };
         let (node, is_idle) = (source.node, source.is_idle());
+        self.set_idle(node, is_idle, output)
+    }
+
+    /// Tells the readers of a node whether it has fallen silent, if that has changed.
+    pub(super) fn set_idle(
+        &mut self,
+        node: NodeId,
+        is_idle: bool,
+        output: &mut WorkerOutput,
+    ) -> Result<(), EngineError> {
         if std::mem::replace(&mut self.nodes[node].is_idle, is_idle) != is_idle {
             self.tell_idle(node, is_idle, output);
         }

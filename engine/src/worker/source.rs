@@ -29,6 +29,13 @@ impl SourceState {
         !self.partitions.is_empty() && self.partitions.values().all(|clock| clock.is_idle)
     }
 
+    /// How far the clocks of its partitions are, without the lateness: what they find late from now on is not before this.
+    pub(super) fn reached(&self) -> EventTime {
+        let active = self.partitions.values().filter(|clock| !clock.is_idle).map(PartitionClock::reached).min();
+        let idle = || self.partitions.values().map(PartitionClock::reached).max();
+        active.or_else(idle).unwrap_or(EventTime::MIN)
+    }
+
     pub(super) fn watermark(&self) -> EventTime {
         let active = self.partitions.values().filter(|clock| !clock.is_idle);
         let idle = self.partitions.values().filter(|clock| clock.is_idle).map(PartitionClock::watermark).max();

@@ -5,12 +5,14 @@
 use serde_json::Value;
 
 use crate::audit::{self, Note, WEIR};
-use crate::case::{Case, CaseStatus};
+use crate::case::{Case, CaseStatus, Verdict};
 use crate::facts::{AlertFacts, Moment, Severity};
 use crate::playbook::Part;
-use crate::run::{Mode, Run, RunStatus};
+use crate::run::{Mode, Phase, Run, RunStatus, StepRecord, StepStatus};
 
-use super::{Approval, ApprovalFilter, AuditFilter, CaseFilter, Decision, Journal, JournalError, RunFilter, Write};
+use super::{
+    Approval, ApprovalFilter, AuditFilter, CaseFilter, ChangeOf, Decision, Journal, JournalError, RunFilter, Write,
+};
 
 /// Runs every check, each on a fresh and empty journal.
 pub fn all(fresh: &mut dyn FnMut() -> Box<dyn Journal>) {
@@ -20,6 +22,7 @@ pub fn all(fresh: &mut dyn FnMut() -> Box<dyn Journal>) {
     question_is_answered_once(&mut *fresh());
     filters_find_what_they_say(&mut *fresh());
     audit_chain_holds(&mut *fresh());
+    changes_are_kept_as_they_were(&mut *fresh());
 }
 
 fn at(seconds: i64) -> Moment {
@@ -198,4 +201,76 @@ pub fn audit_chain_holds(journal: &mut dyn Journal) {
         .audit(&AuditFilter { run: Some("run-0".to_owned()), after: 2, ..AuditFilter::default() })
         .expect("audit can be read");
     assert!(of_run.iter().all(|entry| entry.seq > 2 && entry.note.run.as_deref() == Some("run-0")), "{of_run:?}");
+}
+
+/// Every change has its row, which stays as it was, and a change that is refused has none.
+pub fn changes_are_kept_as_they_were(journal: &mut dyn Journal) {
+    assert_eq!(journal.last_change().expect("changes can be read"), 0);
+    let (case, opened) = Case::open(&alert("a1"), at(0));
+    journal.write(&[Write::OpenCase(case.clone()), Write::Note(opened)]).expect("a case can be opened");
+    let mut closed = case.clone();
+    let note = closed.close(Verdict::TruePositive, None, "kim", at(5)).expect("an open case can be closed");
+    let close = [Write::Case { case: closed.clone(), from: case.version }, Write::Note(note)];
+    journal.write(&close).expect("the next version is accepted");
+    assert!(journal.write(&close).is_err(), "a case read before the change must be refused");
+
+    let first = run("a1");
+    journal.write(&[Write::StartRun(first.clone())]).expect("the run is new");
+    let step = |status: StepStatus, attempts: u32| step(&first, status, attempts);
+    let next = |run: &Run, step| Run { version: run.version + 1, steps: vec![step], ..run.clone() };
+    let running = next(&first, step(StepStatus::Running, 1));
+    let same = next(&running, step(StepStatus::Running, 1));
+    let failed = next(&same, step(StepStatus::Failed, 2));
+    for run in [&running, &same, &failed] {
+        journal.write(&[Write::Run(run.clone())]).expect("the next version is accepted");
+    }
+
+    let told =
+        |row: &Value, names: &[&str]| names.iter().map(|name| row[*name].to_string()).collect::<Vec<_>>().join(" ");
+    let rows = |journal: &mut dyn Journal, of, after, names: &[&str]| -> Vec<String> {
+        let changes = journal.changes(of, after, 10).expect("changes can be read");
+        changes.iter().map(|change| told(&change.row, names)).collect()
+    };
+    let of_case = ["status", "verdict", "change", "actor", "host"];
+    assert_eq!(
+        rows(journal, ChangeOf::Cases, 0, &of_case),
+        [r#""open" null "case_opened" "weir" "ws1""#, r#""closed" "true_positive" "case_closed" "kim" "ws1""#],
+        "a later change does not change the row of an earlier one"
+    );
+    let of_step = ["status", "attempt", "step", "alert"];
+    let of_steps = [r#""running" 1 "isolate" "a1""#, r#""failed" 2 "isolate" "a1""#];
+    assert_eq!(rows(journal, ChangeOf::Actions, 0, &of_step), of_steps, "what has not changed has no row");
+    let all = journal.changes(ChangeOf::Actions, 0, 10).expect("changes can be read");
+    assert_eq!(journal.changes(ChangeOf::Actions, 0, 1).expect("changes can be read"), all[..1]);
+    assert_eq!(journal.changes(ChangeOf::Actions, all[0].seq, 10).expect("changes can be read"), all[1..]);
+    assert_eq!(journal.last_change().expect("changes can be read"), all[1].seq);
+}
+
+fn step(run: &Run, status: StepStatus, attempts: u32) -> StepRecord {
+    StepRecord {
+        id: "isolate".to_owned(),
+        does: "contain device".to_owned(),
+        status,
+        phase: Phase::Call,
+        attempts,
+        tries: attempts,
+        in_flight: false,
+        wake: None,
+        deadline: at(60),
+        action_id: format!("{}-isolate", run.id),
+        responder: None,
+        command: None,
+        request: None,
+        planned: Vec::new(),
+        found: serde_json::Map::new(),
+        external_id: None,
+        result: serde_json::Map::new(),
+        verified: None,
+        undo: None,
+        decision: None,
+        error: None,
+        started: at(1),
+        sent: None,
+        ended: None,
+    }
 }

@@ -4,7 +4,10 @@ use crate::audit::Entry;
 use crate::case::{Case, CaseStatus};
 use crate::run::Run;
 
-use super::{Approval, ApprovalFilter, AuditFilter, CaseFilter, Journal, JournalError, RunFilter, Write};
+use super::{
+    Approval, ApprovalFilter, AuditFilter, CaseFilter, Change, ChangeOf, Journal, JournalError, RunFilter, Write,
+    of_case, of_run,
+};
 
 /// A journal that ends with its process.
 #[derive(Debug, Clone, Default)]
@@ -13,16 +16,18 @@ pub struct Memory {
     cases: Vec<Case>,
     approvals: Vec<Approval>,
     audit: Vec<Entry>,
+    changes: Vec<(ChangeOf, Change)>,
 }
 
 impl Memory {
-    fn apply(&mut self, write: &Write) -> Result<(), JournalError> {
+    fn apply(&mut self, write: &Write, together: &[Write]) -> Result<(), JournalError> {
         match write {
             Write::StartRun(run) => {
                 if self.runs.iter().any(|known| known.id == run.id) {
                     return Err(JournalError::Exists(run.id.clone()));
                 }
                 self.runs.push(run.clone());
+                self.note_changes(ChangeOf::Actions, of_run(None, run));
             }
             Write::Run(run) => {
                 let known = self.runs.iter_mut().find(|known| known.id == run.id);
@@ -30,13 +35,15 @@ impl Memory {
                 if known.version + 1 != run.version {
                     return Err(JournalError::Conflict(run.id.clone()));
                 }
-                *known = run.clone();
+                let before = std::mem::replace(known, run.clone());
+                self.note_changes(ChangeOf::Actions, of_run(Some(&before), run));
             }
             Write::OpenCase(case) => {
                 if self.cases.iter().any(|known| known.id == case.id) {
                     return Err(JournalError::Exists(case.id.clone()));
                 }
                 self.cases.push(case.clone());
+                self.note_changes(ChangeOf::Cases, vec![of_case(case, together)]);
             }
             Write::Case { case, from } => {
                 let known = self.cases.iter_mut().find(|known| known.id == case.id);
@@ -45,6 +52,7 @@ impl Memory {
                     return Err(JournalError::Conflict(case.id.clone()));
                 }
                 *known = case.clone();
+                self.note_changes(ChangeOf::Cases, vec![of_case(case, together)]);
             }
             Write::Ask(approval) => {
                 let same = |known: &Approval| known.run == approval.run && known.step == approval.step;
@@ -68,12 +76,19 @@ impl Memory {
         }
         Ok(())
     }
+
+    fn note_changes(&mut self, of: ChangeOf, rows: Vec<serde_json::Value>) {
+        for row in rows {
+            let seq = self.changes.len() as u64 + 1;
+            self.changes.push((of, Change { seq, row }));
+        }
+    }
 }
 
 impl Journal for Memory {
     fn write(&mut self, writes: &[Write]) -> Result<(), JournalError> {
         let mut changed = self.clone();
-        writes.iter().try_for_each(|write| changed.apply(write))?;
+        writes.iter().try_for_each(|write| changed.apply(write, writes))?;
         *self = changed;
         Ok(())
     }
@@ -100,6 +115,15 @@ impl Journal for Memory {
                 && entry.seq > filter.after
         };
         Ok(self.audit.iter().filter(takes).cloned().collect())
+    }
+
+    fn changes(&mut self, of: ChangeOf, after: u64, count_max: usize) -> Result<Vec<Change>, JournalError> {
+        let wanted = self.changes.iter().filter(|(about, change)| *about == of && change.seq > after);
+        Ok(wanted.take(count_max).map(|(_, change)| change.clone()).collect())
+    }
+
+    fn last_change(&mut self) -> Result<u64, JournalError> {
+        Ok(self.changes.len() as u64)
     }
 }
 

@@ -19,7 +19,7 @@ WITH (topic = 't', format = 'json', event_time = 'at', lateness = '10 seconds');
 CREATE VIEW refused AS SELECT at AS time, who, device.name AS host FROM signin WHERE NOT ok;
 ";
 
-const DETECTIONS: [(&str, &str); 2] = [
+const DETECTIONS: [(&str, &str); 4] = [
     (
         "guessing",
         "--! id = \"a.guessing\"\n--! title = \"G\"\n--! severity = \"high\"\n\
@@ -29,6 +29,17 @@ const DETECTIONS: [(&str, &str); 2] = [
     (
         "root",
         "--! id = \"a.root\"\n--! title = \"R\"\n--! severity = \"low\"\nSELECT at AS time, who, _offset FROM signin WHERE who = 'root'",
+    ),
+    (
+        "late",
+        "--! id = \"a.late\"\n--! title = \"L\"\n--! severity = \"low\"\n\
+         SELECT time, uid, stream, event_time, late_ms, reason FROM late_events",
+    ),
+    (
+        "often_late",
+        "--! id = \"a.often_late\"\n--! title = \"O\"\n--! severity = \"low\"\n\
+         SELECT stream, count(*) AS n, max(late_ms) AS worst FROM TUMBLE(late_events, time, INTERVAL '1 minute') \
+         GROUP BY stream, window_start, window_end",
     ),
 ];
 
@@ -110,9 +121,11 @@ impl Prepared {
                 }
             }
             let row = |event: &weir_engine::LateEvent| LateEventRow {
-                time: event.time,
-                stream: "signin",
+                time: event.against,
                 uid: event.uid,
+                stream: "signin",
+                event_time: event.time,
+                late_ms: event.late_ms(),
                 reason: event.reason.as_str(),
                 topic: "events.ndjson",
                 partition: 0,

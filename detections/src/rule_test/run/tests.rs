@@ -120,9 +120,12 @@ fn project_with(more: &[String]) -> Compiled {
 }
 
 fn results(detection: &str, cases: &str) -> Vec<CaseResult> {
+    results_in(&project(), detection, cases)
+}
+
+fn results_in(compiled: &Compiled, detection: &str, cases: &str) -> Vec<CaseResult> {
     let test = rule_test::parse(&format!("{detection}.test.yaml"), cases).expect("a good test");
-    let compiled = project();
-    assert_eq!(check(&test, &compiled), []);
+    assert_eq!(check(&test, compiled), []);
     let outside = Outside {
         decode: &decode,
         lines: &|path| Err(format!("no file {path}")),
@@ -131,13 +134,17 @@ fn results(detection: &str, cases: &str) -> Vec<CaseResult> {
             Ok(TableVersion { name: table.name.as_str().into(), version: Uid([0; 16]), rows })
         },
     };
-    run(&test, &compiled, &outside).expect("good SQL")
+    run(&test, compiled, &outside).expect("good SQL")
 }
 
 /// The problems of the only case, as text.
 fn problems(detection: &str, case: &str) -> Vec<String> {
+    problems_in(&project(), detection, case)
+}
+
+fn problems_in(compiled: &Compiled, detection: &str, case: &str) -> Vec<String> {
     let indented: String = case.lines().map(|line| format!("    {line}\n")).collect();
-    let results = results(detection, &format!("cases:\n  - name: case\n{indented}"));
+    let results = results_in(compiled, detection, &format!("cases:\n  - name: case\n{indented}"));
     results[0].problems.iter().map(ToString::to_string).collect()
 }
 
@@ -242,6 +249,81 @@ late: 3";
     assert_eq!(problems("guessing", &format!("{events}\nexpect: []")), Vec::<String>::new());
     let seen = "expect: [ { late: true }, { late: true }, { late: true } ]";
     assert_eq!(problems("failure", &format!("{events}\n{seen}")), Vec::<String>::new());
+}
+
+#[test]
+fn what_comes_late_is_a_stream_of_its_own() {
+    let text = "\
+--! id = \"weir.late\"
+--! title = \"Events that come late\"
+--! severity = \"low\"
+SELECT stream, count(*) AS n, max(late_ms) AS worst FROM TUMBLE(late_events, time, INTERVAL '1 hour')
+GROUP BY stream, window_start, window_end HAVING count(*) >= 2
+";
+    let case = "
+given:
+  signin:
+    - { time: '2026-01-01T00:10:00Z', user: ann, src_ip: 10.0.0.1, status: Success }
+    - { time: '2026-01-01T00:09:00Z', user: ann, src_ip: 10.0.0.1, status: Success }
+    - { time: '2026-01-01T00:08:59Z', user: ann, src_ip: 10.0.0.1, status: Success }
+    - { time: '2026-01-01T00:20:00Z', user: ann, src_ip: 10.0.0.1, status: Success }
+    - { time: '2026-01-01T00:00:00Z', user: ann, src_ip: 10.0.0.1, status: Failure }
+late: 2
+expect:
+  - { time: '2026-01-01T01:00:00Z', data: { stream: signin, n: 2, worst: 1200000 } }";
+    let project = project_with(&[text.to_owned()]);
+    assert_eq!(problems_in(&project, "more0", case), Vec::<String>::new());
+    let given = "cases:\n  - { name: given, given: { late_events: [] }, expect: [] }\n";
+    let test = rule_test::parse("more0.test.yaml", given).expect("a good test");
+    let found: Vec<_> = check(&test, &project).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        found,
+        ["more0.test.yaml:2:29: T006 `late_events` are made of what comes late, and cannot be given; \
+          give events of a stream, one of them behind the others by more than its lateness"]
+    );
+}
+
+#[test]
+fn what_response_did_can_be_given() {
+    let fails = "\
+--! id = \"response.isolation_fails\"
+--! title = \"Isolations fail\"
+--! severity = \"high\"
+SELECT playbook, count(*) AS failures FROM TUMBLE(actions, time, INTERVAL '1 hour')
+WHERE action = 'contain' AND status = 'failed' GROUP BY playbook, window_start, window_end HAVING count(*) >= 3
+";
+    let back = "\
+--! id = \"response.back_again\"
+--! title = \"Back after an incident\"
+--! severity = \"high\"
+SELECT s.time, s.user, c.uid AS case_uid FROM signin s JOIN cases c ON c.user = s.user
+ AND s.time BETWEEN c.time AND c.time + INTERVAL '1 day'
+WHERE c.change = 'case_closed' AND c.verdict = 'true_positive'
+";
+    let project = project_with(&[fails.to_owned(), back.to_owned()]);
+    let failures = "
+given:
+  actions:
+    - { time: '2026-01-01T00:00:00Z', playbook: contain_host, action: contain, target: ws1, status: failed }
+    - { time: '2026-01-01T00:00:10Z', playbook: contain_host, action: contain, target: ws2, status: succeeded }
+    - { time: '2026-01-01T00:00:20Z', playbook: contain_host, action: contain, target: ws3, status: failed }
+    - { time: '2026-01-01T00:59:00Z', playbook: contain_host, action: contain, target: ws1, status: failed }
+    - { time: '2026-01-01T01:00:00Z', playbook: contain_host, action: contain, target: ws1, status: failed }
+expect:
+  - { time: '2026-01-01T01:00:00Z', data: { playbook: contain_host, failures: 3 } }";
+    assert_eq!(problems_in(&project, "more0", failures), Vec::<String>::new());
+    let signs_in = "
+given:
+  cases:
+    - { time: '2026-01-01T00:00:00Z', uid: c1, change: case_closed, verdict: true_positive, user: ann }
+    - { time: '2026-01-01T00:00:00Z', uid: c2, change: case_closed, verdict: false_positive, user: bob }
+  signin:
+    - { time: '2025-12-31T23:59:00Z', user: ann, src_ip: 10.0.0.1, status: Success }
+    - { time: '2026-01-01T08:00:00Z', user: ann, src_ip: 10.0.0.1, status: Success }
+    - { time: '2026-01-01T08:00:00Z', user: bob, src_ip: 10.0.0.1, status: Success }
+expect:
+  - { time: '2026-01-01T08:00:00Z', data: { user: ann, case_uid: c1 } }";
+    assert_eq!(problems_in(&project, "more1", signs_in), Vec::<String>::new());
 }
 
 #[test]

@@ -268,10 +268,28 @@ fn one_bad_statement_hides_no_other() {
          CREATE TABLE e (x INT) WITH (location = 'x.csv');
          CREATE VIEW f AS SELECT 'unfinished",
     );
-    assert_eq!(catalog.names().collect::<Vec<_>>(), ["b", "c", "e"]);
+    let names: Vec<_> = catalog.names().filter(|name| !catalog.is_own(name)).collect();
+    assert_eq!(names, ["b", "c", "e"]);
     let codes: Vec<_> =
         diagnostics.iter().map(|diagnostic| (diagnostic.span.unwrap().start.line, diagnostic.code)).collect();
     assert_eq!(codes, [(1, "D006"), (1, "D006"), (1, "D020"), (3, "D002"), (4, "D001"), (6, "D001")]);
+}
+
+#[test]
+fn the_name_of_a_stream_that_weir_makes_is_taken() {
+    let text = "CREATE STREAM Late_Events (t TIMESTAMP) WITH (event_time = 't');";
+    let taken =
+        "1:15: D018 there is already a stream `late_events`; Weir makes this stream itself; choose another name";
+    assert_eq!(refusal(text), taken);
+    let own = Stream::own("actions", vec![Field::new("time", TIME_TYPE, true)], 0, "time");
+    let text = "CREATE VIEW actions AS SELECT 1 AS x";
+    let (catalog, diagnostics) = parse_catalog_beside(&[own], &[("streams/a.sql".to_owned(), text.to_owned())]);
+    assert!(
+        told(&diagnostics).contains("D018 there is already a stream `actions`; Weir makes"),
+        "{}",
+        told(&diagnostics)
+    );
+    assert_eq!((catalog.streams().count(), catalog.own_streams().count()), (0, 2));
 }
 
 #[test]
