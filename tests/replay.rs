@@ -54,6 +54,31 @@ fn the_summary_of_a_replay_adds_up() {
 }
 
 #[test]
+fn what_response_did_can_be_replayed_from_a_file() {
+    let project = Project::new(&[]);
+    project.write("streams/signin.sql", "CREATE STREAM signin (time TIMESTAMP) WITH (event_time = 'time');");
+    project.write(
+        "detections/fails.sql",
+        "--! id = \"response.isolation_fails\"\n--! title = \"F\"\n--! severity = \"high\"\n\
+         SELECT playbook, count(*) AS failures FROM TUMBLE(actions, time, INTERVAL '1 hour')\n\
+         WHERE action = 'contain' AND status = 'failed' GROUP BY playbook, window_start, window_end HAVING count(*) >= 2",
+    );
+    let line = |minute: usize, status: &str| {
+        format!(
+            r#"{{"time":"2026-01-01T00:{minute:02}:00Z","playbook":"p","action":"contain","status":"{status}","change_id":"a.{minute}"}}"#
+        )
+    };
+    project.write("actions.ndjson", [line(1, "failed"), line(2, "succeeded"), line(3, "failed")].join("\n"));
+    let input = ["replay", "--input", "actions=actions.ndjson", "--alerts", "alerts.ndjson"];
+    let summary = Summary::read(&project.weir(&input).expect_code(0).stderr);
+    assert_eq!((summary.events(), summary.late()), (3, 0));
+    let alerts = last_by_uid(ndjson(&project.read("alerts.ndjson")).iter().map(Alert::read));
+    assert_eq!(alerts.len(), 1, "{alerts:?}");
+    let refused = project.weir(&["replay", "--input", "late_events=actions.ndjson"]).expect_code(2);
+    assert!(refused.stderr.contains("are made of what comes late"), "{}", refused.stderr);
+}
+
+#[test]
 fn only_the_detections_that_were_named_are_replayed() {
     let (project, files, _) = recorded(1);
     let alerts = replay(&project, &[&files[0]], &["--detections", "detections/locked.sql"]);

@@ -186,6 +186,14 @@ async fn tables_that_were_never_written_are_empty() {
     for table in ["logins", "alerts", "actions", "cases", "late_events", "dead_letters"] {
         assert_eq!(project.csv(&format!("SELECT count(*) AS n FROM {table}"), &[]).await, "n\n0\n", "{table}");
     }
+    for (stream, columns) in [
+        ("late_events", "time, uid, stream, event_time, late_ms, reason, topic, partition"),
+        ("actions", "time, uid, action, target, status, change_id"),
+        ("cases", "time, uid, verdict, change, change_id, host"),
+    ] {
+        let header = format!("{}\n", columns.replace(", ", ","));
+        assert_eq!(project.csv(&format!("SELECT {columns} FROM {stream}"), &[]).await, header);
+    }
 }
 
 #[tokio::test]
