@@ -66,6 +66,7 @@ fn program(queries: &[String]) -> Arc<Program> {
         sql: sql.clone(),
         start: Place::START,
         params: BTreeMap::new(),
+        allowed_lateness_us: 0,
         cooldown_us: None,
         cooldown_keys: vec![],
         exceptions: vec![],
@@ -103,7 +104,7 @@ fn batch(program: &Program, events: &[Event]) -> SourceBatch {
     ]);
     columns.extend([times(), Arc::new(raw) as ArrayRef, new_null_array(&TIME_TYPE, events.len())]);
     let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("columns fit their fields");
-    SourceBatch { stream: "signin".into(), partition: PartitionId(0), rows, late: None }
+    SourceBatch { stream: "signin".into(), partition: PartitionId(0), rows, late_us: None }
 }
 
 /// All batches through a new engine; gives the number of different alerts.

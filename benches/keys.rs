@@ -130,6 +130,7 @@ fn program(sql: String) -> Arc<Program> {
         sql,
         start: Place::START,
         params: BTreeMap::new(),
+        allowed_lateness_us: 0,
         cooldown_us: None,
         cooldown_keys: vec![],
         exceptions: vec![],
@@ -160,7 +161,7 @@ fn batch(program: &Program, keys: usize, range: std::ops::Range<usize>) -> Sourc
     ]);
     columns.extend([times, Arc::new(raw) as ArrayRef, new_null_array(&TIME_TYPE, rows)]);
     let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("columns fit their fields");
-    SourceBatch { stream: "signin".into(), partition: PartitionId(0), rows, late: None }
+    SourceBatch { stream: "signin".into(), partition: PartitionId(0), rows, late_us: None }
 }
 
 /// Bytes of this process in memory.

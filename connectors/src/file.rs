@@ -157,7 +157,7 @@ impl FileSource {
 
     fn output(&mut self, rejected: Vec<Rejected>, bytes: u64) -> Result<SourceOutput, FileError> {
         let rows = self.decoder.finish()?;
-        let batch = SourceBatch { stream: Arc::clone(&self.stream), partition: self.partition, rows, late: None };
+        let batch = SourceBatch { stream: Arc::clone(&self.stream), partition: self.partition, rows, late_us: None };
         let partition = TopicPartition { topic: Arc::clone(&self.position.topic), partition: 0 };
         Ok(SourceOutput { batch, rejected, partition, next: self.position.offset + 1, bytes })
     }

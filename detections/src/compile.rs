@@ -185,8 +185,12 @@ fn in_files(faults: Vec<Fault>, detections: &[Arc<Detection>]) -> Vec<Diagnostic
     faults.into_iter().map(in_file).collect()
 }
 
-/// A cooldown is over the entities; where the engine misses one of their columns, the header is the place to look.
+/// A cooldown is over the entities; where the engine misses one of their columns, the header is the place to look. So it is
+/// for an allowance that the SQL cannot keep.
 fn at_its_entity(detection: &Detection, diagnostic: Diagnostic) -> Diagnostic {
+    if diagnostic.span.is_none() && diagnostic.message.contains("`allowed_lateness`") {
+        return diagnostic.at(detection.place("allowed_lateness"));
+    }
     if diagnostic.code != engine_codes::NOT_AN_OUTPUT || diagnostic.span.is_some() {
         return diagnostic;
     }

@@ -55,6 +55,8 @@ pub struct Detection {
     pub license: Option<String>,
     /// The output columns that say what a hit is about.
     pub entities: BTreeMap<EntityKind, String>,
+    /// By how many microseconds events may be late and count in windows all the same.
+    pub allowed_lateness_us: Option<i64>,
     /// How long repeats about the same entities are folded into the first hit, in microseconds.
     pub cooldown_us: Option<i64>,
     /// The playbook that its alerts start.
@@ -150,6 +152,7 @@ impl Detection {
             sql: self.sql.clone(),
             start: self.sql_start,
             params: self.params.iter().map(|(name, value)| (name.clone(), value.scalar())).collect(),
+            allowed_lateness_us: self.allowed_lateness_us.unwrap_or(0),
             cooldown_us: self.cooldown_us,
             cooldown_keys: self.cooldown_us.map_or_else(Vec::new, |_| self.entities.values().cloned().collect()),
             exceptions: exceptions

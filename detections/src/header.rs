@@ -40,6 +40,7 @@ pub(crate) const KEYS: [&str; 21] = [
     "license",
     "entities",
     "cooldown",
+    "allowed_lateness",
     "playbook",
 ];
 
@@ -198,7 +199,8 @@ impl Reader<'_> {
             related: self.texts("related"),
             license: self.text("license"),
             entities: self.entities(),
-            cooldown_us: self.cooldown(),
+            allowed_lateness_us: self.duration("allowed_lateness"),
+            cooldown_us: self.duration("cooldown"),
             playbook: self.text("playbook"),
             params: self.params(),
             runbook: self.text("runbook"),
@@ -346,9 +348,9 @@ impl Reader<'_> {
         Some((kind, column))
     }
 
-    fn cooldown(&mut self) -> Option<i64> {
-        let text = self.fields.text("cooldown", self.report)?;
-        self.places.insert("cooldown".to_owned(), text.span);
+    fn duration(&mut self, key: &str) -> Option<i64> {
+        let text = self.fields.text(key, self.report)?;
+        self.places.insert(key.to_owned(), text.span);
         match parse_duration_us(&text.value) {
             Ok(us) => Some(us).filter(|us| *us > 0),
             Err(error) => {

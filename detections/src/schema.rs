@@ -71,6 +71,8 @@ struct Header {
     license: Option<String>,
     /// The output columns that say what a hit is about, by kind.
     entities: Option<BTreeMap<EntityKind, String>>,
+    /// By how much events may be late and count in TUMBLE, HOP and CUMULATE all the same: `10 minutes`.
+    allowed_lateness: Option<String>,
     /// How long repeats about the same entities are folded into the first hit: `1 hour`.
     cooldown: Option<String>,
     /// The playbook that its alerts start.

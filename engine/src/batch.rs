@@ -21,8 +21,9 @@ pub struct SourceBatch {
     pub partition: PartitionId,
     /// The events.
     pub rows: RecordBatch,
-    /// Which rows are already known to be late (a replay of the archive knows); `None` where lateness is judged here.
-    pub late: Option<Vec<bool>>,
+    /// How late each row is known to be, in microseconds (a replay of the archive knows): 0 for one on time, `i64::MAX` for
+    /// one that nothing admits. `None` where lateness is judged here.
+    pub late_us: Option<Vec<i64>>,
 }
 
 /// The columns of a stream that somebody reads: what a decoder has to produce, and no more.

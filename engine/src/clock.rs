@@ -5,11 +5,11 @@
 //! arrival of a record is known it is measured against that; where it is not, a jump is held until one of the next
 //! sixteen records, or the end of input, confirms it. A nearer jump takes its place.
 
-use arrow::array::{Array, BooleanArray, UInt64Array};
+use arrow::array::{Array, Int64Array, UInt64Array};
 
 use crate::error::EngineError;
 use crate::output::LateReason;
-use crate::rows::Rows;
+use crate::rows::{NEVER, Rows};
 use crate::time::EventTime;
 
 /// How many records a jump is held for.
@@ -72,8 +72,8 @@ impl PartitionClock {
         if self.has_ended { EventTime::MAX } else { self.greatest.map_or(EventTime::MIN, EventTime) }
     }
 
-    /// Judges the rows of a batch. `known` says which rows are late where that is known already; nothing else is then.
-    pub(crate) fn judge(&mut self, rows: Rows, known: Option<&[bool]>) -> Result<Judged, EngineError> {
+    /// Judges the rows of a batch. `known` says how late each row is where that is known already; nothing is judged then.
+    pub(crate) fn judge(&mut self, rows: Rows, known: Option<&[i64]>) -> Result<Judged, EngineError> {
         self.is_idle = false;
         if let Some(known) = known {
             return Ok(self.take_as_known(rows, known));
@@ -100,7 +100,7 @@ impl PartitionClock {
             }
             if rows.arrival.is_valid(row) {
                 if time > EventTime(rows.arrival.value(row)).after(self.guard_us).0 {
-                    part.late.push((row, LateReason::Future, self.greatest.unwrap_or(rows.arrival.value(row))));
+                    part.late.push((row, LateReason::Future, self.greatest.unwrap_or(rows.arrival.value(row)), NEVER));
                     continue;
                 }
             } else if self.is_jump(time) && self.held.is_none() {
@@ -111,7 +111,7 @@ impl PartitionClock {
                 continue;
             }
             if let Some(greatest) = self.greatest.filter(|_| self.is_late(time)) {
-                part.late.push((row, LateReason::Lateness, greatest));
+                part.late.push((row, LateReason::Lateness, greatest, self.late_us(time, LateReason::Lateness)));
             } else {
                 self.greatest = self.greatest.max(Some(time));
             }
@@ -130,21 +130,31 @@ impl PartitionClock {
         judged
     }
 
-    fn take_as_known(&mut self, rows: Rows, known: &[bool]) -> Judged {
+    fn take_as_known(&mut self, rows: Rows, known: &[i64]) -> Judged {
         let mut late = vec![];
-        for (row, is_late) in known.iter().enumerate() {
-            if *is_late {
+        for (row, late_us) in known.iter().enumerate() {
+            if *late_us > 0 {
                 late.push(LateRow { part: 0, row, reason: LateReason::Lateness, at: None });
             } else {
                 self.greatest = self.greatest.max(Some(rows.time.value(row)));
             }
         }
-        let flags = (!late.is_empty()).then(|| BooleanArray::from(known.to_vec()));
-        Judged { parts: vec![Rows { late: flags, ..rows }], late }
+        let late_us = (!late.is_empty()).then(|| Int64Array::from(known.to_vec()));
+        Judged { parts: vec![Rows { late_us, ..rows }], late }
     }
 
     fn is_late(&self, time: i64) -> bool {
         self.greatest.is_some_and(|greatest| time < EventTime(greatest).before(self.lateness_us).0)
+    }
+
+    /// How late a row is that is late.
+    fn late_us(&self, time: i64, reason: LateReason) -> i64 {
+        match (reason, self.greatest) {
+            (LateReason::Lateness, Some(greatest)) => {
+                EventTime(greatest).before(self.lateness_us).0.saturating_sub(time)
+            }
+            _ => NEVER,
+        }
     }
 
     fn is_jump(&self, time: i64) -> bool {
@@ -155,21 +165,21 @@ impl PartitionClock {
         let Some(Held { row, .. }) = self.held.take() else { return };
         let time = row.time.value(0);
         let reason = set_aside.or_else(|| self.is_late(time).then_some(LateReason::Lateness));
-        let late = reason.map(|_| BooleanArray::from(vec![true]));
+        let late_us = reason.map(|reason| Int64Array::from(vec![self.late_us(time, reason)]));
         if let Some(reason) = reason {
             judged.late.push(LateRow { part: judged.parts.len(), row: 0, reason, at: self.greatest });
         } else {
             self.greatest = self.greatest.max(Some(time));
         }
-        judged.parts.push(Rows { late, ..row });
+        judged.parts.push(Rows { late_us, ..row });
     }
 }
 
 /// A run of rows of the batch that stay together.
 struct Part {
     start: usize,
-    /// Row, reason, and what the clock showed.
-    late: Vec<(usize, LateReason, i64)>,
+    /// Row, reason, what the clock showed, and how late that is.
+    late: Vec<(usize, LateReason, i64, i64)>,
 }
 
 impl Part {
@@ -187,13 +197,13 @@ impl Part {
             rows.take(&(self.start as u64..end as u64).collect::<UInt64Array>())?
         };
         if !self.late.is_empty() {
-            let mut flags = vec![false; end - self.start];
-            for (row, reason, at) in self.late.drain(..) {
+            let mut late_us = vec![0; end - self.start];
+            for (row, reason, at, us) in self.late.drain(..) {
                 let row = row - self.start;
-                flags[row] = true;
+                late_us[row] = us;
                 judged.late.push(LateRow { part: judged.parts.len(), row, reason, at: Some(at) });
             }
-            part.late = Some(BooleanArray::from(flags));
+            part.late_us = Some(Int64Array::from(late_us));
         }
         judged.parts.push(part);
         Ok(())

@@ -170,6 +170,8 @@ pub(crate) struct WindowSpec {
     pub(crate) aggregates: Vec<AggregateSpec>,
     /// A monotone condition over the output; a group states itself provisionally when it first holds.
     pub(crate) early: Option<Arc<dyn PhysicalExpr>>,
+    /// By how much rows may be late and count all the same.
+    pub(crate) allowed_us: i64,
 }
 
 /// One aggregate.
@@ -312,6 +314,8 @@ pub(crate) struct EmitSpec {
     pub(crate) id: Arc<str>,
     /// Whether each row is an event of its own rather than a statement about a group.
     pub(crate) is_row_level: bool,
+    /// Whether windows behind it allow for late rows, so that what they stated before that ends may change.
+    pub(crate) is_revised: bool,
     /// Conditions that hide hits, with their names.
     pub(crate) exceptions: Vec<(Arc<str>, Arc<dyn PhysicalExpr>)>,
 }

@@ -106,7 +106,8 @@ pub(crate) fn rows(reports: &[Report], schema: &SchemaRef) -> Result<Rows, Arrow
         time,
         identity: Identity::Uid(uid_array(reports.iter().map(|report| report.event.uid))),
         arrival: reports.iter().map(|report| report.arrival).collect(),
-        late: None,
+        late_us: None,
         provisional: None,
+        withdrawn: None,
     })
 }

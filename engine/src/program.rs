@@ -1,5 +1,6 @@
 //! The program: all queries of a project, planned and lowered into one graph. It has no state and can be shared.
 
+mod allowance;
 mod explain;
 mod publish;
 mod reads;
@@ -228,7 +229,7 @@ impl Compiler<'_> {
         let named = named_ids(plan, self.queries);
         let mut graph = std::mem::take(&mut self.graph);
         let mut published = |graph: &mut Graph, columns: &[String]| self.published_node(graph, columns, &named);
-        let lowered = Lowering::new(&mut graph, &self.columns, &mut published).lower(plan);
+        let lowered = Lowering::new(&mut graph, &self.columns, &mut published, query.allowed_lateness_us).lower(plan);
         self.graph = graph;
         let lowered = lowered.map_err(place)?;
         if lowered.is_row_level && lowered.times().next().is_none() {
@@ -237,6 +238,9 @@ impl Compiler<'_> {
                 "this detection has no time column: no column of its output is the event time",
                 "select the event time too: the column that the stream declares as event_time, or `_time`, which every stream has",
             )));
+        }
+        if query.allowed_lateness_us > 0 {
+            allowance::check(&self.graph, lowered.node)?;
         }
         let reads_published = reads_published(plan);
         let ready = self.finish(index, query, lowered, reads_published)?;
@@ -262,7 +266,8 @@ impl Compiler<'_> {
             })
             .collect::<Result<Vec<_>, Diagnostic>>()?;
         let names = exceptions.iter().map(|(name, _)| Arc::clone(name)).collect();
-        let emit = EmitSpec { id: Arc::clone(&query.id), is_row_level: lowered.is_row_level, exceptions };
+        let is_revised = query.allowed_lateness_us > 0;
+        let emit = EmitSpec { id: Arc::clone(&query.id), is_row_level: lowered.is_row_level, is_revised, exceptions };
         let hits = hit_schema(&schema);
         let edge = Edge::by_identity(lowered.node);
         let emit = self.graph.add(&format!("emit {}", query.id), Spec::Emit(emit), vec![edge], hits);
@@ -347,6 +352,10 @@ impl Compiler<'_> {
 
     /// Whether a hit's published values are certain when it is created, as far as a reader can see.
     fn is_fixed_by_cause(&self, graph: &Graph, ready: &Ready, query: &Query, columns: &[String]) -> bool {
+        // What has closed may still be taken back.
+        if query.allowed_lateness_us > 0 {
+            return false;
+        }
         let early = graph.early_windows(ready.emit);
         if ready.lowered.is_row_level || early.is_empty() {
             return true;

@@ -19,6 +19,8 @@ pub struct Query {
     pub start: Place,
     /// Values of `$name` parameters.
     pub params: BTreeMap<String, ScalarValue>,
+    /// By how many microseconds events may be late and count in windows all the same; 0 for not at all.
+    pub allowed_lateness_us: i64,
     /// Repeats within this many microseconds per `cooldown_keys` are suppressed; `None` for no cooldown.
     pub cooldown_us: Option<i64>,
     /// Output columns that say whose repeats are meant.

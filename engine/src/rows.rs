@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, AsArray, BinaryViewArray, BooleanArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder, RecordBatch,
-    TimestampMicrosecondArray, UInt64Array, new_null_array,
+    ArrayRef, AsArray, BinaryViewArray, BooleanArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder, Int64Array,
+    RecordBatch, TimestampMicrosecondArray, UInt64Array, new_null_array,
 };
 use arrow::compute::{concat, concat_batches, filter, filter_record_batch, take, take_record_batch};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 
 use crate::catalog::TIME_TYPE;
@@ -38,11 +38,18 @@ pub(crate) struct Rows {
     pub(crate) identity: Identity,
     /// Arrival time of each row, where known.
     pub(crate) arrival: TimestampMicrosecondArray,
-    /// Which rows are late; `None` for none.
-    pub(crate) late: Option<BooleanArray>,
+    /// How late each row is, in microseconds behind what its partition allows, and [`NEVER`] where no allowance reaches;
+    /// 0 for a row on time, `None` where all are.
+    pub(crate) late_us: Option<Int64Array>,
     /// Which rows state something that may still change; `None` for none.
     pub(crate) provisional: Option<BooleanArray>,
+    /// Which rows take back what was stated of their cause. Filters drop no rows of such a batch, they mark them; `None`
+    /// where there is nothing to take back.
+    pub(crate) withdrawn: Option<BooleanArray>,
 }
+
+/// How late a row is that no allowance reaches.
+pub(crate) const NEVER: i64 = i64::MAX;
 
 impl Rows {
     pub(crate) fn len(&self) -> usize {
@@ -80,8 +87,14 @@ impl Rows {
                 Identity::Uid(uid) => Identity::Uid(filter(uid, keep)?.as_fixed_size_binary().clone()),
             },
             arrival: filter(&self.arrival, keep)?.as_primitive().clone(),
-            late: flags(&self.late)?,
+            late_us: self
+                .late_us
+                .as_ref()
+                .map(|late| filter(late, keep))
+                .transpose()?
+                .map(|late| late.as_primitive().clone()),
             provisional: flags(&self.provisional)?,
+            withdrawn: flags(&self.withdrawn)?,
         })
     }
 
@@ -105,8 +118,13 @@ impl Rows {
                 Identity::Uid(uid) => Identity::Uid(take(uid, indices, None)?.as_fixed_size_binary().clone()),
             },
             arrival: take(&self.arrival, indices, None)?.as_primitive().clone(),
-            late: flags(&self.late)?,
+            late_us: self
+                .late_us
+                .as_ref()
+                .map(|late| take(late, indices, None).map(|late| late.as_primitive().clone()))
+                .transpose()?,
             provisional: flags(&self.provisional)?,
+            withdrawn: flags(&self.withdrawn)?,
         })
     }
 
@@ -127,8 +145,9 @@ impl Rows {
                 Identity::Uid(uid) => Identity::Uid(uid.slice(offset, length)),
             },
             arrival: self.arrival.slice(offset, length),
-            late: flags(&self.late),
+            late_us: self.late_us.as_ref().map(|late| late.slice(offset, length)),
             provisional: flags(&self.provisional),
+            withdrawn: flags(&self.withdrawn),
         }
     }
 
@@ -178,7 +197,16 @@ impl Rows {
     }
 
     pub(crate) fn is_late(&self, row: usize) -> bool {
-        self.late.as_ref().is_some_and(|late| late.value(row))
+        self.late_us(row) > 0
+    }
+
+    /// How late a row is; 0 for one on time.
+    pub(crate) fn late_us(&self, row: usize) -> i64 {
+        self.late_us.as_ref().map_or(0, |late| late.value(row))
+    }
+
+    pub(crate) fn is_withdrawn(&self, row: usize) -> bool {
+        self.withdrawn.as_ref().is_some_and(|withdrawn| withdrawn.value(row))
     }
 
     pub(crate) fn is_provisional(&self, row: usize) -> bool {
@@ -196,8 +224,9 @@ impl Rows {
             Arc::new(self.time.clone()) as ArrayRef,
             Arc::new(self.uids()),
             Arc::new(self.arrival.clone()),
-            flags(&self.late),
+            Arc::new(self.late_us.clone().unwrap_or_else(|| Int64Array::from(vec![0; self.len()]))),
             flags(&self.provisional),
+            flags(&self.withdrawn),
         ]);
         RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
     }
@@ -217,21 +246,24 @@ impl Rows {
             time: batch.column(visible).as_primitive::<TimestampMicrosecondType>().clone(),
             identity: Identity::Uid(batch.column(visible + 1).as_fixed_size_binary().clone()),
             arrival: batch.column(visible + 2).as_primitive::<TimestampMicrosecondType>().clone(),
-            late: flags(visible + 3),
+            late_us: Some(batch.column(visible + 3).as_primitive::<Int64Type>().clone())
+                .filter(|late| late.values().iter().any(|late| *late > 0)),
             provisional: flags(visible + 4),
+            withdrawn: flags(visible + 5),
         })
     }
 }
 
-const META_COLUMNS: usize = 5;
+const META_COLUMNS: usize = 6;
 
 fn meta_fields() -> [Arc<Field>; META_COLUMNS] {
     [
         Arc::new(Field::new("__time", TIME_TYPE, false)),
         Arc::new(Field::new("__uid", DataType::FixedSizeBinary(16), false)),
         Arc::new(Field::new("__arrival", TIME_TYPE, true)),
-        Arc::new(Field::new("__late", DataType::Boolean, false)),
+        Arc::new(Field::new("__late_us", DataType::Int64, false)),
         Arc::new(Field::new("__provisional", DataType::Boolean, false)),
+        Arc::new(Field::new("__withdrawn", DataType::Boolean, false)),
     ]
 }
 

@@ -21,6 +21,12 @@ impl EventTime {
         Self(self.0.saturating_sub(duration_us))
     }
 
+    /// A watermark less a duration; one that knows that everything has come stays what it is.
+    #[must_use]
+    pub const fn less(self, duration_us: i64) -> Self {
+        if self.0 == Self::MAX.0 { self } else { self.before(duration_us) }
+    }
+
     /// This instant plus a duration, without wrapping.
     #[must_use]
     pub const fn after(self, duration_us: i64) -> Self {

@@ -231,7 +231,7 @@ impl Worker {
             .partitions
             .entry(batch.partition)
             .or_insert_with(|| PartitionClock::new(source.stream.lateness_us, source.stream.future_guard_us));
-        let judged = clock.judge(rows, batch.late.as_deref())?;
+        let judged = clock.judge(rows, batch.late_us.as_deref())?;
         self.admit(&batch.stream, batch.partition, judged, output)
     }
 

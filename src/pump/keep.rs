@@ -383,6 +383,6 @@ impl Reader {
 /// A decoded batch as the archive keeps it.
 fn archived(stream: &Arc<Stream>, decoder: &mut Decoder, keeps_raw: bool) -> anyhow::Result<RecordBatch> {
     let name: Arc<str> = stream.name.as_str().into();
-    let rows = SourceBatch { stream: name, partition: PartitionId(0), rows: decoder.finish()?, late: None };
+    let rows = SourceBatch { stream: name, partition: PartitionId(0), rows: decoder.finish()?, late_us: None };
     Ok(event_rows(&rows, keeps_raw)?)
 }

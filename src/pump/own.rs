@@ -155,7 +155,7 @@ impl Feed {
             next = change.seq as i64 + 1;
         }
         let rows = self.decoder.finish()?;
-        let batch = SourceBatch { stream: Arc::clone(&self.name), partition: PARTITION, rows, late: None };
+        let batch = SourceBatch { stream: Arc::clone(&self.name), partition: PARTITION, rows, late_us: None };
         let output = SourceOutput { batch, rejected, partition: self.place.clone(), next, bytes: bytes as u64 };
         self.next = next;
         Ok(SourceEvent::Batch { outputs: vec![output], permit: Budget::new(bytes).take(bytes) })

@@ -1,7 +1,7 @@
 //! Events out of the archive as the input of a replay: all streams that a detection reads as one, the one that lags in
 //! event time first. Which events came late is known there, so nothing is judged late again.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -34,7 +34,8 @@ pub(super) struct ArchiveInput {
 struct Progress {
     name: Arc<str>,
     batches: BoxStream<'static, Result<RecordBatch, ArchiveError>>,
-    late: HashSet<Uid>,
+    /// How late each event was that came late.
+    late: HashMap<Uid, i64>,
     /// The time of the last event that was given; `None` before the first.
     last: Option<EventTime>,
     is_done: bool,
@@ -59,7 +60,7 @@ impl ArchiveInput {
         let late_events = rules.program.columns(LATE_EVENTS);
         for (stream, columns) in rules.program.streams().chain(late_events) {
             let opened = runtime.block_on(async {
-                let late = reader.late_uids(&stream.name, from, to).await?;
+                let late = reader.late_events(stream, from, to).await?;
                 let batches = match rules.catalog.is_own(&stream.name) {
                     true => reader.scan_own(stream, from, to, columns).await?,
                     false => reader.scan(stream, from, to, columns).await?,
@@ -106,13 +107,13 @@ impl Iterator for ArchiveInput {
 
 fn output(stream: &Progress, rows: RecordBatch) -> SourceOutput {
     let uids = rows.column_by_name(UID).and_then(|uids| uids.as_fixed_size_binary_opt());
-    let is_late = |uid: Option<&[u8]>| {
+    let late_us = |uid: Option<&[u8]>| {
         let uid = uid.and_then(|uid| uid.try_into().ok()).map(Uid);
-        uid.is_some_and(|uid| stream.late.contains(&uid))
+        uid.and_then(|uid| stream.late.get(&uid).copied()).unwrap_or(0)
     };
-    let late = uids.map_or_else(|| vec![false; rows.num_rows()], |uids| uids.iter().map(is_late).collect());
+    let late_us = uids.map_or_else(|| vec![0; rows.num_rows()], |uids| uids.iter().map(late_us).collect());
     let bytes = rows.get_array_memory_size() as u64;
-    let batch = SourceBatch { stream: Arc::clone(&stream.name), partition: PARTITION, rows, late: Some(late) };
+    let batch = SourceBatch { stream: Arc::clone(&stream.name), partition: PARTITION, rows, late_us: Some(late_us) };
     let partition = TopicPartition { topic: "archive".into(), partition: 0 };
     SourceOutput { batch, rejected: Vec::new(), partition, next: 0, bytes }
 }

@@ -1,10 +1,10 @@
 //! Reading events back in the order of their time, for replays: day by day, so that a month needs the memory of a day.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch, StringViewArray};
-use arrow::datatypes::{DataType, Date32Type, Field, FieldRef, Fields, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Date32Type, Field, FieldRef, Fields, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use datafusion::common::ScalarValue;
 use datafusion::execution::disk_manager::DiskManagerBuilder;
@@ -89,28 +89,45 @@ impl ArchiveReader {
         Ok(batches.boxed())
     }
 
-    /// The identities of the events of a stream that stateful operators did not see.
+    /// The events of a stream that stateful operators did not see, and how late each was, as
+    /// [`SourceBatch::late_us`](weir_engine::SourceBatch::late_us) has it.
     ///
     /// # Errors
     /// The table cannot be read.
-    pub async fn late_uids(
+    pub async fn late_events(
         &self,
-        stream: &str,
+        stream: &Stream,
         from: Option<EventTime>,
         to: Option<EventTime>,
-    ) -> Result<HashSet<Uid>, ArchiveError> {
+    ) -> Result<HashMap<Uid, i64>, ArchiveError> {
         let spec = late_events();
         let context = self.context(&spec.name)?;
         let provider = self.archive.provider(&spec).await?;
-        let wanted = exact("stream").eq(lit(stream)).and(time_range("event_time", from, to));
-        let rows = async { context.read_table(provider)?.filter(wanted)?.select(vec![exact("uid")])?.collect().await };
-        let mut uids = HashSet::new();
+        let wanted = exact("stream").eq(lit(stream.name.as_str())).and(time_range("event_time", from, to));
+        let columns = ["uid", "reason", "time", "event_time"].map(exact).to_vec();
+        let rows = async { context.read_table(provider)?.filter(wanted)?.select(columns)?.collect().await };
+        let mut late = HashMap::new();
         for batch in scan_error(&spec.name, rows.await)? {
-            let text = arrow::compute::cast(batch.column(0), &DataType::Utf8View)
-                .map_err(|source| ArchiveError::Rows { table: spec.name.clone(), source })?;
-            uids.extend(text.as_string_view().iter().flatten().filter_map(|uid| uid.parse::<Uid>().ok()));
+            let as_type = |column: usize, data_type: &DataType| {
+                arrow::compute::cast(batch.column(column), data_type)
+                    .map_err(|source| ArchiveError::Rows { table: spec.name.clone(), source })
+            };
+            let (uids, reasons) = (as_type(0, &DataType::Utf8View)?, as_type(1, &DataType::Utf8View)?);
+            let (against, times) = (as_type(2, &TIME_TYPE)?, as_type(3, &TIME_TYPE)?);
+            let against = against.as_primitive::<TimestampMicrosecondType>();
+            let times = times.as_primitive::<TimestampMicrosecondType>();
+            let rows = uids.as_string_view().iter().zip(reasons.as_string_view()).enumerate();
+            late.extend(rows.filter_map(|(row, (uid, reason))| {
+                let behind_us = against.value(row).saturating_sub(times.value(row));
+                let late_us = match reason {
+                    Some("lateness") => behind_us.saturating_sub(stream.lateness_us).max(1),
+                    Some("idle") => behind_us.max(1),
+                    _ => i64::MAX,
+                };
+                Some((uid?.parse::<Uid>().ok()?, late_us))
+            }));
         }
-        Ok(uids)
+        Ok(late)
     }
 
     pub(super) fn context(&self, table: &str) -> Result<SessionContext, ArchiveError> {

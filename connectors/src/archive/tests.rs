@@ -351,7 +351,8 @@ async fn a_replay_is_in_the_order_of_time_and_uid_over_all_files() {
         })
         .collect();
     assert_eq!(uids, [5, 7, DAY_US + 1, DAY_US + 9].map(|time| uid(time).0.to_vec()));
-    assert_eq!(reader.late_uids("conn", from, to).await.unwrap(), [uid(5)].into());
+    let late_us = 5 * DAY_US - 5 - stream.lateness_us;
+    assert_eq!(reader.late_events(&stream, from, to).await.unwrap(), [(uid(5), late_us)].into());
 }
 
 #[tokio::test]
@@ -363,7 +364,7 @@ async fn a_table_that_was_never_written_is_empty() {
     let batches: Vec<_> =
         reader.scan(&stream, None, None, &ColumnSet::default()).await.unwrap().try_collect().await.unwrap();
     assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 0);
-    assert!(reader.late_uids("conn", None, None).await.unwrap().is_empty());
+    assert!(reader.late_events(&stream, None, None).await.unwrap().is_empty());
     assert!(matches!(archive.undeclared_provider("nothing").await, Err(ArchiveError::NoTable { .. })));
 }
 

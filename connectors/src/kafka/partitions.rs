@@ -232,7 +232,7 @@ impl Assigned {
         let outputs = self.lanes.iter_mut().map(|lane| {
             lane.rejected_bytes = 0;
             let rows = lane.decoder.finish()?;
-            let batch = SourceBatch { stream: Arc::clone(&lane.stream), partition, rows, late: None };
+            let batch = SourceBatch { stream: Arc::clone(&lane.stream), partition, rows, late_us: None };
             let rejected = std::mem::take(&mut lane.rejected);
             Ok(SourceOutput { batch, rejected, partition: self.place.clone(), next, bytes })
         });

@@ -10,6 +10,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde_json::Value;
 
+mod allowed;
 mod golden;
 mod ids;
 mod joins;
@@ -71,7 +72,7 @@ fn batch(program: &Program, partition: u32, events: &[Value]) -> SourceBatch {
     let mut columns = column(set, events);
     columns.extend([Arc::new(times(events)) as ArrayRef, Arc::new(raw), new_null_array(&TIME_TYPE, events.len())]);
     let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("columns fit their fields");
-    SourceBatch { stream: "signin".into(), partition: PartitionId(partition), rows, late: None }
+    SourceBatch { stream: "signin".into(), partition: PartitionId(partition), rows, late_us: None }
 }
 
 fn query(id: &str, sql: &str) -> Query {
@@ -80,6 +81,7 @@ fn query(id: &str, sql: &str) -> Query {
         sql: sql.to_owned(),
         start: Place::START,
         params: BTreeMap::from([("n".to_owned(), ScalarValue::Int64(Some(3)))]),
+        allowed_lateness_us: 0,
         cooldown_us: None,
         cooldown_keys: vec![],
         exceptions: vec![],

@@ -14,13 +14,26 @@ use crate::time::EventTime;
 
 /// The rows that are neither late, nor provisional, nor behind the watermark. Those behind it are put out as idle.
 pub(super) fn admitted(rows: Rows, watermark: EventTime, out: &mut Outbox) -> Result<Rows, EngineError> {
-    let is_plain = rows.late.is_none() && rows.provisional.is_none();
+    admitted_within(rows, watermark, 0, out)
+}
+
+/// As [`admitted`], for an operator that allows for rows that are late by so much.
+pub(super) fn admitted_within(
+    rows: Rows,
+    watermark: EventTime,
+    allowed_us: i64,
+    out: &mut Outbox,
+) -> Result<Rows, EngineError> {
+    let is_plain = rows.late_us.is_none() && rows.provisional.is_none();
     if is_plain && rows.time.values().iter().all(|time| *time >= watermark.0) {
         return Ok(rows);
     }
-    let seen = |row: usize| !rows.is_late(row) && !rows.is_provisional(row);
-    let behind = |row: usize| rows.time.value(row) < watermark.0;
-    let idle: BooleanArray = (0..rows.len()).map(|row| Some(seen(row) && behind(row))).collect();
+    let oldest = watermark.less(allowed_us);
+    let seen = |row: usize| rows.late_us(row) <= allowed_us && !rows.is_provisional(row);
+    let behind = |row: usize| rows.time.value(row) < oldest.0;
+    // What its clock found late is told already.
+    let is_idle = |row: usize| !rows.is_late(row) && seen(row) && behind(row);
+    let idle: BooleanArray = (0..rows.len()).map(|row| Some(is_idle(row))).collect();
     if idle.true_count() > 0 {
         out.idle.push(rows.filter(&idle)?);
     }

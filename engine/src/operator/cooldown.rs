@@ -16,7 +16,7 @@ use arrow::array::{
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType, UInt8Type, UInt64Type};
 
-use super::emit::{HIT_COLUMNS, NOTHING_NEW};
+use super::emit::{HIT_COLUMNS, NOTHING_NEW, WITHDRAW};
 use super::{Operator, Outbox};
 use crate::canonical::{encode_rows, key_group};
 use crate::catalog::TIME_TYPE;
@@ -104,10 +104,18 @@ impl Cooldown {
     /// Takes one hit; says what is known of it now.
     fn take(&mut self, key: &[u8], hit: Rows, out: &mut Outbox) -> Result<(), EngineError> {
         let width = hit.columns.num_columns() - HIT_COLUMNS;
-        if hit.columns.column(width).as_primitive::<UInt8Type>().value(0) == NOTHING_NEW {
+        let code = hit.columns.column(width).as_primitive::<UInt8Type>().value(0);
+        if code == NOTHING_NEW {
             return Ok(());
         }
         let (uid, time) = (hit.uid(0), hit.time.value(0));
+        if code == WITHDRAW {
+            // What is taken back leads nobody. Its window still allows for late rows, so nothing was decided about it.
+            self.pending.remove(&(time, uid));
+            let known = self.entities.get_mut(key).and_then(|entity| entity.pending.remove(&(time, uid)));
+            out.rows.push(self.say(&hit, None, 0, known.and_then(|known| known.said))?);
+            return Ok(());
+        }
         if let Some(decision) = self.decided.get(&uid) {
             // A late copy of the same record: whoever leads is restated with it from now on.
             let lead = self.entities.get_mut(key).and_then(|entity| entity.lead.as_mut());

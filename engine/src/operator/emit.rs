@@ -1,12 +1,13 @@
 //! From rows to hits with an identity. Rows of equal cause are one hit with a count; a group that stated itself
-//! provisionally is updated when its window closes, if its values differ.
+//! provisionally is updated when its window closes, if its values differ. A window that waits for late rows states its
+//! groups again whenever one came, and takes back what no longer holds.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, RecordBatch, TimestampMicrosecondArray, UInt8Array,
-    UInt16Array, UInt64Array,
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, Int64Array, RecordBatch, TimestampMicrosecondArray,
+    UInt8Array, UInt16Array, UInt64Array,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType, UInt64Type};
 use arrow::row::{OwnedRow, RowConverter, SortField};
@@ -18,7 +19,7 @@ use crate::error::EngineError;
 use crate::graph::EmitSpec;
 use crate::identity::Uid;
 use crate::output::Activity;
-use crate::rows::{Identity, Rows, batch_of, uid_array, uid_at};
+use crate::rows::{Identity, NEVER, Rows, batch_of, uid_array, uid_at};
 use crate::sql::total::evaluate_predicate;
 use crate::table::TableVersion;
 use crate::time::EventTime;
@@ -34,12 +35,15 @@ pub(crate) const HIT_COLUMNS: usize = 5;
 pub(crate) const NOTHING_NEW: u8 = 0;
 const CREATE: u8 = 1;
 const UPDATE: u8 = 2;
+/// Code of a row that takes a hit back.
+pub(super) const WITHDRAW: u8 = 3;
 
 /// The activity that a code stands for.
 pub(crate) const fn activity_of(code: u8) -> Option<Activity> {
     match code {
         CREATE => Some(Activity::Create),
         UPDATE => Some(Activity::Update),
+        WITHDRAW => Some(Activity::Withdraw),
         _ => None,
     }
 }
@@ -74,6 +78,7 @@ struct Known {
     arrival: Option<i64>,
     is_late: bool,
     is_provisional: bool,
+    is_withdrawn: bool,
 }
 
 /// A hit in a batch of rows, before it is compared with what is known.
@@ -85,6 +90,7 @@ struct Statement {
     arrival: Option<i64>,
     is_late: bool,
     is_provisional: bool,
+    is_withdrawn: bool,
 }
 
 /// One hit's row on its way out.
@@ -104,14 +110,15 @@ impl Emit {
     /// The hits that a batch states, in order of their first row.
     fn statements(&self, rows: &Rows) -> Result<Vec<(Uid, Statement)>, EngineError> {
         let encoded = self.converter.convert_columns(rows.columns.columns())?;
-        let mut order: HashMap<(Uid, bool), usize> = HashMap::new();
+        let mut order: HashMap<(Uid, bool, bool), usize> = HashMap::new();
         let mut statements: Vec<(Uid, Statement)> = vec![];
         for row in 0..rows.len() {
             let cause = rows.uid(row);
             let uid = Uid::of_cause([self.spec.id.as_bytes(), &cause.0]);
-            let is_provisional = rows.is_provisional(row);
+            let (is_provisional, is_withdrawn) = (rows.is_provisional(row), rows.is_withdrawn(row));
+            let key = (uid, is_provisional, is_withdrawn);
             let arrival = rows.arrival.is_valid(row).then(|| rows.arrival.value(row));
-            match order.get(&(uid, is_provisional)) {
+            match order.get(&key) {
                 Some(index) => {
                     let known = &mut statements[*index].1;
                     known.count += 1;
@@ -122,7 +129,7 @@ impl Emit {
                     }
                 }
                 None => {
-                    order.insert((uid, is_provisional), statements.len());
+                    order.insert(key, statements.len());
                     let statement = Statement {
                         cause,
                         time: rows.time.value(row),
@@ -131,6 +138,7 @@ impl Emit {
                         arrival,
                         is_late: rows.is_late(row),
                         is_provisional,
+                        is_withdrawn,
                     };
                     statements.push((uid, statement));
                 }
@@ -142,11 +150,21 @@ impl Emit {
     /// Compares a statement with what is known, and says what leaves.
     fn state(&mut self, uid: Uid, statement: Statement) -> Option<Stated> {
         let is_row_level = self.spec.is_row_level;
-        let Some(known) = self.hits.get_mut(&uid) else {
-            let is_final = !statement.is_provisional;
-            self.hits.insert(uid, Known::from(statement));
-            return Some(Stated { uid, code: CREATE, is_final });
-        };
+        match (self.hits.get(&uid).map(|known| known.is_withdrawn), statement.is_withdrawn) {
+            (None | Some(true), true) => return None,
+            (Some(false), true) => {
+                let known = self.hits.get_mut(&uid)?;
+                (known.is_withdrawn, known.is_provisional) = (true, false);
+                return Some(Stated { uid, code: WITHDRAW, is_final: false });
+            }
+            (None | Some(true), false) => {
+                let is_final = !statement.is_provisional;
+                self.hits.insert(uid, Known::from(statement));
+                return Some(Stated { uid, code: CREATE, is_final });
+            }
+            (Some(false), false) => {}
+        }
+        let known = self.hits.get_mut(&uid)?;
         known.arrival = known.arrival.max(statement.arrival);
         if is_row_level {
             known.count += statement.count;
@@ -156,16 +174,17 @@ impl Emit {
             }
             return Some(Stated { uid, code: UPDATE, is_final: false });
         }
-        if statement.is_provisional || !known.is_provisional {
-            return None;
-        }
-        known.is_provisional = false;
         // A session that went on after it stated itself has another end now.
         let is_same = known.row == statement.row && known.count == statement.count && known.time == statement.time;
+        let is_final = !statement.is_provisional;
+        if !known.is_provisional || !is_final && (is_same || !self.spec.is_revised) {
+            return None;
+        }
+        known.is_provisional = !is_final;
         known.row = statement.row;
         known.time = statement.time;
         known.count = statement.count;
-        Some(Stated { uid, code: if is_same { NOTHING_NEW } else { UPDATE }, is_final: true })
+        Some(Stated { uid, code: if is_same { NOTHING_NEW } else { UPDATE }, is_final })
     }
 
     /// The rows of hits that leave.
@@ -187,14 +206,16 @@ impl Emit {
             Arc::new(uid_array(known.iter().map(|(_, hit)| hit.cause))),
             Arc::new(exceptions),
         ]);
-        let late: BooleanArray = known.iter().map(|(_, hit)| Some(hit.is_late)).collect();
+        let late_us = known.iter().map(|(_, hit)| if hit.is_late { NEVER } else { 0 });
+        let late_us: Int64Array = late_us.collect();
         Ok(Some(Rows {
             columns: batch_of(Arc::clone(&self.output), columns, rows)?,
             time: known.iter().map(|(_, hit)| Some(hit.time)).collect::<TimestampMicrosecondArray>(),
             identity: Identity::Uid(uid_array(known.iter().map(|(stated, _)| stated.uid))),
             arrival: known.iter().map(|(_, hit)| hit.arrival).collect::<TimestampMicrosecondArray>(),
-            late: (late.true_count() > 0).then_some(late),
+            late_us: known.iter().any(|(_, hit)| hit.is_late).then_some(late_us),
             provisional: None,
+            withdrawn: None,
         }))
     }
 
@@ -215,8 +236,8 @@ impl Emit {
 
 impl From<Statement> for Known {
     fn from(statement: Statement) -> Self {
-        let Statement { cause, time, count, row, arrival, is_late, is_provisional } = statement;
-        Self { cause, time, count, row, arrival, is_late, is_provisional }
+        let Statement { cause, time, count, row, arrival, is_late, is_provisional, is_withdrawn } = statement;
+        Self { cause, time, count, row, arrival, is_late, is_provisional, is_withdrawn }
     }
 }
 
@@ -244,7 +265,7 @@ impl Operator for Emit {
         Ok(())
     }
 
-    /// One batch: uid, cause, time, count, arrival, late, provisional, then the row.
+    /// One batch: uid, cause, time, count, arrival, late, provisional, withdrawn, then the row.
     fn snapshot(&mut self) -> Result<Vec<RecordBatch>, EngineError> {
         let mut known: Vec<(&Uid, &Known)> = self.hits.iter().collect();
         known.sort_by_key(|(uid, _)| **uid);
@@ -258,6 +279,7 @@ impl Operator for Emit {
             Field::new("arrival", TIME_TYPE, true),
             Field::new("late", DataType::Boolean, false),
             Field::new("provisional", DataType::Boolean, false),
+            Field::new("withdrawn", DataType::Boolean, false),
         ];
         fields.extend(row.iter().map(|column| Field::new("row", column.data_type().clone(), true)));
         let mut columns: Vec<ArrayRef> = vec![
@@ -268,6 +290,7 @@ impl Operator for Emit {
             Arc::new(known.iter().map(|(_, hit)| hit.arrival).collect::<TimestampMicrosecondArray>()),
             Arc::new(known.iter().map(|(_, hit)| Some(hit.is_late)).collect::<BooleanArray>()),
             Arc::new(known.iter().map(|(_, hit)| Some(hit.is_provisional)).collect::<BooleanArray>()),
+            Arc::new(known.iter().map(|(_, hit)| Some(hit.is_withdrawn)).collect::<BooleanArray>()),
         ];
         columns.extend(row);
         Ok(vec![batch_of(Arc::new(Schema::new(fields)), columns, rows)?])
@@ -280,7 +303,7 @@ impl Operator for Emit {
             let times = batch.column(2).as_primitive::<TimestampMicrosecondType>();
             let counts = batch.column(3).as_primitive::<UInt64Type>();
             let arrival = batch.column(4).as_primitive::<TimestampMicrosecondType>();
-            let row_columns = super::stateless::conform(&batch.columns()[7..], &self.row_schema)?;
+            let row_columns = super::stateless::conform(&batch.columns()[8..], &self.row_schema)?;
             let encoded = self.converter.convert_columns(&row_columns)?;
             for at in 0..batch.num_rows() {
                 // A hit is sent by the identity of its cause, so that is what its owner is found by.
@@ -294,6 +317,7 @@ impl Operator for Emit {
                         arrival: arrival.is_valid(at).then(|| arrival.value(at)),
                         is_late: batch.column(5).as_boolean().value(at),
                         is_provisional: batch.column(6).as_boolean().value(at),
+                        is_withdrawn: batch.column(7).as_boolean().value(at),
                     };
                     self.hits.insert(uid_at(uids, at), known);
                 }

@@ -198,8 +198,9 @@ impl Join {
             time: later(&first.time, &second.time),
             identity: Identity::Uid(uid_array(causes)),
             arrival: later(&first.arrival, &second.arrival),
-            late: None,
+            late_us: None,
             provisional: None,
+            withdrawn: None,
         })
     }
 

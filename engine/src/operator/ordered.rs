@@ -77,8 +77,9 @@ mod tests {
             time: events.iter().map(|(time, _)| Some(*time)).collect::<TimestampMicrosecondArray>(),
             identity: Identity::Uid(uid_array(events.iter().map(|(_, uid)| Uid([*uid; 16])))),
             arrival: no_arrival(events.len()),
-            late: None,
+            late_us: None,
             provisional: None,
+            withdrawn: None,
         }
     }
 

@@ -33,7 +33,7 @@ impl Operator for Retime {
     }
 
     fn forwards(&self, watermark: EventTime) -> EventTime {
-        if watermark == EventTime::MAX { watermark } else { watermark.before(self.spec.behind_us) }
+        watermark.less(self.spec.behind_us)
     }
 
     without_memory!();

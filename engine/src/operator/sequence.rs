@@ -250,8 +250,9 @@ impl Sequence {
             time: TimestampMicrosecondArray::from(matches.times),
             identity: Identity::Uid(uid_array(matches.uids.into_iter())),
             arrival: TimestampMicrosecondArray::from(matches.arrival),
-            late: None,
+            late_us: None,
             provisional: None,
+            withdrawn: None,
         }))
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray, UInt64Array, new_null_array};
-use arrow::compute::cast;
+use arrow::compute::{cast, not, or};
 use arrow::datatypes::SchemaRef;
 use datafusion::physical_expr::PhysicalExpr;
 
@@ -98,6 +98,12 @@ impl Filter {
 impl Operator for Filter {
     fn rows(&mut self, _input: usize, rows: Rows, out: &mut Outbox) -> Result<(), EngineError> {
         let keep = evaluate_predicate(self.predicate.as_ref(), &rows.columns, &mut out.failures)?;
+        if let Some(withdrawn) = &rows.withdrawn {
+            // Whoever was told that it holds must hear that it does not.
+            let withdrawn = or(withdrawn, &not(&keep)?)?;
+            out.rows.push(Rows { withdrawn: Some(withdrawn), ..rows });
+            return Ok(());
+        }
         if keep.true_count() > 0 {
             out.rows.push(rows.filter(&keep)?);
         }

@@ -4,21 +4,25 @@
 //!
 //! A monotone condition lets a group state itself as soon as it holds. Where windows overlap, a group is first measured
 //! over a stretch that covers all windows of the row: only where the condition holds there can it hold in one of them.
+//!
+//! Where late rows are allowed for, a window that closes states its groups provisionally and keeps its panes. A late row
+//! states its group again, and all is stated for good when the watermark has passed the end by the allowance. Readers learn
+//! of the watermark by as much later.
 
 mod form;
 mod groups;
 mod session;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use arrow::array::RecordBatch;
+use arrow::array::{BooleanArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use datafusion::physical_expr::utils::collect_columns;
 
 use self::form::{Form, Saved, Share};
 use self::groups::Groups;
 pub(super) use self::session::Sessions;
-use super::admit::admitted;
+use super::admit::admitted_within;
 use super::{Operator, Outbox};
 use crate::error::EngineError;
 use crate::graph::WindowSpec;
@@ -153,14 +157,41 @@ impl Window {
         Ok(merged)
     }
 
-    /// States all groups of a window for good.
-    fn close(&mut self, end: i64, out: &mut Outbox) -> Result<(), EngineError> {
+    /// States groups of a slice again in windows that have closed and still allow for late rows.
+    fn revise(&mut self, slice: i64, touched: &[u32], out: &mut Outbox) -> Result<(), EngineError> {
+        let settled = self.settled(self.watermark);
+        let is_kept = |(_, end): &(i64, i64)| *end <= self.watermark.0 && *end > settled.0;
+        let windows: Vec<(i64, i64)> = self.kind.windows_of(slice).filter(is_kept).collect();
+        for (start, end) in windows {
+            let mut groups = self.merged_some(slice, touched, start, end)?;
+            let which: Vec<u32> = (0..groups.len() as u32).collect();
+            let rows = self.form.stated(&mut groups, &which, &vec![(start, end); which.len()], true)?;
+            out.rows.push(Rows { withdrawn: Some(BooleanArray::from(vec![false; which.len()])), ..rows });
+        }
+        Ok(())
+    }
+
+    /// Windows that end up to here are stated for good at a watermark.
+    fn settled(&self, watermark: EventTime) -> EventTime {
+        watermark.less(self.form.spec.allowed_us)
+    }
+
+    /// The ends after `after` and up to `last` of windows that have rows.
+    fn ends(&self, after: i64, last: i64) -> BTreeSet<i64> {
+        let next = |slice: i64, after: i64| self.kind.first_end(slice, after).filter(|end| *end <= last);
+        let panes = self.panes.range(after.saturating_sub(self.kind.size_us())..);
+        let ends = |slice: i64| std::iter::successors(next(slice, after), move |end| next(slice, *end));
+        panes.flat_map(|(slice, _)| ends(*slice)).collect()
+    }
+
+    /// States all groups of a window.
+    fn close(&mut self, end: i64, is_provisional: bool, out: &mut Outbox) -> Result<(), EngineError> {
         let start = self.kind.start_of(end);
         let mut panes: Vec<&mut Groups> = self.panes.range_mut(start..end).map(|(_, pane)| pane).collect();
         let all = |groups: &Groups| (0..groups.len() as u32).collect::<Vec<_>>();
         let rows = if let [pane] = panes.as_mut_slice() {
             let groups = all(pane);
-            self.form.stated(pane, &groups, &vec![(start, end); groups.len()], false)?
+            self.form.stated(pane, &groups, &vec![(start, end); groups.len()], is_provisional)?
         } else {
             let mut merged = self.form.groups()?;
             for pane in panes {
@@ -168,7 +199,7 @@ impl Window {
                 merged.absorb(pane, &groups)?;
             }
             let groups = all(&merged);
-            self.form.stated(&mut merged, &groups, &vec![(start, end); groups.len()], false)?
+            self.form.stated(&mut merged, &groups, &vec![(start, end); groups.len()], is_provisional)?
         };
         out.rows.push(rows);
         Ok(())
@@ -206,7 +237,7 @@ fn add_rows(form: &Form, into: &mut BTreeMap<i64, Groups>, at: i64, share: &Shar
 
 impl Operator for Window {
     fn rows(&mut self, _input: usize, rows: Rows, out: &mut Outbox) -> Result<(), EngineError> {
-        let rows = admitted(rows, self.watermark, out)?;
+        let rows = admitted_within(rows, self.watermark, self.form.spec.allowed_us, out)?;
         if rows.is_empty() {
             return Ok(());
         }
@@ -218,34 +249,48 @@ impl Operator for Window {
                 add_rows(&self.form, &mut self.stretches, stretch, &share)?;
             }
             self.fire_early(share.slice, &groups, out)?;
+            if self.form.spec.allowed_us > 0 {
+                self.revise(share.slice, &groups, out)?;
+            }
         }
         Ok(())
     }
 
     fn watermark(&mut self, watermark: EventTime, out: &mut Outbox) -> Result<(), EngineError> {
-        let mut closed = self.watermark.0;
+        let before = self.watermark;
         self.watermark = self.watermark.max(watermark);
-        // The first pane has the first window to close, since later panes are in no earlier windows.
+        let settled = self.settled(self.watermark);
+        if self.form.spec.allowed_us > 0 {
+            for end in self.ends(before.0.max(settled.0), self.watermark.0) {
+                self.close(end, true, out)?;
+            }
+        }
+        let mut closed = self.settled(before).0;
+        // The first pane has the first window to settle, since later panes are in no earlier windows.
         while let Some((slice, _)) = self.panes.first_key_value() {
             match self.kind.first_end(*slice, closed) {
-                Some(end) if end > watermark.0 => break,
+                Some(end) if end > settled.0 => break,
                 Some(end) => {
-                    self.close(end, out)?;
+                    self.close(end, false, out)?;
                     closed = end;
                 }
                 None => drop(self.panes.pop_first()),
             }
         }
-        while self.fired.first_key_value().is_some_and(|(end, _)| *end <= watermark.0) {
+        while self.fired.first_key_value().is_some_and(|(end, _)| *end <= self.watermark.0) {
             self.fired.pop_first();
         }
         // A row that may still come is in windows that reach back by their size, and so are its neighbours.
         let size = self.kind.size_us();
-        let needed = |stretch: i64| stretch.saturating_add(size).saturating_add(size) > watermark.0;
+        let needed = |stretch: i64| stretch.saturating_add(size).saturating_add(size) > settled.0;
         while self.stretches.first_key_value().is_some_and(|(stretch, _)| !needed(*stretch)) {
             self.stretches.pop_first();
         }
         Ok(())
+    }
+
+    fn forwards(&self, watermark: EventTime) -> EventTime {
+        self.settled(watermark)
     }
 
     fn table(&mut self, _table: &TableVersion) -> Result<(), EngineError> {

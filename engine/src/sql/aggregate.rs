@@ -12,7 +12,7 @@ use super::lower::{Lowered, Lowering, Refusal, column_index, names, relaxed, uns
 use super::session;
 use super::time_column::TimeColumn;
 use super::window_columns::WindowColumns;
-use super::window_kind::{WindowKind, Windows};
+use super::window_kind::{WindowKind, Windows, span_in_words};
 use super::window_table::{WINDOW_START, interval_us};
 use crate::error::codes;
 use crate::graph::{AggregateKind, AggregateSpec, Edge, Spec, WindowSpec};
@@ -74,12 +74,14 @@ pub(super) fn lower(
     let moves = |condition: &Expr| window.windows.is_sessions() && session::reads_end(condition, aggregate, &ends);
     let early = early.filter(|early| below.is_row_level && !moves(early) && !of_windows.iter().any(moves));
     let early_predicate = early.map(|expr| lowering.physical(expr, &aggregate.schema)).transpose()?;
+    let allowed_us = if window.windows.is_sessions() { 0 } else { lowering.allowed_us };
     let what = format!(
-        "window {} group by {} aggregates {} early {}",
+        "window {} group by {} aggregates {} early {}{}",
         window.windows,
         names(&aggregate.group_expr),
         names(&aggregate.aggr_expr),
         early.map_or_else(|| "never".to_owned(), ToString::to_string),
+        if allowed_us > 0 { format!(" allowing {}", span_in_words(allowed_us)) } else { String::new() },
     );
     let exchange = keys.iter().map(|(expr, _)| Arc::clone(expr)).collect();
     let groups = aggregate.group_expr.len();
@@ -90,6 +92,7 @@ pub(super) fn lower(
         ends: ends.clone(),
         aggregates,
         early: early_predicate.clone(),
+        allowed_us,
     };
     let mut lagging: Vec<TimeColumn> = ends.iter().skip(1).map(|end| TimeColumn::exact(*end)).collect();
     // How far back a session began has no bound.

@@ -98,6 +98,8 @@ pub(crate) struct Lowering<'a> {
     of_functions: Option<Expr>,
     /// Whether an aggregate reads what is lowered next.
     under_aggregate: bool,
+    /// By how much rows may be late and count in windows all the same.
+    pub(super) allowed_us: i64,
 }
 
 impl<'a> Lowering<'a> {
@@ -105,8 +107,9 @@ impl<'a> Lowering<'a> {
         graph: &'a mut Graph,
         columns: &'a BTreeMap<String, ColumnSet>,
         published: FindPublished<'a>,
+        allowed_us: i64,
     ) -> Self {
-        Self { graph, columns, published, early: None, of_functions: None, under_aggregate: false }
+        Self { graph, columns, published, early: None, of_functions: None, under_aggregate: false, allowed_us }
     }
 
     /// Lowers a plan and everything below it.

@@ -84,7 +84,7 @@ pub(super) fn rows_of(
         None => Identity::Raw { stream: stream.name.as_str().into(), bytes: identity_bytes(batch)? },
     };
     let columns = batch_of(Arc::clone(schema), columns, rows.num_rows())?;
-    Ok(Rows { columns, time, identity, arrival, late: None, provisional: None })
+    Ok(Rows { columns, time, identity, arrival, late_us: None, provisional: None, withdrawn: None })
 }
 
 /// The uids of decoded records of a stream (see [`Uid::of_record`](crate::Uid::of_record)), for those who keep all rows.

@@ -17,7 +17,8 @@ use arrow::util::display::array_value_to_string;
 use self::format::{Case, Cooldown, Event, Expected};
 use super::{published, query};
 use crate::{
-    Catalog, Engine, Hit, Outputs, PartitionId, Program, Query, TableVersion, Uid, WorkerSnapshot, parse_catalog,
+    Activity, Catalog, Engine, Hit, Outputs, PartitionId, Program, Query, TableVersion, Uid, WorkerSnapshot,
+    parse_catalog,
 };
 
 /// How the events of a case are cut and dealt, and who does the work.
@@ -61,6 +62,7 @@ impl Draws {
 
 fn queries(case: &Case) -> Vec<Query> {
     let asked = query("q", &case.sql);
+    let asked = Query { allowed_lateness_us: case.allowed_lateness_us, ..asked };
     let asked = match &case.cooldown {
         Some(Cooldown { period_us, keys }) => {
             Query { cooldown_us: Some(*period_us), cooldown_keys: keys.clone(), ..asked }
@@ -168,6 +170,8 @@ fn last_records(hits: &[Hit]) -> Vec<String> {
     for hit in hits.iter().filter(|hit| hit.query == 0) {
         last.insert(hit.uid, hit);
     }
+    // Whether an alert was stated before it was taken back depends on when the late event came.
+    last.retain(|_, hit| hit.activity != Activity::Withdraw);
     let mut told: Vec<(i64, String)> = last.into_values().map(|hit| (hit.time.0, show(hit))).collect();
     told.sort();
     told.into_iter().map(|(_, text)| text).collect()

@@ -144,8 +144,9 @@ impl Side {
             time: entries.iter().map(|entry| Some(entry.time)).collect::<TimestampMicrosecondArray>(),
             identity: Identity::Uid(uid_array(entries.iter().map(|entry| entry.uid))),
             arrival: entries.iter().map(|entry| entry.arrival).collect::<TimestampMicrosecondArray>(),
-            late: None,
+            late_us: None,
             provisional: None,
+            withdrawn: None,
         })
     }
 

@@ -153,8 +153,9 @@ impl Form {
             time: ends,
             identity: Identity::Uid(uid_array(causes)),
             arrival,
-            late: None,
+            late_us: None,
             provisional: is_provisional.then(|| BooleanArray::from(vec![true; rows])),
+            withdrawn: None,
         })
     }
 

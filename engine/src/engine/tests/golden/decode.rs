@@ -39,7 +39,7 @@ pub(super) fn source_batch(stream: &Stream, set: &ColumnSet, partition: Partitio
     let times: Vec<Option<&Value>> = values.iter().map(|value| at_path(value, &stream.event_time)).collect();
     columns.extend([array(&TIME_TYPE, &times), Arc::new(raw), new_null_array(&TIME_TYPE, events.len())]);
     let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("columns fit their fields");
-    SourceBatch { stream: stream.name.as_str().into(), partition, rows, late: None }
+    SourceBatch { stream: stream.name.as_str().into(), partition, rows, late_us: None }
 }
 
 fn column(stream: &Stream, field: &Field, events: &[Value]) -> ArrayRef {

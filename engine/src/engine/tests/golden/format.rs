@@ -19,6 +19,7 @@ pub(super) struct Case {
     pub(super) sql: String,
     /// Other queries that run beside, by id.
     pub(super) others: Vec<(String, String)>,
+    pub(super) allowed_lateness_us: i64,
     pub(super) cooldown: Option<Cooldown>,
     pub(super) expected: Expected,
 }
@@ -107,6 +108,7 @@ fn read(file: &str, text: &str) -> Vec<Case> {
             "events" => case.events = body.iter().zip(0..).map(|(line, number)| event(file, line, number)).collect(),
             "sql" => case.sql = body.join("\n"),
             "beside" => case.others.push((rest.to_owned(), body.join("\n"))),
+            "allowed_lateness" => case.allowed_lateness_us = parse_duration_us(rest).expect("a duration"),
             "cooldown" => case.cooldown = Some(cooldown(rest)),
             "expect" => case.expected = Expected::Records(lines()),
             "refused" => case.expected = Expected::Refused(lines()),

@@ -186,7 +186,7 @@ pub(super) fn source_batch(program: &Program, partition: &Partition, events: &[E
     ]);
     let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("columns fit their fields");
     let number = PartitionId(partition.number);
-    SourceBatch { stream: partition.stream.into(), partition: number, rows, late: None }
+    SourceBatch { stream: partition.stream.into(), partition: number, rows, late_us: None }
 }
 
 pub(super) fn table() -> TableVersion {
