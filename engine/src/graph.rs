@@ -195,8 +195,33 @@ pub(crate) enum AggregateKind {
     Min,
     /// Greatest value.
     Max,
+    /// Values in the order of their rows.
+    InOrder(InOrder),
     /// Through DataFusion's accumulator.
     Other(Arc<AggregateFunctionExpr>),
+}
+
+/// What is kept of values in an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct InOrder {
+    pub(crate) keep: Keep,
+    /// Whether values that are NULL are left out.
+    pub(crate) ignores_nulls: bool,
+    /// The place of the one that is told, from one, or from the end if it is negative; `None` for all that are kept.
+    pub(crate) element: Option<i64>,
+}
+
+/// Which values are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// The first by (time, uid).
+    First,
+    /// The last by (time, uid).
+    Last,
+    /// The first so many by (time, uid).
+    All,
+    /// Different ones: the first so many in their own order.
+    Distinct,
 }
 
 /// Functions over frames that slide along each key.

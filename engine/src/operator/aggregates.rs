@@ -2,12 +2,14 @@
 //! are put back from their state afterwards.
 
 mod distinct;
+mod in_order;
 mod other;
 
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array, UInt64Array, new_empty_array,
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, Int64Array, TimestampMicrosecondArray, UInt32Array,
+    UInt64Array, new_empty_array,
 };
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Decimal128Type, Field, Float64Type, Int64Type, Schema, SchemaRef, UInt64Type};
@@ -16,9 +18,11 @@ use datafusion::error::DataFusionError;
 use datafusion::physical_expr::PhysicalExpr;
 
 use self::distinct::CountDistinct;
+use self::in_order::Ordered;
 use self::other::Other;
 use crate::error::EngineError;
 use crate::graph::{AggregateKind, AggregateSpec};
+use crate::rows::Rows;
 use crate::sql::total::{evaluate, evaluate_predicate};
 
 /// One aggregate over all groups of a pane.
@@ -27,6 +31,7 @@ pub(super) enum GroupAggregate {
     CountDistinct(CountDistinct),
     Sum(Sum),
     Extreme(Extreme),
+    InOrder(Ordered),
     Other(Other),
 }
 
@@ -34,27 +39,46 @@ pub(super) enum GroupAggregate {
 pub(super) struct Arguments {
     values: Vec<ArrayRef>,
     keep: Option<BooleanArray>,
+    /// Time and uid of each row, where the aggregate goes by them.
+    order: Option<(TimestampMicrosecondArray, FixedSizeBinaryArray)>,
 }
 
 impl Arguments {
     /// Evaluates the arguments and the FILTER of an aggregate.
-    pub(super) fn evaluate(spec: &AggregateSpec, batch: &RecordBatch, failures: &mut u64) -> Result<Self, EngineError> {
+    pub(super) fn evaluate(spec: &AggregateSpec, rows: &Rows, failures: &mut u64) -> Result<Self, EngineError> {
+        let batch = &rows.columns;
         let one = |expr: &Arc<dyn PhysicalExpr>, failures: &mut u64| evaluate(expr.as_ref(), batch, failures);
         let values = spec.args.iter().map(|expr| one(expr, failures)).collect::<Result<Vec<_>, _>>()?;
         let filter = spec.filter.as_ref();
         let keep = filter.map(|filter| evaluate_predicate(filter.as_ref(), batch, failures)).transpose()?;
-        Ok(Self { values, keep })
+        let is_in_order = matches!(spec.function, AggregateKind::InOrder(_));
+        let order = is_in_order.then(|| (rows.time.clone(), rows.uids()));
+        Ok(Self { values, keep, order })
+    }
+
+    /// Arguments out of what was remembered.
+    const fn of(values: Vec<ArrayRef>) -> Self {
+        Self { values, keep: None, order: None }
     }
 
     /// The arguments of some rows.
     pub(super) fn take(&self, indices: &UInt64Array) -> Result<Self, EngineError> {
         let values = self.values.iter().map(|values| take(values, indices, None)).collect::<Result<Vec<_>, _>>()?;
         let keep = self.keep.as_ref().map(|keep| take(keep, indices, None)).transpose()?;
-        Ok(Self { values, keep: keep.map(|keep| keep.as_boolean().clone()) })
+        let order = self.order.as_ref().map(|(times, uids)| {
+            let (times, uids) = (take(times, indices, None)?, take(uids, indices, None)?);
+            Ok::<_, EngineError>((times.as_primitive().clone(), uids.as_fixed_size_binary().clone()))
+        });
+        Ok(Self { values, keep: keep.map(|keep| keep.as_boolean().clone()), order: order.transpose()? })
+    }
+
+    /// Whether the FILTER leaves a row.
+    fn passes(&self, row: usize) -> bool {
+        self.keep.as_ref().is_none_or(|keep| keep.value(row))
     }
 
     fn counts(&self, row: usize) -> bool {
-        self.keep.as_ref().is_none_or(|keep| keep.value(row)) && self.values.iter().all(|values| values.is_valid(row))
+        self.passes(row) && self.values.iter().all(|values| values.is_valid(row))
     }
 }
 
@@ -70,6 +94,7 @@ impl GroupAggregate {
             AggregateKind::Sum => Self::Sum(Sum::new(output.clone())),
             AggregateKind::Min => Self::Extreme(Extreme::new(argument(spec)?, false)?),
             AggregateKind::Max => Self::Extreme(Extreme::new(argument(spec)?, true)?),
+            AggregateKind::InOrder(kept) => Self::InOrder(Ordered::new(*kept, argument(spec)?)?),
             AggregateKind::Other(function) => Self::Other(Other::new(Arc::clone(function))),
         })
     }
@@ -90,6 +115,7 @@ impl GroupAggregate {
             Self::CountDistinct(distinct) => distinct.update(arguments, groups, count),
             Self::Sum(sum) => sum.update(arguments, groups, count),
             Self::Extreme(extreme) => extreme.update(arguments, groups, count),
+            Self::InOrder(ordered) => ordered.update(arguments, groups, count),
             Self::Other(other) => other.update(arguments, groups, count),
         }
     }
@@ -105,6 +131,7 @@ impl GroupAggregate {
             }
             Self::Sum(sum) => take(&sum.values()?, &UInt32Array::from(groups.to_vec()), None)?,
             Self::Extreme(extreme) => extreme.peek(groups)?,
+            Self::InOrder(ordered) => ordered.peek(groups)?,
             Self::Other(other) => other.peek(groups)?,
         };
         Ok(if values.data_type() == output { values } else { cast(&values, output)? })
@@ -124,6 +151,7 @@ impl GroupAggregate {
                 vec![sum.values()?]
             }
             Self::Extreme(extreme) => vec![extreme.peek(&all)?],
+            Self::InOrder(ordered) => ordered.state(count)?,
             Self::Other(other) => other.state(count)?,
         })
     }
@@ -131,6 +159,7 @@ impl GroupAggregate {
     /// How many columns [`Self::state`] has.
     pub(super) fn state_width(&self) -> Result<usize, EngineError> {
         Ok(match self {
+            Self::InOrder(_) => Ordered::STATE_WIDTH,
             Self::Other(other) => other.state_width()?,
             _ => 1,
         })
@@ -157,10 +186,14 @@ impl GroupAggregate {
             }
             (Self::Sum(sum), Self::Sum(other)) => {
                 let values = take(&other.values()?, &UInt32Array::from(from.to_vec()), None)?;
-                sum.update(&Arguments { values: vec![values], keep: None }, to, count)
+                sum.update(&Arguments::of(vec![values]), to, count)
             }
             (Self::Extreme(extreme), Self::Extreme(other)) => {
                 extreme.absorb(other, pairs, count);
+                Ok(())
+            }
+            (Self::InOrder(ordered), Self::InOrder(other)) => {
+                ordered.absorb(other, pairs, count);
                 Ok(())
             }
             (Self::Other(aggregate), Self::Other(other)) => aggregate.absorb(other, pairs, count),
@@ -178,8 +211,9 @@ impl GroupAggregate {
                 Ok(())
             }
             Self::CountDistinct(distinct) => distinct.merge(&state[0], groups, count),
-            Self::Sum(sum) => sum.update(&Arguments { values: state.to_vec(), keep: None }, groups, count),
-            Self::Extreme(extreme) => extreme.update(&Arguments { values: state.to_vec(), keep: None }, groups, count),
+            Self::Sum(sum) => sum.update(&Arguments::of(state.to_vec()), groups, count),
+            Self::Extreme(extreme) => extreme.update(&Arguments::of(state.to_vec()), groups, count),
+            Self::InOrder(ordered) => ordered.merge(state, groups, count),
             Self::Other(other) => other.merge(state, groups, count),
         }
     }

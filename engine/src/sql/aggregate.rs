@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::logical_expr::expr::AggregateFunction;
-use datafusion::logical_expr::{Aggregate, Expr};
+use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams, Sort};
+use datafusion::logical_expr::{Aggregate, Cast, Expr, TryCast};
 use datafusion::physical_expr::aggregate::AggregateExprBuilder;
 
+use super::in_order;
 use super::lower::{Lowered, Lowering, Refusal, column_index, names, relaxed, unsupported};
 use super::session;
+use super::sketch::percentile_of;
 use super::time_column::TimeColumn;
 use super::window_columns::WindowColumns;
 use super::window_kind::{WindowKind, Windows, span_in_words};
@@ -20,6 +22,8 @@ use crate::graph::{AggregateKind, AggregateSpec, Edge, Spec, WindowSpec};
 /// Aggregates that DataFusion computes and whose value does not depend on the order of their input.
 const ORDER_INDEPENDENT: &[&str] = &[
     "approx_distinct",
+    "approx_median",
+    "approx_percentile_cont",
     "avg",
     "bit_and",
     "bit_or",
@@ -67,8 +71,11 @@ pub(super) fn lower(
         }
     }
     aggregate.aggr_expr.iter().try_for_each(|expr| below.refuse_hollow(expr, input))?;
-    let aggregates =
-        aggregate.aggr_expr.iter().map(|expr| aggregate_spec(lowering, expr, input)).collect::<Result<Vec<_>, _>>()?;
+    let aggregates = aggregate
+        .aggr_expr
+        .iter()
+        .map(|expr| aggregate_spec(lowering, expr, input, below.time))
+        .collect::<Result<Vec<_>, _>>()?;
     let schema = relaxed(&aggregate.schema);
     let of_windows = conditions(&below, aggregate, starts.first(), ends.first())?;
     let moves = |condition: &Expr| window.windows.is_sessions() && session::reads_end(condition, aggregate, &ends);
@@ -245,30 +252,39 @@ fn unaliased(expr: &Expr) -> &Expr {
     }
 }
 
-fn aggregate_spec(lowering: &Lowering<'_>, expr: &Expr, input: &DFSchema) -> Result<AggregateSpec, Refusal> {
+/// One aggregate; `time` is the column of the event time.
+fn aggregate_spec(
+    lowering: &Lowering<'_>,
+    expr: &Expr,
+    input: &DFSchema,
+    time: Option<usize>,
+) -> Result<AggregateSpec, Refusal> {
     let function = match expr {
-        Expr::Alias(alias) => return aggregate_spec(lowering, &alias.expr, input),
+        Expr::Alias(alias) => return aggregate_spec(lowering, &alias.expr, input, time),
         Expr::AggregateFunction(function) => function,
         other => return Err(unsupported(&format!("`{other}` as an aggregate"))),
     };
     let AggregateFunction { func, params } = function;
-    if !ORDER_INDEPENDENT.contains(&func.name()) || !params.order_by.is_empty() {
-        return Err(Refusal::new(
-            codes::UNSUPPORTED,
-            format!("`{}` depends on the order of its rows", func.name()),
-            "use count, count(DISTINCT ...), sum, min, max, avg, stddev or another aggregate without an order",
-        ));
+    let in_order = in_order::kept(function);
+    match in_order {
+        Some(kept) => in_order::check_order(function, kept.keep, input, time)?,
+        None if !ORDER_INDEPENDENT.contains(&func.name()) || !is_unordered(function) => {
+            return Err(depends_on_order(func.name()));
+        }
+        None if func.name() == "approx_percentile_cont" => check_percentile(params.args.get(1))?,
+        None => {}
     }
     let args = lowering.physical_all(&params.args, input)?;
     let filter = params.filter.as_deref().map(|filter| lowering.physical(filter, input)).transpose()?;
     let is_single = params.args.len() == 1;
-    let function = match (func.name(), params.distinct) {
-        ("count", false) if is_single => AggregateKind::Count,
-        ("count", true) if is_single => AggregateKind::CountDistinct,
-        ("sum", false) => AggregateKind::Sum,
-        ("min", _) => AggregateKind::Min,
-        ("max", _) => AggregateKind::Max,
-        (_, distinct) => {
+    let function = match (func.name(), params.distinct, in_order) {
+        (_, _, Some(kept)) => AggregateKind::InOrder(kept),
+        ("count", false, _) if is_single => AggregateKind::Count,
+        ("count", true, _) if is_single => AggregateKind::CountDistinct,
+        ("sum", false, _) => AggregateKind::Sum,
+        ("min", ..) => AggregateKind::Min,
+        ("max", ..) => AggregateKind::Max,
+        (_, distinct, _) => {
             let built = AggregateExprBuilder::new(Arc::clone(func), args.clone())
                 .schema(Arc::new(input.as_arrow().clone()))
                 .alias(expr.schema_name().to_string())
@@ -278,4 +294,45 @@ fn aggregate_spec(lowering: &Lowering<'_>, expr: &Expr, input: &DFSchema) -> Res
         }
     };
     Ok(AggregateSpec { function, args, filter })
+}
+
+/// Whether a call has no order, or the one of its values that `WITHIN GROUP` gives a percentile.
+fn is_unordered(function: &AggregateFunction) -> bool {
+    let AggregateFunctionParams { args, order_by, .. } = &function.params;
+    let is_of_values = |sort: &Sort| sort.asc && args.first().map(uncast) == Some(uncast(&sort.expr));
+    order_by.is_empty() || (function.func.supports_within_group_clause() && order_by.iter().all(is_of_values))
+}
+
+/// What is converted, if anything is.
+fn uncast(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Cast(Cast { expr, .. }) | Expr::TryCast(TryCast { expr, .. }) => uncast(expr),
+        other => other,
+    }
+}
+
+fn check_percentile(percentile: Option<&Expr>) -> Result<(), Refusal> {
+    match percentile {
+        Some(Expr::Literal(value, _)) if percentile_of(value).is_some() => Ok(()),
+        _ => Err(Refusal::new(
+            codes::UNSUPPORTED,
+            "`approx_percentile_cont` is called with another percentile than a constant from 0 to 1",
+            "write approx_percentile_cont(x, 0.95)",
+        )),
+    }
+}
+
+/// What is said of an aggregate whose value would differ from run to run.
+fn depends_on_order(name: &str) -> Refusal {
+    let hint = match name {
+        "string_agg" => "write array_to_string(array_agg(x), ', '), whose values stand in the order of events",
+        "nth_value" => "write nth_value(x, 2) with a constant place, which is not 0",
+        "any_value" => "write first_value(x), which is that of the first event",
+        "approx_percentile_cont_with_weight" => {
+            "write approx_percentile_cont(x, 0.95), of which every value counts once"
+        }
+        _ => "use count, count(DISTINCT ...), sum, min, max, avg, stddev or another aggregate without an order",
+    };
+    let message = format!("`{name}` depends on the order in which its rows come");
+    Refusal::new(codes::UNSUPPORTED, message, hint)
 }

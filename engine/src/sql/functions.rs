@@ -1,4 +1,4 @@
-//! The functions that SQL may call: DataFusion's, without those that read files, networks or clocks.
+//! The functions that SQL may call: DataFusion's, without those that read files, networks or clocks, and ours.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -35,12 +35,16 @@ impl Functions {
                 scalar.insert(name.to_owned(), Arc::new(function.clone()));
             }
         }
+        let mut aggregate = state.aggregate_functions().clone();
+        for function in super::sketch::functions() {
+            aggregate.insert(function.name().to_owned(), Arc::new(function));
+        }
         let mut window = state.window_functions().clone();
         window.insert(super::first_seen::NAME.to_owned(), Arc::new(super::first_seen::function()));
         Self {
             scalar,
             higher_order: state.higher_order_functions().clone(),
-            aggregate: state.aggregate_functions().clone(),
+            aggregate,
             window,
             expr_planners: state.expr_planners().to_vec(),
         }

@@ -333,7 +333,14 @@ pub fn check_condition(text: &str, output: &SchemaRef) -> Result<(), Diagnostic>
 /// The batch side of a bound plan: window tables become ordinary joins and projections, and functions that go by the
 /// order of rows see them in the total order.
 pub(crate) fn to_batch(plan: LogicalPlan) -> PlanResult<LogicalPlan> {
-    let plan = plan.transform_up_with_subqueries(|node| match &node {
+    let in_order = plan.transform_up_with_subqueries(|node| match &node {
+        LogicalPlan::Aggregate(aggregate) => Ok(match super::in_order::to_batch(aggregate)? {
+            Some(plan) => Transformed::yes(plan),
+            None => Transformed::no(node),
+        }),
+        _ => Ok(Transformed::no(node)),
+    })?;
+    let plan = in_order.data.transform_up_with_subqueries(|node| match &node {
         LogicalPlan::Extension(Extension { node: extension }) => {
             match extension.as_any().downcast_ref::<WindowTable>() {
                 Some(window) => Ok(Transformed::yes(super::window_batch::to_batch(window)?)),

@@ -24,9 +24,12 @@ use super::window_table::WindowTable;
 use crate::error::codes;
 use crate::graph::{Edge, Spec};
 
-/// Aggregates of a fixed size, whatever they have been told.
-const OF_FIXED_SIZE: &[&str] = &[
+/// Aggregates whose size has a bound, whatever they have been told.
+const OF_BOUNDED_SIZE: &[&str] = &[
     "approx_distinct",
+    "approx_median",
+    "approx_percentile_cont",
+    "array_agg",
     "avg",
     "bit_and",
     "bit_or",
@@ -37,9 +40,12 @@ const OF_FIXED_SIZE: &[&str] = &[
     "count",
     "covar_pop",
     "covar_samp",
+    "first_value",
+    "last_value",
     "max",
     "mean",
     "min",
+    "nth_value",
     "stddev",
     "stddev_pop",
     "stddev_samp",
@@ -195,8 +201,9 @@ fn normal(expr: Expr, input: &DFSchemaRef) -> Result<Expr, Refusal> {
 pub(super) fn refuse_growing(aggregate: &Aggregate) -> Result<(), Refusal> {
     aggregate.aggr_expr.iter().try_for_each(|expr| {
         let Expr::AggregateFunction(AggregateFunction { func, params }) = expr.clone().unalias() else { return Ok(()) };
-        let is_extreme = matches!(func.name(), "min" | "max");
-        if OF_FIXED_SIZE.contains(&func.name()) && (!params.distinct || is_extreme) {
+        // Of values in order there is a greatest number.
+        let is_bounded = matches!(func.name(), "min" | "max" | "array_agg" | "nth_value");
+        if OF_BOUNDED_SIZE.contains(&func.name()) && (!params.distinct || is_bounded) {
             return Ok(());
         }
         Err(Refusal::new(

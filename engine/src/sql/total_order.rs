@@ -15,23 +15,28 @@ use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, DFSchemaRef, Result};
 use datafusion::logical_expr::expr::{Sort, WindowFunction};
 use datafusion::logical_expr::{
-    Expr, Join, JoinType, LogicalPlan, Projection, SubqueryAlias, TableScan, Union, Window, WindowFrame,
+    Aggregate, Expr, Join, JoinType, LogicalPlan, Projection, SubqueryAlias, TableScan, Union, Window, WindowFrame,
     WindowFrameUnits, cast,
 };
 
 use super::first_seen;
+use super::in_order;
 use super::sequence::MARK;
 use crate::catalog::system;
 use picked::Picked;
 
 /// The same plan, with the same columns, where functions that depend on the order of rows see them in the total order.
 pub(super) fn in_total_order(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let mut has_window = false;
+    let mut has_order = false;
     plan.apply_with_subqueries(|node| {
-        has_window |= matches!(node, LogicalPlan::Window(_));
-        Ok(if has_window { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        has_order |= match node {
+            LogicalPlan::Window(_) => true,
+            LogicalPlan::Aggregate(aggregate) => in_order::is_ordered(aggregate),
+            _ => false,
+        };
+        Ok(if has_order { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
-    if has_window { Carrier::default().exact(plan) } else { Ok(plan) }
+    if has_order { Carrier::default().exact(plan) } else { Ok(plan) }
 }
 
 /// A plan that may have further columns behind its own, and the uid of each row, where it is wanted and known.
@@ -64,6 +69,7 @@ impl Carrier {
             LogicalPlan::Projection(projection) => self.projection(projection, wanted),
             LogicalPlan::Filter(_) | LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => self.same_rows(&plan, wanted),
             LogicalPlan::Window(window) => self.window(window, wanted),
+            LogicalPlan::Aggregate(aggregate) if in_order::is_ordered(&aggregate) => self.aggregate(aggregate),
             LogicalPlan::Union(union) if wanted => self.union(union),
             LogicalPlan::Join(join) => self.join(join, wanted),
             LogicalPlan::Subquery(subquery) => {
@@ -144,6 +150,14 @@ impl Carrier {
         Ok(Carried { plan, uid: uid.filter(|_| wanted) })
     }
 
+    fn aggregate(&mut self, aggregate: Aggregate) -> Result<Carried> {
+        let Carried { plan, uid } = self.carry(aggregate.input.as_ref().clone(), true)?;
+        let functions = aggregate.aggr_expr.into_iter();
+        let functions = functions.map(|function| in_order::with_ties_broken(function, uid.as_ref())).collect();
+        let aggregate = Aggregate::try_new(Arc::new(plan), aggregate.group_expr, functions)?;
+        Ok(Carried { plan: LogicalPlan::Aggregate(aggregate), uid: None })
+    }
+
     fn union(&mut self, union: Union) -> Result<Carried> {
         let branches = union
             .inputs
@@ -213,13 +227,13 @@ fn with_ties_broken(function: Expr, uid: &Expr) -> Result<(Expr, bool)> {
         other => (other, name),
     };
     let Expr::WindowFunction(call) = inner else { return Ok((inner.alias(name), false)) };
-    let (call, sorts) = in_order(*call, uid)?;
+    let (call, sorts) = sorted(*call, uid)?;
     Ok((Expr::WindowFunction(Box::new(call)).alias(name), sorts))
 }
 
 /// The call that sees rows in the total order, where there is an order and it matters for ties; and whether it now sorts
 /// by the uid.
-fn in_order(mut call: WindowFunction, uid: &Expr) -> Result<(WindowFunction, bool)> {
+fn sorted(mut call: WindowFunction, uid: &Expr) -> Result<(WindowFunction, bool)> {
     let Some(last) = call.params.order_by.last().cloned() else { return Ok((call, false)) };
     let by_uid = Sort { expr: uid.clone(), ..last };
     let (name, by_rows) = (call.fun.name().to_owned(), call.params.window_frame.units == WindowFrameUnits::Rows);

@@ -143,6 +143,20 @@ proptest! {
 proptest! {
     #![proptest_config(cases(120))]
 
+    /// Values in the order of events, however they come, and sketches.
+    #[test]
+    fn values_in_order_give_the_answer_of_batch(
+        select in grammar::in_order(),
+        partitions in events::partitions(),
+        ways in prop::collection::vec(drive::way(), 3),
+    ) {
+        check(&[select], &partitions, &ways)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(120))]
+
     /// Sessions, of which the events themselves say when they begin and end.
     #[test]
     fn sessions_give_the_answer_of_batch(

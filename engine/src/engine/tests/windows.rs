@@ -109,6 +109,17 @@ fn date_bin_in_group_by_is_a_tumbling_window() {
 }
 
 #[test]
+fn a_list_holds_the_first_thousand_values_in_order() {
+    let sql = "SELECT cardinality(array_agg(bytes)) AS n, array_agg(bytes)[1] AS least, array_agg(bytes)[1000] AS most,
+               cardinality(array_agg(DISTINCT bytes)) AS different, array_agg(DISTINCT bytes)[1000] AS greatest
+               FROM HOP(signin, time, INTERVAL '1 minute', INTERVAL '2 hours') GROUP BY window_start, window_end
+               HAVING window_end = TIMESTAMP '1970-01-01 02:00:00'";
+    // One a second, numbered from the last to the first.
+    let events = (0..1200).map(|at| event(at, "ann", "Failure", "1.1.1.1", Some(2000 - at))).collect();
+    check(vec![query("q", sql)], &[events], &["1000|2000|1001|1000|1800 x1"]);
+}
+
+#[test]
 fn windows_without_meaning_or_bound_are_refused() {
     let hop = |durations: &str| {
         let by = "GROUP BY window_start, window_end";

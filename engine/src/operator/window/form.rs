@@ -91,7 +91,7 @@ impl Form {
     ) -> Result<Vec<Share>, EngineError> {
         let keys = self.spec.keys.iter().map(|(expr, _)| evaluate(expr.as_ref(), &rows.columns, failures));
         let keys = keys.collect::<Result<Vec<_>, _>>()?;
-        let whole = self.spec.aggregates.iter().map(|spec| Arguments::evaluate(spec, &rows.columns, failures));
+        let whole = self.spec.aggregates.iter().map(|spec| Arguments::evaluate(spec, rows, failures));
         let whole = whole.collect::<Result<Vec<_>, _>>()?;
         let slices: Vec<Option<i64>> = rows.time.values().iter().map(|time| slice_of(*time)).collect();
         if slices.windows(2).all(|pair| pair[0] == pair[1]) {

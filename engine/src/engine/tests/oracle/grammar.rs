@@ -372,6 +372,51 @@ fn sessions(having: BoxedStrategy<Option<String>>) -> BoxedStrategy<Select> {
         .boxed()
 }
 
+const IN_ORDER: [&str; 19] = [
+    "first_value(n)",
+    "first_value(t ORDER BY time)",
+    "last_value(n)",
+    "last_value(k ORDER BY time)",
+    "first_value(n) IGNORE NULLS",
+    "last_value(f) FILTER (WHERE b)",
+    "array_agg(n)",
+    "array_agg(t ORDER BY time)",
+    "array_agg(n) FILTER (WHERE b)",
+    "array_agg(DISTINCT k)",
+    "nth_value(n, 2)",
+    "array_agg(t)[-1]",
+    "array_agg(DISTINCT n)[2]",
+    "cardinality(array_agg(DISTINCT n))",
+    "approx_percentile_cont(n, 0.9)",
+    "approx_percentile_cont(0.3) WITHIN GROUP (ORDER BY f)",
+    "approx_median(n)",
+    "approx_distinct(t)",
+    "count(*)",
+];
+
+/// Values in the order of events, and sketches.
+pub(super) fn in_order() -> BoxedStrategy<Select> {
+    let aggregates = subsequence(IN_ORDER.to_vec(), 1..4);
+    let session = one_of(SESSIONS.to_vec()).prop_map(table);
+    let frame = prop_oneof![3 => frame(), 1 => session];
+    let filter = prop::option::of(condition(0));
+    let having = texts(&["", "", " HAVING count(*) >= 2", " HAVING first_value(t) LIKE 'x%'"]);
+    (relation(), aggregates, frame, filter, having)
+        .prop_map(|((with, relation), aggregates, frame, filter, having)| {
+            let Frame { call, start, end, by } = frame;
+            let has_sessions = call.starts_with("SESSION");
+            let filter = filter.filter(|_| !has_sessions).map(|filter| format!(" WHERE {filter}")).unwrap_or_default();
+            let mut columns =
+                vec!["k AS g0".to_owned(), format!("{start} AS window_start"), format!("{end} AS window_end")];
+            columns.extend(aggregates.iter().zip(0..).map(|(aggregate, at)| format!("{aggregate} AS a{at}")));
+            let (columns, by) = (columns.join(", "), by.join(", "));
+            let from = call.replace('@', &relation).replace('#', ", k");
+            let sql = format!("{with}SELECT {columns} FROM {from}{filter} GROUP BY k, {by}{having}");
+            Select { has_sessions, ..Select::windowed(sql, 1) }
+        })
+        .boxed()
+}
+
 /// Any query of sessions.
 pub(super) fn of_sessions() -> BoxedStrategy<Select> {
     sessions(prop::option::weighted(0.7, session_having()).boxed())
