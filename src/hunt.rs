@@ -1,13 +1,15 @@
 //! `weir hunt`: one `SELECT` over the archive, with the same names, views and functions as a detection.
 //!
 //! A hunt only reads. It runs within a limit of memory, beyond which it works on disk, and within a limit of time.
-//! Reading order: [`relations`] (what stands behind `FROM`), [`plan`] (text to plan), [`output`] (rows to text).
+//! Reading order: [`relations`] (what stands behind `FROM`), [`plan`] (text to plan), [`sequence`] (what DataFusion does not
+//! run), [`output`] (rows to text).
 
 mod output;
 mod params;
 mod plan;
 mod progress;
 mod relations;
+mod sequence;
 #[cfg(test)]
 mod tests;
 
@@ -201,6 +203,7 @@ fn context(limits: Limits) -> Result<SessionContext, DataFusionError> {
     let share = limits.memory_bytes / options.execution.target_partitions.max(1) / 8;
     options.execution.sort_spill_reservation_bytes = share.min(options.execution.sort_spill_reservation_bytes);
     let state = SessionStateBuilder::new_with_default_features().with_config(config).with_runtime_env(runtime);
+    let state = state.with_query_planner(Arc::new(sequence::HuntPlanner));
     Ok(SessionContext::new_with_state(state.with_physical_optimizer_rules(sql::batch_rules()).build()))
 }
 

@@ -30,6 +30,7 @@ mod stateless;
 mod window;
 
 pub(crate) use emit::hit_schema;
+pub use sequence::SequenceRun;
 
 /// What operators hand on.
 #[derive(Debug, Default)]

@@ -3,6 +3,8 @@ use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 
 use super::*;
 
+mod sequence;
+
 const STREAMS: &str = "\
 CREATE STREAM logins (ts TIMESTAMP, UserName STRING, ok BOOLEAN, n BIGINT) WITH (topic = 't', format = 'json', event_time = 'ts');
 CREATE VIEW failed AS SELECT ts AS time, UserName AS user_name, n FROM logins WHERE NOT ok;
@@ -21,9 +23,14 @@ struct Project {
 
 impl Project {
     async fn new() -> Self {
+        Self::with_streams(STREAMS, "UserName,team\nann,red\nbob,blue\n").await
+    }
+
+    /// A project with these streams, and the rows of its table `teams`.
+    async fn with_streams(streams: &str, teams: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("teams.csv"), "UserName,team\nann,red\nbob,blue\n").unwrap();
-        let (catalog, diagnostics) = sql::parse_catalog(&[("streams/a.sql".to_owned(), STREAMS.to_owned())]);
+        std::fs::write(folder.path().join("teams.csv"), teams).unwrap();
+        let (catalog, diagnostics) = sql::parse_catalog(&[("streams/a.sql".to_owned(), streams.to_owned())]);
         assert!(diagnostics.is_empty(), "{diagnostics:?}");
         let archive = Archive::new(Location::memory(), ARCHIVE_APP);
         Self { folder, catalog, archive }

@@ -14,7 +14,8 @@ use crate::error::{Diagnostic, Span, codes};
 use crate::graph::{Graph, JoinKind, NodeId, Spec};
 use crate::late_events::{LATE_EVENTS, OF_THE_ROW};
 use crate::query::{Published, Query};
-use crate::sql::plan::{RelationSource, Source};
+use crate::sql::plan::{RelationSource, Source, extension};
+use crate::sql::sequence::Sequence;
 use crate::sql::tokens::place_of_word;
 use crate::sql::window_kind::WindowKind;
 
@@ -111,7 +112,9 @@ pub(super) fn has_event_as_cause(graph: &Graph, node: NodeId) -> bool {
 pub(super) fn named_ids(plan: &LogicalPlan, queries: &[Query]) -> BTreeSet<usize> {
     let mut named = BTreeSet::new();
     let _infallible = plan.apply_with_subqueries(|node| {
-        for expr in node.expressions() {
+        // What a sequence looks for is hidden from the optimiser, and stands apart.
+        let hidden = extension::<Sequence>(node).into_iter().flat_map(Sequence::hidden).cloned();
+        for expr in node.expressions().into_iter().chain(hidden) {
             let _infallible = expr.apply(|part| {
                 if let Expr::Literal(value, _) = part
                     && let Some(Some(text)) = value.try_as_str()

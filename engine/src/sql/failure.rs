@@ -137,7 +137,7 @@ fn diagnostic_span(error: &DataFusionError) -> Option<Span> {
 pub(crate) fn place_of_refusal(sql: &str, start: Place, refusal: &Refusal) -> Span {
     let usual: &[&str] = match refusal.code {
         codes::UNBOUNDED => &["GROUP", "OVER", "DISTINCT", "JOIN", "EXISTS", "FROM"],
-        codes::WRONG_WINDOW_TIME => &["TUMBLE", "SESSION", "OVER", "SELECT"],
+        codes::WRONG_WINDOW_TIME => &["TUMBLE", "SESSION", "MATCH_RECOGNIZE", "OVER", "SELECT"],
         codes::NOT_ON_A_STREAM => &["ORDER", "LIMIT", "JOIN", "SELECT"],
         codes::UNSUPPORTED => &["JOIN", "OVER", "UNION", "SELECT"],
         codes::NO_TIME => &["SELECT"],

@@ -1,11 +1,50 @@
-//! `MATCH_RECOGNIZE` in the form that sqlparser reads. Words are only dropped or moved, so every place stays the author's:
-//! `WITHIN INTERVAL '..'` becomes the first definition, under a name that nobody can write; `SKIP TO v` becomes
-//! `SKIP TO LAST v`, which is what it means; `RUNNING` and `FINAL` go, since one row per match makes them one.
+//! `MATCH_RECOGNIZE` in the form that sqlparser reads, and its parts. Words are only dropped or moved, so every place stays the
+//! author's: `WITHIN INTERVAL '..'` becomes the first definition, under a name that nobody can write; `SKIP TO v` becomes
+//! `SKIP TO LAST v`, which is what it means; `{- v -}` stands in parentheses; `RUNNING` and `FINAL` go, since one row per
+//! match makes them one.
 
+use datafusion::sql::sqlparser::ast::{
+    AfterMatchSkip, Expr, MatchRecognizePattern, Measure, OrderByExpr, SymbolDefinition, TableAlias, TableFactor,
+};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
 use super::tokens::is_word;
+
+/// What is written in a `MATCH_RECOGNIZE`.
+pub(crate) struct Written<'a> {
+    pub(crate) table: &'a mut TableFactor,
+    pub(crate) partition_by: &'a mut Vec<Expr>,
+    pub(crate) order_by: &'a mut Vec<OrderByExpr>,
+    pub(crate) measures: &'a mut Vec<Measure>,
+    pub(crate) skip: &'a mut Option<AfterMatchSkip>,
+    pub(crate) pattern: &'a mut MatchRecognizePattern,
+    /// What `DEFINE` says, and the span of a match.
+    pub(crate) symbols: &'a mut Vec<SymbolDefinition>,
+    pub(crate) alias: &'a mut Option<TableAlias>,
+}
+
+impl<'a> Written<'a> {
+    /// The parts of a relation; `None` if it is none of this kind.
+    pub(crate) fn of(factor: &'a mut TableFactor) -> Option<Self> {
+        let TableFactor::MatchRecognize {
+            table,
+            partition_by,
+            order_by,
+            measures,
+            after_match_skip: skip,
+            pattern,
+            symbols,
+            alias,
+            // One row per match, or it was refused before.
+            rows_per_match: _,
+        } = factor
+        else {
+            return None;
+        };
+        Some(Self { table, partition_by, order_by, measures, skip, pattern, symbols, alias })
+    }
+}
 
 /// The name under which the definitions hold the span of a match.
 pub(crate) const WITHIN: &str = "\u{1}within";
@@ -63,7 +102,16 @@ pub(super) fn prepare(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
                 continue;
             }
         }
+        // Behind a variable, `{` would begin a quantifier.
+        let of = |token: Token| TokenWithSpan { token, span: tokens[at].span };
+        let is_next = |next: Token| tokens.get(at + 1).is_some_and(|token| token.token == next);
+        if !open.is_empty() && token.token == Token::LBrace && is_next(Token::Minus) {
+            kept.push(of(Token::LParen));
+        }
         kept.push(token.clone());
+        if !open.is_empty() && token.token == Token::RBrace && at > 0 && tokens[at - 1].token == Token::Minus {
+            kept.push(of(Token::RParen));
+        }
         at += 1;
     }
     kept

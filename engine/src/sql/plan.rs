@@ -330,29 +330,30 @@ pub fn check_condition(text: &str, output: &SchemaRef) -> Result<(), Diagnostic>
     condition(text, output).map(drop)
 }
 
-/// The batch side of a bound plan: window tables become ordinary joins and projections, and functions that go by the
-/// order of rows see them in the total order.
+/// The batch side of a bound plan: functions and sequences that go by the order of rows see them in the total order, and
+/// window tables become ordinary joins and projections.
 pub(crate) fn to_batch(plan: LogicalPlan) -> PlanResult<LogicalPlan> {
-    let in_order = plan.transform_up_with_subqueries(|node| match &node {
+    let plan = plan.transform_up_with_subqueries(|node| match &node {
         LogicalPlan::Aggregate(aggregate) => Ok(match super::in_order::to_batch(aggregate)? {
             Some(plan) => Transformed::yes(plan),
             None => Transformed::no(node),
         }),
-        _ => Ok(Transformed::no(node)),
+        _ => Ok(match extension::<Sequence>(&node) {
+            Some(sequence) => Transformed::yes(sequence.to_batch()?),
+            None => Transformed::no(node),
+        }),
     })?;
-    let plan = in_order.data.transform_up_with_subqueries(|node| match &node {
-        LogicalPlan::Extension(Extension { node: extension }) => {
-            match extension.as_any().downcast_ref::<WindowTable>() {
-                Some(window) => Ok(Transformed::yes(super::window_batch::to_batch(window)?)),
-                None if extension.as_any().is::<Sequence>() => plan_err!(
-                    "MATCH_RECOGNIZE runs in detections; over rows that are there (a hunt), it does not run yet"
-                ),
-                None => Ok(Transformed::no(node)),
-            }
-        }
-        _ => Ok(Transformed::no(node)),
+    let plan = plan.data.transform_up_with_subqueries(|node| match extension::<WindowTable>(&node) {
+        Some(window) => Ok(Transformed::yes(super::window_batch::to_batch(window)?)),
+        None => Ok(Transformed::no(node)),
     })?;
     super::total_order::in_total_order(plan.data)
+}
+
+/// A node of ours.
+pub(crate) fn extension<T: 'static>(plan: &LogicalPlan) -> Option<&T> {
+    let LogicalPlan::Extension(Extension { node }) = plan else { return None };
+    node.as_any().downcast_ref()
 }
 
 /// The schema of the derived stream.

@@ -5,27 +5,31 @@
 //! from a batch of one row. These expressions are not over the node's input, so the optimiser does not see them; the
 //! node says itself which columns it needs.
 
+mod batch;
 mod lower;
 mod pattern;
 
 use std::cmp::Ordering;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field};
-use datafusion::common::{Column, DFSchema, DFSchemaRef, Result, TableReference, plan_err};
+use datafusion::common::{Column, DFSchema, DFSchemaRef, Diagnostic, Result, Span, TableReference, plan_err};
+use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams};
 use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, ExprSchemable, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
-use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::ast::{self, Spanned};
+use datafusion::sql::sqlparser::tokenizer::Span as SqlSpan;
 
-use super::match_recognize::WITHIN;
+use super::match_recognize::{WITHIN, Written};
 use super::window_kind::span_in_words;
 use super::window_table::interval_us;
 use crate::catalog::TIME_TYPE;
+pub use batch::BatchSequence;
 pub(super) use lower::lower;
 use pattern::compile;
 pub(crate) use pattern::{Pattern, STEPS_MAX, Step, each_symbol, is_nullable, repeats, size, split_missing, variables};
@@ -118,6 +122,8 @@ pub(crate) struct Said {
 pub(crate) struct Sequence {
     pub(crate) input: LogicalPlan,
     pub(crate) said: Said,
+    /// The columns by which a hunt puts the rows in order: key, time and uid. On a stream there are none.
+    order: Vec<Expr>,
     /// The made-up schema of conditions and measures.
     rows: DFSchemaRef,
     schema: DFSchemaRef,
@@ -133,22 +139,41 @@ impl Sequence {
     fn try_new(input: LogicalPlan, said: Said, rows: DFSchema) -> Result<Self> {
         let mut fields = vec![];
         for key in &said.keys {
+            // A condition on a key means the same below the node, where it has this name.
+            let Expr::Column(column) = key else { return plan_err!("PARTITION BY takes columns, not `{key}`") };
             let (_, field) = key.to_field(input.schema())?;
-            fields.push((None, Arc::new(field.as_ref().clone().with_name(column_name(key)?).with_nullable(true))));
+            let field = field.as_ref().clone().with_name(&column.name).with_nullable(true);
+            fields.push((column.relation.clone(), Arc::new(field)));
         }
         for (name, measure) in &said.measures {
             fields.push((None, Arc::new(Field::new(name, measure.get_type(&rows)?, true))));
         }
         let schema = Arc::new(DFSchema::new_with_metadata(fields, HashMap::new())?);
-        Ok(Self { input, said, rows: Arc::new(rows), schema })
+        Ok(Self { input, said, order: vec![], rows: Arc::new(rows), schema })
+    }
+
+    /// Conditions, measures and aggregates, which no rule of the optimiser sees.
+    pub(crate) fn hidden(&self) -> impl Iterator<Item = &Expr> {
+        let said = &self.said;
+        let measures = said.measures.iter().map(|(_, expr)| expr);
+        said.conditions.iter().flatten().chain(measures).chain(said.aggregates.iter().map(|(_, expr)| expr))
+    }
+
+    fn visible(&self) -> impl Iterator<Item = &Expr> {
+        self.said.keys.iter().chain([&self.said.time]).chain(&self.order)
     }
 
     /// The names of the input's columns that are read.
     fn reads(&self) -> BTreeSet<String> {
-        let hidden = self.said.conditions.iter().flatten().chain(self.said.measures.iter().map(|(_, expr)| expr));
-        let hidden = hidden.chain(self.said.aggregates.iter().map(|(_, expr)| expr));
-        let visible = self.said.keys.iter().chain([&self.said.time]);
-        hidden.chain(visible).flat_map(|expr| expr.column_refs()).map(|column| column.name.clone()).collect()
+        let read = self.hidden().chain(self.visible()).flat_map(|expr| expr.column_refs());
+        read.map(|column| column.name.clone()).collect()
+    }
+
+    /// What is matched, for people.
+    fn text(&self) -> String {
+        let said = &self.said;
+        let (keys, pattern) = (super::lower::names(&said.keys), said.pattern.show(&said.variables));
+        format!("partition by {keys}, {pattern} within {}", span_in_words(said.within_us))
     }
 
     /// Everything that changes what the node does.
@@ -184,24 +209,23 @@ impl UserDefinedLogicalNodeCore for Sequence {
     }
 
     fn expressions(&self) -> Vec<Expr> {
-        self.said.keys.iter().chain([&self.said.time]).cloned().collect()
+        self.visible().cloned().collect()
+    }
+
+    /// A condition on the keys keeps or drops whole partitions. Any other would change which rows follow each other.
+    fn prevent_predicate_push_down_columns(&self) -> HashSet<String> {
+        self.said.measures.iter().map(|(name, _)| name.clone()).chain([batch::UID.to_owned()]).collect()
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let said = &self.said;
-        let keys = super::lower::names(&said.keys);
-        write!(
-            f,
-            "MatchRecognize: partition by {keys}, {} within {}",
-            said.pattern.show(&said.variables),
-            span_in_words(said.within_us)
-        )
+        write!(f, "MatchRecognize: {}", self.text())
     }
 
     fn with_exprs_and_inputs(&self, mut exprs: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> Result<Self> {
+        let order = exprs.split_off((self.said.keys.len() + 1).min(exprs.len()));
         match (exprs.pop(), inputs.pop()) {
             (Some(time), Some(input)) => {
-                Ok(Self { input, said: Said { keys: exprs, time, ..self.said.clone() }, ..self.clone() })
+                Ok(Self { input, order, said: Said { keys: exprs, time, ..self.said.clone() }, ..self.clone() })
             }
             _ => plan_err!("a sequence has one input and one time column"),
         }
@@ -214,14 +238,6 @@ impl UserDefinedLogicalNodeCore for Sequence {
     }
 }
 
-/// The name of a plain column.
-fn column_name(expr: &Expr) -> Result<String> {
-    match expr {
-        Expr::Column(column) => Ok(column.name.clone()),
-        other => plan_err!("PARTITION BY takes columns, not `{other}`"),
-    }
-}
-
 /// Plans `relation MATCH_RECOGNIZE (...)`.
 #[derive(Debug)]
 pub(crate) struct SequencePlanner;
@@ -229,72 +245,77 @@ pub(crate) struct SequencePlanner;
 impl RelationPlanner for SequencePlanner {
     fn plan_relation(
         &self,
-        relation: ast::TableFactor,
+        mut relation: ast::TableFactor,
         context: &mut dyn RelationPlannerContext,
     ) -> Result<RelationPlanning> {
-        let ast::TableFactor::MatchRecognize {
-            table,
-            partition_by,
-            order_by,
-            measures,
-            after_match_skip,
-            pattern,
-            symbols,
-            alias,
-            ..
-        } = relation
-        else {
+        let Some(written) = Written::of(&mut relation) else {
             return Ok(RelationPlanning::Original(Box::new(relation)));
         };
-        let input = context.plan(*table)?;
-        let input_schema = Arc::clone(input.schema());
-        let keys =
-            partition_by.into_iter().map(|key| context.sql_to_expr(key, &input_schema)).collect::<Result<Vec<_>>>()?;
-        let Some(order) = order_by.into_iter().next() else { return plan_err!("MATCH_RECOGNIZE needs ORDER BY") };
-        let time = context.sql_to_expr(order.expr, &input_schema)?;
-        let variables = variables(&pattern);
-        let index = |name: &ast::Ident| variables.iter().position(|variable| *variable == name.value);
-        let skip = match &after_match_skip {
-            None | Some(ast::AfterMatchSkip::PastLastRow) => Some(Skip::PastLastRow),
-            Some(ast::AfterMatchSkip::ToNextRow) => Some(Skip::ToNextRow),
-            Some(ast::AfterMatchSkip::ToFirst(name)) => index(name).map(Skip::ToFirst),
-            Some(ast::AfterMatchSkip::ToLast(name)) => index(name).map(Skip::ToLast),
-        };
-        let Some(skip) = skip else { return plan_err!("AFTER MATCH SKIP names a variable that is not in the pattern") };
-        let mut schema = made_up(&input_schema, &measures, &symbols);
-        let mut within_us = None;
-        let mut aggregates = vec![];
-        let mut conditions = vec![None; variables.len()];
-        for ast::SymbolDefinition { symbol, definition } in symbols {
-            if symbol.value == WITHIN {
-                within_us = Some(interval_us(&context.sql_to_expr(definition, &input_schema)?)?);
-            } else if let Some(of) = symbol.value.strip_prefix(AGGREGATES) {
-                let expr = planned(context, definition, &each_row(&input_schema)?)?;
-                let field = Field::new(aggregates.len().to_string(), expr.get_type(&each_row(&input_schema)?)?, true);
-                schema.push((Some(TableReference::bare(AGGREGATES)), Arc::new(field)));
-                aggregates.push((of.trim().parse().ok(), expr));
-            } else if let Some(index) = index(&symbol) {
-                let of = DFSchema::new_with_metadata(schema.clone(), HashMap::new())?;
-                let condition = planned(context, definition, &of)?;
-                if condition.get_type(&of)? != DataType::Boolean {
-                    return plan_err!("the definition of `{}` is not a condition", symbol.value);
-                }
-                conditions[index] = Some(condition);
-            }
-        }
-        let Some(within_us) = within_us.filter(|within| *within > 0) else {
-            return plan_err!("WITHIN needs a span of time that is longer than nothing");
-        };
-        let schema = DFSchema::new_with_metadata(schema, HashMap::new())?;
-        let measures = measures
-            .into_iter()
-            .map(|measure| Ok((measure.alias.value, planned(context, measure.expr, &schema)?)))
-            .collect::<Result<Vec<_>>>()?;
-        let pattern = compile(&pattern, &variables);
-        let said = Said { keys, time, within_us, variables, conditions, measures, aggregates, pattern, skip };
-        let plan = LogicalPlan::Extension(Extension { node: Arc::new(Sequence::try_new(input, said, schema)?) });
-        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
+        let planned = plan_sequence(written, context)?;
+        Ok(RelationPlanning::Planned(Box::new(planned)))
     }
+}
+
+/// The node that a `MATCH_RECOGNIZE` in exact names stands for.
+fn plan_sequence(written: Written<'_>, context: &mut dyn RelationPlannerContext) -> Result<PlannedRelation> {
+    let Written { table, partition_by, order_by, measures, skip, pattern, symbols, alias } = written;
+    let input = context.plan(table.clone())?;
+    let input_schema = Arc::clone(input.schema());
+    let keys = partition_by.drain(..).map(|key| context.sql_to_expr(key, &input_schema)).collect::<Result<Vec<_>>>()?;
+    let Some(order) = order_by.drain(..).next() else { return plan_err!("MATCH_RECOGNIZE needs ORDER BY") };
+    let time = context.sql_to_expr(order.expr, &input_schema)?;
+    let variables = variables(pattern);
+    let index = |name: &ast::Ident| variables.iter().position(|variable| *variable == name.value);
+    let skip = match skip {
+        None | Some(ast::AfterMatchSkip::PastLastRow) => Some(Skip::PastLastRow),
+        Some(ast::AfterMatchSkip::ToNextRow) => Some(Skip::ToNextRow),
+        Some(ast::AfterMatchSkip::ToFirst(name)) => index(name).map(Skip::ToFirst),
+        Some(ast::AfterMatchSkip::ToLast(name)) => index(name).map(Skip::ToLast),
+    };
+    let Some(skip) = skip else { return plan_err!("AFTER MATCH SKIP names a variable that is not in the pattern") };
+    let mut schema = made_up(&input_schema, measures, symbols);
+    let mut within_us = None;
+    let mut aggregates = vec![];
+    let mut conditions = vec![None; variables.len()];
+    for ast::SymbolDefinition { symbol, definition } in symbols.drain(..) {
+        let span = definition.span();
+        if symbol.value == WITHIN {
+            let span_us = interval_us(&context.sql_to_expr(definition, &input_schema)?)?;
+            if span_us <= 0 {
+                return Err(at("WITHIN needs a span of time that is longer than nothing".to_owned(), span));
+            }
+            within_us = Some(span_us);
+        } else if let Some(of) = symbol.value.strip_prefix(AGGREGATES) {
+            let expr = planned(context, definition, &each_row(&input_schema)?)?;
+            let field = Field::new(aggregates.len().to_string(), expr.get_type(&each_row(&input_schema)?)?, true);
+            schema.push((Some(TableReference::bare(AGGREGATES)), Arc::new(field)));
+            aggregates.push((of.trim().parse().ok(), expr));
+        } else if let Some(index) = index(&symbol) {
+            let of = DFSchema::new_with_metadata(schema.clone(), HashMap::new())?;
+            let condition = planned(context, definition, &of)?;
+            if condition.get_type(&of)? != DataType::Boolean {
+                let message = format!("`{}` is defined by a value of another type than BOOLEAN", symbol.value);
+                return Err(at(message, span));
+            }
+            conditions[index] = Some(condition);
+        }
+    }
+    let Some(within_us) = within_us else { return plan_err!("MATCH_RECOGNIZE needs WITHIN") };
+    let schema = DFSchema::new_with_metadata(schema, HashMap::new())?;
+    let measures = measures
+        .drain(..)
+        .map(|measure| Ok((measure.alias.value, planned(context, measure.expr, &schema)?)))
+        .collect::<Result<Vec<_>>>()?;
+    let pattern = compile(pattern, &variables);
+    let said = Said { keys, time, within_us, variables, conditions, measures, aggregates, pattern, skip };
+    let plan = LogicalPlan::Extension(Extension { node: Arc::new(Sequence::try_new(input, said, schema)?) });
+    Ok(PlannedRelation::new(plan, alias.take()))
+}
+
+/// A mistake at its place.
+fn at(message: String, span: SqlSpan) -> DataFusionError {
+    let diagnostic = Diagnostic::new_error(message.clone(), Span::try_from_sqlparser_span(span));
+    DataFusionError::Plan(message).with_diagnostic(diagnostic)
 }
 
 type MadeUp = Vec<(Option<TableReference>, Arc<Field>)>;

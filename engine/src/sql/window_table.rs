@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::Field;
-use datafusion::common::{DFSchema, DFSchemaRef, Result, ScalarValue, plan_err};
+use datafusion::common::{Column, DFSchema, DFSchemaRef, Result, ScalarValue, plan_err};
 use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
 use datafusion::logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
 use datafusion::sql::sqlparser::ast;
@@ -52,6 +52,12 @@ impl WindowTable {
         }
         let schema = Arc::new(DFSchema::new_with_metadata(fields, std::collections::HashMap::new())?);
         Ok(Self { input, time, windows, keys, schema })
+    }
+
+    /// The columns of the window's ends.
+    pub(crate) fn ends(&self) -> [Expr; 2] {
+        let qualifier = self.input.schema().iter().next().and_then(|(qualifier, _)| qualifier.cloned());
+        [WINDOW_START, WINDOW_END].map(|name| Expr::Column(Column::new(qualifier.clone(), name)))
     }
 }
 

@@ -103,8 +103,7 @@ fn what_a_sequence_cannot_say_is_refused_with_its_place() {
     for (sql, code) in cases {
         let (at, message) = refused(&sql);
         assert!(at.starts_with(code), "{sql}\n{at} {message}");
-        // A pattern of nothing but an anchor and its like has no name whose place could be told.
-        assert!(!message.contains('\u{1}') && (at.contains(':') || sql.contains("(^")), "{sql}\n{at} {message}");
+        assert!(!message.contains('\u{1}') && at.contains(':'), "{sql}\n{at} {message}");
     }
 }
 
@@ -115,4 +114,42 @@ fn an_unknown_column_of_a_variable_is_told_at_its_place() {
     let (_, faults) = Program::compile(&catalog(), &published(), vec![query("q", sql)]);
     let told: Vec<String> = faults.iter().map(|fault| fault.diagnostic.message.clone()).collect();
     assert_eq!(told, ["`a` has no column `tyme`", "`signin` has no column `bites`"]);
+}
+
+/// The columns of the rows that wait in the sequence of the only query, and the program in words.
+fn waiting(sql: &str) -> (Vec<String>, String) {
+    let program = compile(vec![query("q", sql)]);
+    let of_sequence = |node: &&crate::graph::Node| matches!(node.spec, crate::graph::Spec::Sequence(_));
+    let node = program.graph.nodes.iter().find(of_sequence).expect("a sequence");
+    let schema = &program.graph.nodes[node.inputs[0].from].schema;
+    let names = schema.fields().iter().map(|field| field.name().clone()).collect();
+    (names, program.explain(0).expect("it compiled"))
+}
+
+#[test]
+fn rows_wait_with_the_columns_that_are_read_and_no_others() {
+    let (columns, explained) = waiting(&sequence(
+        "MEASURES LAST(b.time) AS time, max(a.bytes) AS most
+         PATTERN (a+ b) WITHIN INTERVAL '1 minute' DEFINE a AS status = 'Failure', b AS status = 'Success'",
+    ));
+    assert_eq!(columns, ["time", "user_name", "Status", "bytes"]);
+    assert!(explained.contains("  signin: time, user_name, Status, bytes\n"), "{explained}");
+    let (columns, explained) = waiting(&sequence(
+        "MEASURES MATCH_TIME() AS time PATTERN (a b) WITHIN INTERVAL '1 minute' DEFINE a AS status = 'Failure'",
+    ));
+    assert_eq!(columns, ["time", "user_name", "Status"]);
+    assert!(explained.contains("  signin: time, user_name, Status\n"), "{explained}");
+}
+
+#[test]
+fn a_condition_on_the_keys_is_asked_before_rows_wait_and_no_other_is() {
+    let body = "MEASURES MATCH_TIME() AS time, b.bytes AS bytes
+        PATTERN (a b) WITHIN INTERVAL '1 minute' DEFINE a AS status = 'Failure'";
+    let (_, explained) = waiting(&format!("{} WHERE m.user_name = 'ann' AND m.bytes > 7", sequence(body)));
+    let place = |text: &str| explained.find(text).unwrap_or_else(|| panic!("no {text} in {explained}"));
+    let operators = place("operators\n");
+    let asked = operators + explained[operators..].find("user_name = ").expect("the condition on the key");
+    let matched = operators + explained[operators..].find("sequence by ").expect("the sequence");
+    let kept = operators + explained[operators..].find("bytes > ").expect("the condition on a measure");
+    assert!(asked < matched && matched < kept, "{explained}");
 }

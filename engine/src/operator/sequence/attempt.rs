@@ -1,23 +1,20 @@
 //! One attempt to match a pattern from one row on: the preferred way first, going back where it fails.
 //!
 //! What a way needs and time may still bring leaves the attempt pending, since a way that is preferred to all others
-//! could still come. An attempt over more rows goes the same way as far as it went, so the answer does not depend on
-//! when it was tried.
+//! could still come. It remembers where it stood and goes on there, so that a row that comes costs what it adds. An attempt
+//! that begins anew over more rows goes the same way as far as it went, so the answer does not depend on when it was tried.
 
-use std::collections::HashSet;
-use std::sync::Arc;
+mod values;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringViewArray, TimestampMicrosecondArray, new_null_array};
-use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, SchemaRef};
+use std::collections::{HashSet, VecDeque};
 
-use super::Kept;
+use arrow::array::{Array, ArrayRef, AsArray};
+use datafusion::common::ScalarValue;
+
+use self::values::{Place, Value};
+use super::matcher::{Kept, Matcher};
 use crate::error::EngineError;
-use crate::graph::{Formula, SequenceSpec, Slot};
-use crate::operator::stateless::conform;
-use crate::rows::batch_of;
-use crate::sql::sequence::{Base, Designator, Step};
-use crate::sql::total::evaluate;
+use crate::sql::sequence::Step;
 use crate::time::EventTime;
 
 /// The most steps from one start. A start that needs more has no match, and is counted as a failure: the pattern goes
@@ -42,233 +39,235 @@ pub(super) struct Found {
     pub(super) measures: Vec<ArrayRef>,
 }
 
-/// A value that may have to wait for rows.
-enum Value<T> {
-    Known(T),
-    Pending(i64),
-}
-
-pub(super) struct Attempt<'a> {
-    spec: &'a SequenceSpec,
-    input: &'a SchemaRef,
-    rows: &'a [Kept],
-    start: usize,
-    /// The first instant that is too late for a row of the match.
-    limit: i64,
-    watermark: EventTime,
+/// How far an attempt has come. Rows are counted from its start.
+#[derive(Default)]
+pub(super) struct Attempt {
+    /// The step at hand.
+    step: usize,
+    /// The variables of the rows so far.
+    path: Vec<usize>,
+    /// The rows of each variable among them.
+    of_variables: Vec<Vec<usize>>,
+    /// What is not tried yet, the preferred last: a step, and how many rows there are before it.
+    ways: Vec<(usize, usize)>,
+    /// Steps with the rows before them, from which a way has failed.
+    tried: HashSet<(usize, usize)>,
+    /// How many rows have been looked at for what must be missing.
+    looked_at: usize,
+    /// The states of each aggregate that conditions speak of, behind each of its rows.
+    running: Vec<Vec<Vec<ScalarValue>>>,
     steps: usize,
     failures: u64,
 }
 
-/// The row at hand, and the variables of the rows of the match before it.
-#[derive(Clone, Copy)]
-struct Place<'a> {
-    row: usize,
-    variable: usize,
-    before: &'a [usize],
-    time: i64,
-}
-
-impl<'a> Attempt<'a> {
-    pub(super) fn new(
-        spec: &'a SequenceSpec,
-        input: &'a SchemaRef,
-        rows: &'a [Kept],
-        start: usize,
-        watermark: EventTime,
-    ) -> Self {
-        let limit = rows[start].time.saturating_add(spec.within_us);
-        Self { spec, input, rows, start, limit, watermark, steps: 0, failures: 0 }
+impl Attempt {
+    /// Roughly the bytes of what it remembers.
+    pub(super) fn bytes(&self) -> usize {
+        let rows = self.path.len() * 2 * size_of::<usize>();
+        let ways = (self.ways.len() + 2 * self.tried.len()) * size_of::<(usize, usize)>();
+        let states = self.running.iter().map(|states| states.iter().map(ScalarValue::size_of_vec).sum::<usize>());
+        rows + ways + states.sum::<usize>()
     }
 
-    /// Tries. Failures are counted once it is decided.
+    fn take(&mut self, variable: usize) {
+        if self.of_variables.len() <= variable {
+            self.of_variables.resize_with(variable + 1, Vec::new);
+        }
+        self.of_variables[variable].push(self.path.len());
+        self.path.push(variable);
+    }
+
+    /// Gives up all rows behind the first `length`.
+    fn go_back(&mut self, length: usize, matcher: &Matcher) {
+        while self.path.len() > length
+            && let Some(variable) = self.path.pop()
+        {
+            self.of_variables[variable].pop();
+        }
+        for (states, aggregate) in self.running.iter_mut().zip(&matcher.spec.aggregates) {
+            states.truncate(aggregate.of.map_or(length, |of| self.of_variables.get(of).map_or(0, Vec::len)));
+        }
+    }
+}
+
+/// An attempt at work.
+pub(super) struct Search<'a> {
+    matcher: &'a Matcher,
+    rows: &'a mut VecDeque<Kept>,
+    start: usize,
+    /// The first instant that is too late for a row of the match.
+    limit: i64,
+    watermark: EventTime,
+    attempt: &'a mut Attempt,
+}
+
+impl<'a> Search<'a> {
+    pub(super) fn new(
+        matcher: &'a Matcher,
+        rows: &'a mut VecDeque<Kept>,
+        start: usize,
+        watermark: EventTime,
+        attempt: &'a mut Attempt,
+    ) -> Self {
+        let limit = rows[start].time.saturating_add(matcher.spec.within_us);
+        Self { matcher, rows, start, limit, watermark, attempt }
+    }
+
+    /// Goes on as far as the rows allow. Failures are counted once it is decided.
     pub(super) fn run(mut self, failures: &mut u64) -> Result<Outcome, EngineError> {
         let outcome = self.search()?;
         if !matches!(outcome, Outcome::Pending(_)) {
-            *failures += self.failures;
+            *failures += self.attempt.failures;
         }
         Ok(outcome)
     }
 
     fn search(&mut self) -> Result<Outcome, EngineError> {
-        // A way that has failed from a step and a row on fails again, unless conditions look back at how it came there.
-        let forgets = self.spec.conditions.iter().flatten().all(|formula| formula.is_of_place);
-        let mut tried: HashSet<(usize, usize)> = HashSet::new();
-        let mut path: Vec<usize> = vec![];
-        let mut ways = vec![(0_usize, 0_usize)];
-        while let Some((mut step, length)) = ways.pop() {
-            path.truncate(length);
-            loop {
-                self.steps += 1;
-                if self.steps > STEPS_PER_START_MAX {
-                    self.failures += 1;
-                    return Ok(Outcome::Nothing);
+        while self.attempt.steps <= STEPS_PER_START_MAX {
+            let goes_on = match self.matcher.spec.steps[self.attempt.step] {
+                Step::Jump(to) => self.go_to(to),
+                Step::Either(preferred, other) => {
+                    self.attempt.ways.push((other, self.attempt.path.len()));
+                    self.go_to(preferred)
                 }
-                if forgets && !tried.insert((step, path.len())) {
-                    break;
-                }
-                match self.spec.steps[step] {
-                    Step::Jump(to) => step = to,
-                    Step::Either(preferred, other) => {
-                        ways.push((other, path.len()));
-                        step = preferred;
+                Step::Row(variable) => match self.takes(variable)? {
+                    Value::Pending(until) => return Ok(Outcome::Pending(until)),
+                    Value::Known(false) => false,
+                    Value::Known(true) => {
+                        self.attempt.take(variable);
+                        self.go_to(self.attempt.step + 1)
                     }
-                    Step::Row(variable) => match self.takes(variable, &path)? {
-                        Value::Pending(until) => return Ok(Outcome::Pending(until)),
-                        Value::Known(false) => break,
-                        Value::Known(true) => {
-                            path.push(variable);
-                            step += 1;
-                        }
-                    },
-                    Step::Missing(variable) => match self.follows(variable, &path)? {
-                        Value::Pending(until) => return Ok(Outcome::Pending(until)),
-                        Value::Known(true) => break,
-                        Value::Known(false) => step += 1,
-                    },
-                    Step::Done => return self.complete(path),
-                }
+                },
+                Step::Missing(variable) => match self.follows(variable)? {
+                    Value::Pending(until) => return Ok(Outcome::Pending(until)),
+                    Value::Known(true) => false,
+                    Value::Known(false) => self.go_to(self.attempt.step + 1),
+                },
+                Step::Done => return self.complete(),
+            };
+            if !goes_on && !self.turn() {
+                return Ok(Outcome::Nothing);
             }
         }
+        self.attempt.failures += 1;
         Ok(Outcome::Nothing)
     }
 
+    /// Goes to a step; false if a way has failed from there before. It fails again, unless conditions look back at how it
+    /// came there.
+    fn go_to(&mut self, step: usize) -> bool {
+        let attempt = &mut *self.attempt;
+        attempt.step = step;
+        attempt.steps += 1;
+        attempt.looked_at = 0;
+        !self.matcher.forgets_at[step] || attempt.tried.insert((step, attempt.path.len()))
+    }
+
+    /// Goes back to the last way that has not been tried.
+    fn turn(&mut self) -> bool {
+        while let Some((step, length)) = self.attempt.ways.pop() {
+            self.attempt.go_back(length, self.matcher);
+            if self.go_to(step) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Whether the next row is there, in time, and matches a variable.
-    fn takes(&mut self, variable: usize, path: &[usize]) -> Result<Value<bool>, EngineError> {
-        let row = self.start + path.len();
+    fn takes(&mut self, variable: usize) -> Result<Value<bool>, EngineError> {
+        let row = self.start + self.attempt.path.len();
         match self.rows.get(row) {
             None if self.watermark.0 < self.limit => Ok(Value::Pending(self.limit)),
             None => Ok(Value::Known(false)),
             Some(kept) if kept.time >= self.limit => Ok(Value::Known(false)),
-            Some(_) => self.holds(variable, row, path),
+            Some(_) => self.holds(variable, row),
         }
     }
 
     /// Whether any later row in time matches a variable.
-    fn follows(&mut self, variable: usize, path: &[usize]) -> Result<Value<bool>, EngineError> {
-        let from = self.start + path.len();
-        for row in from..self.rows.len() {
-            if self.rows[row].time >= self.limit {
-                return Ok(Value::Known(false));
+    fn follows(&mut self, variable: usize) -> Result<Value<bool>, EngineError> {
+        loop {
+            let row = self.start + self.attempt.path.len() + self.attempt.looked_at;
+            match self.rows.get(row) {
+                None if self.watermark.0 < self.limit => return Ok(Value::Pending(self.limit)),
+                None => return Ok(Value::Known(false)),
+                Some(kept) if kept.time >= self.limit => return Ok(Value::Known(false)),
+                Some(_) => {}
             }
-            self.steps += 1;
-            match self.holds(variable, row, path)? {
-                Value::Known(false) => {}
+            match self.holds(variable, row)? {
+                Value::Known(false) => {
+                    self.attempt.steps += 1;
+                    self.attempt.looked_at += 1;
+                }
                 decided => return Ok(decided),
             }
         }
-        Ok(if self.watermark.0 < self.limit { Value::Pending(self.limit) } else { Value::Known(false) })
     }
 
     /// Whether a variable's condition is TRUE for a row that would follow the path.
-    fn holds(&mut self, variable: usize, row: usize, path: &[usize]) -> Result<Value<bool>, EngineError> {
-        let formula = match &self.spec.conditions[variable] {
-            Some(formula) if !formula.is_of_row => formula,
-            _ => return Ok(Value::Known(self.rows[row].holds & (1 << variable) != 0)),
+    fn holds(&mut self, variable: usize, row: usize) -> Result<Value<bool>, EngineError> {
+        let matcher = self.matcher;
+        let bit = 1_u64 << variable;
+        let kept = &self.rows[row];
+        let formula = match &matcher.spec.conditions[variable] {
+            Some(formula) if kept.known & bit == 0 => formula,
+            _ => return Ok(Value::Known(kept.holds & bit != 0)),
         };
-        let place = Place { row, variable, before: path, time: self.rows[row].time };
-        Ok(match self.value(formula, place)? {
-            Value::Known(value) => {
-                let value = value.as_boolean_opt();
-                Value::Known(value.is_some_and(|value| value.is_valid(0) && value.value(0)))
-            }
-            Value::Pending(until) => Value::Pending(until),
-        })
+        let place = Place { row, variable, time: kept.time, is_complete: false };
+        let value = match self.undisturbed(|search| search.value(formula, place))? {
+            Value::Known(value) => value,
+            Value::Pending(until) => return Ok(Value::Pending(until)),
+        };
+        let holds = value.as_boolean_opt().is_some_and(|value| value.is_valid(0) && value.value(0));
+        if formula.is_of_place {
+            let kept = &mut self.rows[row];
+            kept.known |= bit;
+            kept.holds |= if holds { bit } else { 0 };
+        }
+        Ok(Value::Known(holds))
     }
 
-    fn complete(&mut self, path: Vec<usize>) -> Result<Outcome, EngineError> {
-        let Some((variable, before)) = path.split_last() else { return Ok(Outcome::Nothing) };
-        let row = self.start + before.len();
-        let is_missing = self.spec.steps.iter().any(|step| matches!(step, Step::Missing(_)));
+    /// Computes something that may turn out to be pending, and then has cost nothing.
+    fn undisturbed<T>(
+        &mut self,
+        compute: impl FnOnce(&mut Self) -> Result<Value<T>, EngineError>,
+    ) -> Result<Value<T>, EngineError> {
+        let (steps, failures) = (self.attempt.steps, self.attempt.failures);
+        let value = compute(self)?;
+        if matches!(value, Value::Pending(_)) {
+            (self.attempt.steps, self.attempt.failures) = (steps, failures);
+        }
+        Ok(value)
+    }
+
+    fn complete(&mut self) -> Result<Outcome, EngineError> {
+        // Measures speak of the last row as the one at hand, which stands behind the path.
+        let Some(variable) = self.attempt.path.last().copied() else { return Ok(Outcome::Nothing) };
+        let path = self.attempt.path.clone();
+        self.attempt.go_back(path.len() - 1, self.matcher);
+        let row = self.start + path.len() - 1;
+        let is_missing = self.matcher.spec.steps.iter().any(|step| matches!(step, Step::Missing(_)));
         let time = if is_missing { self.limit } else { self.rows[row].time };
-        let place = Place { row, variable: *variable, before, time };
-        let mut measures = Vec::with_capacity(self.spec.measures.len());
-        for formula in &self.spec.measures {
+        let place = Place { row, variable, time, is_complete: true };
+        match self.undisturbed(|search| search.measures(place))? {
+            Value::Known(measures) => Ok(Outcome::Match(Found { path, time, measures })),
+            Value::Pending(until) => {
+                self.attempt.take(variable);
+                Ok(Outcome::Pending(until))
+            }
+        }
+    }
+
+    fn measures(&mut self, place: Place) -> Result<Value<Vec<ArrayRef>>, EngineError> {
+        let matcher = self.matcher;
+        let mut measures = Vec::with_capacity(matcher.spec.measures.len());
+        for formula in &matcher.spec.measures {
             match self.value(formula, place)? {
                 Value::Known(value) => measures.push(value),
-                Value::Pending(until) => return Ok(Outcome::Pending(until)),
-            }
-        }
-        Ok(Outcome::Match(Found { path, time, measures }))
-    }
-
-    /// The value of a formula at a place, as an array of one.
-    fn value(&mut self, formula: &Formula, place: Place<'_>) -> Result<Value<ArrayRef>, EngineError> {
-        let mut columns = Vec::with_capacity(formula.slots.len());
-        for (slot, field) in formula.slots.iter().zip(formula.schema.fields()) {
-            match self.fill(*slot, field.data_type(), place)? {
-                Value::Known(value) => columns.push(value),
                 Value::Pending(until) => return Ok(Value::Pending(until)),
             }
         }
-        let batch = batch_of(Arc::clone(&formula.schema), conform(&columns, &formula.schema)?, 1)?;
-        let value = evaluate(formula.expr.as_ref(), &batch, &mut self.failures)?;
-        Ok(Value::Known(conform_one(value, &formula.data_type)?))
+        Ok(Value::Known(measures))
     }
-
-    fn fill(&mut self, slot: Slot, data_type: &DataType, place: Place<'_>) -> Result<Value<ArrayRef>, EngineError> {
-        Ok(Value::Known(match slot {
-            Slot::Classifier => {
-                Arc::new(StringViewArray::from(vec![Some(self.spec.variables[place.variable].as_ref())])) as ArrayRef
-            }
-            Slot::Time => Arc::new(TimestampMicrosecondArray::from(vec![place.time])),
-            Slot::Aggregate(index) => self.aggregate(index, place)?,
-            Slot::Row(designator, column) => match self.row(designator, place) {
-                Value::Pending(until) => return Ok(Value::Pending(until)),
-                Value::Known(None) => new_null_array(data_type, 1),
-                Value::Known(Some(row)) => {
-                    let kept = &self.rows[row];
-                    kept.chunk.columns.column(column).slice(kept.at, 1)
-                }
-            },
-        }))
-    }
-
-    /// The row that is meant, if there is one.
-    fn row(&self, designator: Designator, place: Place<'_>) -> Value<Option<usize>> {
-        let base = match designator.base {
-            Base::Current => Some(place.row),
-            Base::First(of, nth) => self.rows_of(of, place).nth(nth),
-            Base::Last(of, nth) => self.rows_of(of, place).rev().nth(nth),
-        };
-        let Some(base) = base else { return Value::Known(None) };
-        let is_in_sight = |row: &usize| {
-            let apart = self.rows[*row].time.saturating_sub(self.rows[base].time).saturating_abs();
-            apart < self.spec.within_us
-        };
-        let Some(row) = base.checked_add_signed(designator.offset as isize) else { return Value::Known(None) };
-        let until = self.rows[base].time.saturating_add(self.spec.within_us);
-        if row >= self.rows.len() && self.watermark.0 < until {
-            return Value::Pending(until);
-        }
-        Value::Known(Some(row).filter(|row| *row < self.rows.len()).filter(is_in_sight))
-    }
-
-    /// The rows of a variable, or of all, the one at hand last.
-    fn rows_of(&self, of: Option<usize>, place: Place<'_>) -> impl DoubleEndedIterator<Item = usize> {
-        let start = self.start;
-        let before = place.before.iter().enumerate().map(move |(index, variable)| (start + index, *variable));
-        let rows = before.chain(std::iter::once((place.row, place.variable)));
-        rows.filter(move |(_, variable)| of.is_none_or(|of| of == *variable)).map(|(row, _)| row)
-    }
-
-    fn aggregate(&mut self, index: usize, place: Place<'_>) -> Result<ArrayRef, EngineError> {
-        let aggregate = &self.spec.aggregates[index];
-        let rows: Vec<RecordBatch> = self
-            .rows_of(aggregate.of, place)
-            .map(|row| self.rows[row].chunk.columns.slice(self.rows[row].at, 1))
-            .collect();
-        self.steps += rows.len();
-        let mut accumulator = aggregate.function.create_accumulator()?;
-        if !rows.is_empty() {
-            let batch = concat_batches(self.input, &rows)?;
-            let args = aggregate.args.iter().map(|arg| evaluate(arg.as_ref(), &batch, &mut self.failures));
-            accumulator.update_batch(&args.collect::<Result<Vec<_>, _>>()?)?;
-        }
-        Ok(accumulator.evaluate()?.to_array_of_size(1)?)
-    }
-}
-
-fn conform_one(value: ArrayRef, data_type: &DataType) -> Result<ArrayRef, EngineError> {
-    if value.data_type() == data_type { Ok(value) } else { Ok(arrow::compute::cast(&value, data_type)?) }
 }

@@ -6,7 +6,8 @@ mod shape;
 use std::collections::BTreeSet;
 
 use datafusion::sql::sqlparser::ast::{
-    AfterMatchSkip, Expr, Ident, Measure, OrderByExpr, Spanned, SymbolDefinition, TableFactor, VisitMut,
+    AfterMatchSkip, Expr, Ident, MatchRecognizePattern, Measure, OrderByExpr, Spanned, SymbolDefinition, TableFactor,
+    VisitMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span as SqlSpan;
 
@@ -17,7 +18,7 @@ use super::scope::{Scope, Source, means};
 use super::shape::{Column, Shape};
 use crate::catalog::TIME_TYPE;
 use crate::error::{Diagnostic, codes, nearest};
-use crate::sql::match_recognize::WITHIN;
+use crate::sql::match_recognize::{WITHIN, Written};
 use crate::sql::parse::spot;
 use crate::sql::sequence::{AGGREGATES, CLASSIFIER, EACH_ROW, MARK, MATCH, MATCH_TIME};
 use crate::sql::tokens::{exact, span_of};
@@ -31,20 +32,7 @@ struct Matched {
 impl Resolver<'_> {
     /// Makes the names of a `MATCH_RECOGNIZE` exact; what comes out has its keys and measures.
     pub(super) fn match_recognize(&mut self, factor: &mut TableFactor, span: SqlSpan) -> Option<Source> {
-        let TableFactor::MatchRecognize {
-            table,
-            partition_by,
-            order_by,
-            measures,
-            after_match_skip,
-            pattern,
-            symbols,
-            alias,
-            ..
-        } = factor
-        else {
-            return None;
-        };
+        let Written { table, partition_by, order_by, measures, skip, pattern, symbols, alias } = Written::of(factor)?;
         let inner = self.factor(table);
         let [source] = &inner.sources[..] else {
             let message = "MATCH_RECOGNIZE reads one stream, view or SELECT";
@@ -58,7 +46,7 @@ impl Resolver<'_> {
         self.scopes = outside;
         let variables = self.pattern(pattern);
         let matched = Matched { source, variables };
-        self.skip(after_match_skip, &matched);
+        self.skip(skip, &matched);
         self.within(symbols, pattern);
         let made = self.definitions(symbols, &matched);
         columns.extend(self.measures(measures, &matched, symbols, made, &columns));
@@ -111,7 +99,13 @@ impl Resolver<'_> {
         if order.options.asc == Some(false) || order.options.nulls_first.is_some() {
             self.diagnostics.push(wrong("sequences go forward in time", spot(&order.expr)));
         }
-        self.expr(&mut order.expr);
+        let place = spot(&order.expr);
+        if let Shape::Leaf(data_type) = self.expr(&mut order.expr)
+            && !data_type.is_temporal()
+        {
+            let message = format!("`{}` is no time by which rows could follow each other", order.expr);
+            self.diagnostics.push(wrong(&message, place));
+        }
     }
 
     fn skip(&mut self, skip: &mut Option<AfterMatchSkip>, matched: &Matched) {
@@ -135,11 +129,7 @@ impl Resolver<'_> {
     }
 
     /// `WITHIN` is what bounds the rows that are kept.
-    fn within(
-        &mut self,
-        symbols: &mut [SymbolDefinition],
-        pattern: &datafusion::sql::sqlparser::ast::MatchRecognizePattern,
-    ) {
+    fn within(&mut self, symbols: &mut [SymbolDefinition], pattern: &MatchRecognizePattern) {
         let hint = "write WITHIN behind the pattern: PATTERN (...) WITHIN INTERVAL '10 minutes' DEFINE ...";
         match symbols.iter_mut().find(|symbol| symbol.symbol.value == WITHIN) {
             Some(within) => {
@@ -247,7 +237,7 @@ impl Resolver<'_> {
         shape
     }
 
-    fn pattern(&mut self, pattern: &mut datafusion::sql::sqlparser::ast::MatchRecognizePattern) -> Vec<String> {
+    fn pattern(&mut self, pattern: &mut MatchRecognizePattern) -> Vec<String> {
         let mut variables = vec![];
         shape::name(pattern, &mut variables);
         self.diagnostics.extend(shape::refused(pattern, variables.len()));

@@ -23,41 +23,16 @@ pub(in crate::sql) fn lower(
     let (said, input) = (&node.said, node.input.schema());
     let timed = column_index(&said.time, input).and_then(|time| lowering.timed_by(below, time));
     let below = timed.ok_or_else(|| {
-        Refusal::new(
-            codes::WRONG_WINDOW_TIME,
-            format!("`{}` is not the event time, so no watermark can say that a sequence is complete", said.time),
-            "order by the column that the stream declares as event_time (of type TIMESTAMP), unchanged, or by `_time`",
-        )
+        let message =
+            format!("`{}` is not the event time, so no watermark can say that a sequence is complete", said.time);
+        let hint =
+            "order by the column that the stream declares as event_time (of type TIMESTAMP), unchanged, or by `_time`";
+        let about = Some("MATCH_RECOGNIZE".to_owned());
+        Refusal { about, ..Refusal::new(codes::WRONG_WINDOW_TIME, message, hint) }
     })?;
-    let keys = lowering.physical_all(&said.keys, input)?;
-    let formula = |expr: &Expr| formula(expr, &node.rows, input);
-    let conditions = said
-        .conditions
-        .iter()
-        .map(|condition| condition.as_ref().map(formula).transpose())
-        .collect::<Result<Vec<_>, _>>()?;
-    let measures = said.measures.iter().map(|(_, expr)| formula(expr)).collect::<Result<Vec<_>, _>>()?;
-    let aggregates =
-        said.aggregates.iter().map(|(of, expr)| aggregate(*of, expr, input)).collect::<Result<Vec<_>, _>>()?;
-    let slots = || conditions.iter().flatten().chain(&measures).flat_map(|formula| &formula.slots);
-    let offsets = slots().filter_map(|slot| match slot {
-        Slot::Row(Designator { offset, .. }, _) => Some(*offset),
-        Slot::Aggregate(_) | Slot::Classifier | Slot::Time => None,
-    });
-    let least = offsets.min().unwrap_or(0).min(0);
+    let spec = spec(node)?;
     let schema = relaxed(UserDefinedLogicalNodeCore::schema(node));
-    let spec = SequenceSpec {
-        keys: keys.clone(),
-        within_us: said.within_us,
-        variables: said.variables.iter().map(|name| Arc::from(name.as_str())).collect(),
-        conditions,
-        measures,
-        aggregates,
-        steps: said.pattern.steps.clone(),
-        skip: said.skip,
-        rows_before: least.unsigned_abs() as usize,
-    };
-    let edge = Edge::by(below.node, keys);
+    let edge = Edge::by(below.node, spec.keys.clone());
     let width = schema.fields().len();
     let of_measures = said.measures.iter().position(|(_, expr)| is_match_time(node, expr));
     let time = of_measures.map(|place| said.keys.len() + place);
@@ -71,6 +46,33 @@ pub(in crate::sql) fn lower(
         is_early: false,
         fixed: vec![true; width],
         tables: below.tables,
+    })
+}
+
+/// What is matched, over the columns of the node's input.
+pub(super) fn spec(node: &Sequence) -> Result<SequenceSpec, Refusal> {
+    let (said, input) = (&node.said, node.input.schema());
+    let formula = |expr: &Expr| formula(expr, &node.rows, input);
+    let conditions = said.conditions.iter().map(|condition| condition.as_ref().map(formula).transpose());
+    let conditions = conditions.collect::<Result<Vec<_>, _>>()?;
+    let measures = said.measures.iter().map(|(_, expr)| formula(expr)).collect::<Result<Vec<_>, _>>()?;
+    let aggregates = said.aggregates.iter().map(|(of, expr)| aggregate(*of, expr, input));
+    let slots = || conditions.iter().flatten().chain(&measures).flat_map(|formula| &formula.slots);
+    let offsets = slots().filter_map(|slot| match slot {
+        Slot::Row(Designator { offset, .. }, _) => Some(*offset),
+        Slot::Aggregate(_) | Slot::Classifier | Slot::Time => None,
+    });
+    let least = offsets.min().unwrap_or(0).min(0);
+    Ok(SequenceSpec {
+        keys: said.keys.iter().map(|key| physical(key, input)).collect::<Result<_, _>>()?,
+        within_us: said.within_us,
+        variables: said.variables.iter().map(|name| Arc::from(name.as_str())).collect(),
+        aggregates: aggregates.collect::<Result<_, _>>()?,
+        conditions,
+        measures,
+        steps: said.pattern.steps.clone(),
+        skip: said.skip,
+        rows_before: least.unsigned_abs() as usize,
     })
 }
 

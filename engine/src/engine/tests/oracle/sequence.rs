@@ -1,17 +1,21 @@
 //! Sequences against a slow twin: the preferred match from each row by the definition of the pattern, over the whole
-//! partition at once. The twin knows no steps, no watermark and no waiting.
+//! partition at once. The twin knows no steps, no watermark and no waiting. A hunt over the same rows must give the same.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray};
 use arrow::row::{OwnedRow, RowConverter, SortField};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::datasource::{MemTable, provider_as_source};
+use datafusion::logical_expr::{Expr, Extension, LogicalPlan, LogicalPlanBuilder, TableSource};
+use datafusion::prelude::SessionContext;
 use proptest::prelude::*;
 
 use super::super::{published, query};
 use super::events::{self, Event, Partition};
 use super::{cases, catalog, drive, last_records, twin};
-use crate::{Program, Uid};
+use crate::{BatchSequence, Program, Uid, plan_batch};
 
 const NAMES: [&str; 4] = ["A", "B", "C", "D"];
 /// The variable of the step that must be missing.
@@ -361,6 +365,58 @@ fn expected(sequence: &Sequence, partitions: &[Partition]) -> BTreeMap<Uid, Stri
     records.into_iter().map(|(uid, (_, count, row))| (uid, twin::show(&row, 0, count, false, None))).collect()
 }
 
+/// The rows that a hunt finds: its plan up to the sequence, sorted as the sequence asks, and matched a few rows at a time.
+fn hunted(sql: &str, partitions: &[Partition], rows_per_batch: usize) -> Vec<String> {
+    let source = |name: &str| -> Option<Arc<dyn TableSource>> {
+        let rows = (name == "s").then(|| twin::rows_of(name, partitions, true))?;
+        let table = MemTable::try_new(rows.schema(), vec![vec![rows]]).expect("rows of one schema");
+        Some(provider_as_source(Arc::new(table)))
+    };
+    let plan = plan_batch(&catalog(), sql, &BTreeMap::new(), &source).expect("what runs live runs in batch");
+    let mut found = None;
+    plan.apply(|node| {
+        if let LogicalPlan::Extension(Extension { node }) = node {
+            found = Some((BatchSequence::of(node.as_ref())?, node.inputs()[0].clone()));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })
+    .expect("a sequence has a physical form");
+    let (Some(sequence), input) = found.expect("the plan has a sequence") else { panic!("a node of another kind") };
+    let columns = input.schema().columns();
+    let by = sequence.order().map(|place| Expr::Column(columns[place].clone()).sort(true, true));
+    let sorted = LogicalPlanBuilder::from(input).sort(by).expect("columns").build().expect("a plan");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let rows = runtime.block_on(async { SessionContext::new().execute_logical_plan(sorted).await?.collect().await });
+    let mut run = sequence.begin();
+    let mut matches = vec![];
+    for batch in rows.expect("rows") {
+        for from in (0..batch.num_rows()).step_by(rows_per_batch) {
+            let part = batch.slice(from, rows_per_batch.min(batch.num_rows() - from));
+            matches.extend(run.push(&part).expect("rows of its input"));
+        }
+    }
+    matches.extend(run.finish().expect("the end"));
+    // The key comes first there, and second in the SELECT.
+    let order = [1, 0, 2, 3, 4, 5, 6, 7];
+    let of_select = matches.iter().map(|batch| batch.project(&order).expect("eight columns"));
+    let text = |batch: RecordBatch| -> Vec<String> {
+        (0..batch.num_rows()).map(|row| twin::show(&batch, row, 1, false, None)).collect()
+    };
+    of_select.flat_map(text).collect()
+}
+
+/// Matches of one cause are one alert, which keeps what the least of them says; a hunt gives each.
+fn check_hunted(hunted: &[String], expected: &BTreeMap<Uid, String>) -> Result<(), TestCaseError> {
+    let mut count = 0;
+    for record in expected.values() {
+        let (row, times) = record.rsplit_once(" x").expect("a record has a count");
+        count += times.parse::<usize>().expect("a number");
+        prop_assert!(hunted.contains(&format!("{row} x1")), "{} is not among {:?}", record, hunted);
+    }
+    prop_assert_eq!(hunted.len(), count, "{:?} of {:?}", hunted, expected);
+    Ok(())
+}
+
 fn check(sequence: &Sequence, partitions: &[Partition], ways: &[drive::Way]) -> Result<(), TestCaseError> {
     let sql = sequence.sql();
     let (program, faults) = Program::compile(&catalog(), &published(), vec![query("q0", &sql)]);
@@ -369,6 +425,9 @@ fn check(sequence: &Sequence, partitions: &[Partition], ways: &[drive::Way]) -> 
     let expected = expected(sequence, partitions);
     let got = last_records(&drive::from_archive(&program, partitions), 0, true);
     prop_assert_eq!(&got, &expected, "{}\nfrom the archive", sql);
+    for rows_per_batch in [1, 4, usize::MAX] {
+        check_hunted(&hunted(&sql, partitions, rows_per_batch), &expected)?;
+    }
     for way in ways {
         let got = last_records(&drive::run(&program, partitions, way).0, 0, true);
         prop_assert_eq!(&got, &expected, "{}\nrun as {:?}", sql, way);

@@ -86,7 +86,7 @@ pub(super) fn late_events<'a>(
 }
 
 /// The events of a stream, all or those on time.
-fn rows_of(stream: &str, partitions: &[Partition], only_on_time: bool) -> RecordBatch {
+pub(super) fn rows_of(stream: &str, partitions: &[Partition], only_on_time: bool) -> RecordBatch {
     let events: Vec<Event> = partitions
         .iter()
         .filter(|partition| partition.stream == stream)

@@ -49,7 +49,7 @@ pub(super) fn refused(pattern: &MatchRecognizePattern, variables: usize) -> Vec<
     let missing = split_missing(pattern);
     match missing {
         Some((before, name)) => {
-            before.iter().for_each(|part| check(part, &mut diagnostics));
+            before.iter().for_each(|part| check(part, place(pattern), &mut diagnostics));
             if before.iter().all(is_nullable) {
                 diagnostics.push(matches_nothing(pattern));
             }
@@ -65,7 +65,7 @@ pub(super) fn refused(pattern: &MatchRecognizePattern, variables: usize) -> Vec<
             }
         }
         None => {
-            check(pattern, &mut diagnostics);
+            check(pattern, place(pattern), &mut diagnostics);
             if is_nullable(pattern) {
                 diagnostics.push(matches_nothing(pattern));
             }
@@ -88,9 +88,11 @@ fn matches_nothing(pattern: &MatchRecognizePattern) -> Diagnostic {
         .hint("make one part of it obligatory, as in `a+` for `a*`")
 }
 
-fn check(pattern: &MatchRecognizePattern, diagnostics: &mut Vec<Diagnostic>) {
+/// Checks a part of a pattern. An anchor has no name whose place could be told; the whole stands in for it.
+fn check(pattern: &MatchRecognizePattern, whole: Option<Span>, diagnostics: &mut Vec<Diagnostic>) {
+    let at = place(pattern).or(whole);
     let mut told = |message: &str, hint: &str| {
-        diagnostics.push(Diagnostic::error(codes::UNSUPPORTED, message).at(place(pattern)).hint(hint));
+        diagnostics.push(Diagnostic::error(codes::UNSUPPORTED, message).at(at).hint(hint));
     };
     match pattern {
         MatchRecognizePattern::Symbol(MatchRecognizeSymbol::Start | MatchRecognizeSymbol::End) => {
@@ -105,9 +107,9 @@ fn check(pattern: &MatchRecognizePattern, diagnostics: &mut Vec<Diagnostic>) {
             told("PERMUTE is not supported", "write the orders as alternatives: (a b | b a)");
         }
         MatchRecognizePattern::Concat(parts) | MatchRecognizePattern::Alternation(parts) => {
-            parts.iter().for_each(|part| check(part, diagnostics));
+            parts.iter().for_each(|part| check(part, whole, diagnostics));
         }
-        MatchRecognizePattern::Group(inner) => check(inner, diagnostics),
+        MatchRecognizePattern::Group(inner) => check(inner, whole, diagnostics),
         MatchRecognizePattern::Repetition(..) => {
             let Some((inner, least, most, _)) = repeats(pattern) else { return };
             if most == Some(0) {
@@ -122,7 +124,7 @@ fn check(pattern: &MatchRecognizePattern, diagnostics: &mut Vec<Diagnostic>) {
             } else if is_nullable(inner) {
                 told("what is repeated can match no row at all", "make it obligatory: `(a+)*` is the same as `a*`");
             }
-            check(inner, diagnostics);
+            check(inner, whole, diagnostics);
         }
     }
 }
