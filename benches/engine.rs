@@ -1,4 +1,4 @@
-//! How many events per second the engine takes: one filter, a hundred filters, and windows that count by user.
+//! How many events per second the engine takes: one filter, a hundred filters, windows that count by user, and sequences.
 //!
 //! Batches are made before the clock starts, and the answer is checked against a plain count. An engine is built anew for
 //! every round, so that state is paid for as in a run.
@@ -12,7 +12,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Schema};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use weir_engine::catalog::TIME_TYPE;
-use weir_engine::{Engine, PartitionId, Place, Program, Published, Query, SourceBatch, parse_catalog};
+use weir_engine::{Engine, PartitionId, Place, Program, Published, Query, SourceBatch, Uid, parse_catalog};
 
 const BATCHES: usize = 16;
 const ROWS: usize = 4096;
@@ -93,7 +93,6 @@ fn batch(program: &Program, events: &[Event]) -> SourceBatch {
         "bytes" => Arc::new(events.iter().map(|event| Some(event.bytes)).collect::<Int64Array>()) as ArrayRef,
         other => unreachable!("{other} is not declared"),
     };
-    let raw = |event: &Event| format!("{} {} {} {} {}", event.time, event.user, event.status, event.ip, event.bytes);
     let raw: BinaryViewArray = events.iter().map(|event| Some(raw(event).into_bytes())).collect();
     let mut fields: Vec<Field> = set.columns.iter().map(|field| field.as_ref().clone()).collect();
     let mut columns: Vec<ArrayRef> = fields.iter().map(|field| column(field.name())).collect();
@@ -105,6 +104,10 @@ fn batch(program: &Program, events: &[Event]) -> SourceBatch {
     columns.extend([times(), Arc::new(raw) as ArrayRef, new_null_array(&TIME_TYPE, events.len())]);
     let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("columns fit their fields");
     SourceBatch { stream: "signin".into(), partition: PartitionId(0), rows, late_us: None }
+}
+
+fn raw(event: &Event) -> String {
+    format!("{} {} {} {} {}", event.time, event.user, event.status, event.ip, event.bytes)
 }
 
 /// All batches through a new engine; gives the number of different alerts.
@@ -164,5 +167,45 @@ fn window(c: &mut Criterion) {
     measure(c, "window_rare_threshold", &[sql(15)], groups(15));
 }
 
-criterion_group!(benches, scan, window);
+fn sequence(c: &mut Criterion) {
+    let guessed = "SELECT * FROM signin MATCH_RECOGNIZE (PARTITION BY user_name ORDER BY time
+        MEASURES s.time AS time, count(f.*) AS failures
+        PATTERN (f{2,} s) WITHIN INTERVAL '10 seconds' DEFINE f AS f.status = 'Failure', s AS s.status = 'Success')";
+    measure(c, "sequence_by_user", &[guessed.to_owned()], sequences_by_user());
+    // One key whose matches wait for a step that never comes.
+    let waiting = |last: &str| {
+        format!(
+            "WITH failed AS (SELECT time, bytes FROM signin WHERE status = 'Failure')
+             SELECT * FROM failed MATCH_RECOGNIZE (ORDER BY time MEASURES s.time AS time, count(f.*) AS failures
+             PATTERN (f+ s) WITHIN INTERVAL '1 minute' DEFINE f AS f.bytes >= 0, s AS {last})"
+        )
+    };
+    measure(c, "sequence_waits", &[waiting("s.bytes < 0")], 0);
+    measure(c, "sequence_waits_looking_back", &[waiting("s.bytes < FIRST(f.bytes) - 1000000")], 0);
+}
+
+/// At least two failures in a row and then a success, within ten seconds, told plainly.
+fn sequences_by_user() -> usize {
+    let mut users: BTreeMap<String, Vec<(i64, Uid, bool)>> = BTreeMap::new();
+    for event in events() {
+        let uid = Uid::of_record("signin", raw(&event).as_bytes());
+        users.entry(event.user).or_default().push((event.time, uid, event.status == "Failure"));
+    }
+    let mut found = 0;
+    for rows in users.values_mut() {
+        rows.sort();
+        let mut start = 0;
+        while start < rows.len() {
+            let in_time = |row: &usize| rows[*row].0 - rows[start].0 < WINDOW_US;
+            let failures = (start..rows.len()).take_while(|row| in_time(row) && rows[*row].2).count();
+            let next = start + failures;
+            let is_match = failures >= 2 && next < rows.len() && in_time(&next);
+            found += usize::from(is_match);
+            start = if is_match { next + 1 } else { start + 1 };
+        }
+    }
+    found
+}
+
+criterion_group!(benches, scan, window, sequence);
 criterion_main!(benches);

@@ -19,7 +19,7 @@ CREATE TABLE teams (who STRING, team STRING) WITH (location = 'teams.csv');
 ";
 
 /// Sequences alone and in every company in which they run on streams.
-const TEXTS: [&str; 17] = [
+const TEXTS: [&str; 18] = [
     "SELECT * FROM logins MATCH_RECOGNIZE (PARTITION BY who ORDER BY time
        MEASURES LAST(s.time) AS time, count(f.*) AS failures, FIRST(f.n) AS first, s.n AS last
        PATTERN (f{2,} s) WITHIN INTERVAL '20 seconds' DEFINE f AS NOT ok, s AS ok) AS m",
@@ -69,6 +69,10 @@ const TEXTS: [&str; 17] = [
        GROUP BY window_start, window_end, ok)
      SELECT * FROM c MATCH_RECOGNIZE (ORDER BY time MEASURES b.time AS time, a.ok AS a, b.ok AS b, b.c AS c
        PATTERN (a b) WITHIN INTERVAL '1 minute' DEFINE b AS b.c <> a.c)",
+    "WITH c AS (SELECT window_end AS time, who, count(*) AS c FROM SESSION(logins, time, INTERVAL '2 seconds', who)
+       GROUP BY who, window_start, window_end)
+     SELECT * FROM c MATCH_RECOGNIZE (ORDER BY time MEASURES b.time AS time, a.who AS a, b.who AS b, b.c AS c
+       PATTERN (a b) WITHIN INTERVAL '1 minute' DEFINE b AS b.who <> a.who)",
     "WITH p AS (SELECT l.time, l.n AS l, d.n AS d FROM logins l JOIN doors d
        ON d.who = l.who AND d.time BETWEEN l.time - INTERVAL '1 second' AND l.time)
      SELECT * FROM p MATCH_RECOGNIZE (ORDER BY time MEASURES b.time AS time, a.l AS al, a.d AS ad, b.l AS bl, b.d AS bd
