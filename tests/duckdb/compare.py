@@ -73,7 +73,8 @@ class Database:
     def _events(self, case, name, statement, sees_late_rows):
         """The records of a stream, without those that are late where that matters."""
         event_time = translate.option(statement, "event_time")
-        lateness = self.seconds_of(translate.option(statement, "lateness") or LATENESS)
+        lateness = self.micros_of(translate.option(statement, "lateness") or LATENESS)
+        lateness += self.micros_of(case.allowed_lateness)
         greatest, kept = {}, []
         for event in (event for event in case.events if event.stream == name):
             time = micros(event.record[event_time])
@@ -83,7 +84,7 @@ class Database:
                 kept.append(event.record)
         return kept
 
-    def seconds_of(self, duration):
+    def micros_of(self, duration):
         return self.connection.execute(f"SELECT epoch_us(INTERVAL '{duration}')").fetchone()[0]
 
     def _insert(self, name, rows):

@@ -22,6 +22,8 @@ class Case:
     events: list = field(default_factory=list)
     sql: str = ""
     beside: dict = field(default_factory=dict)
+    # How much later than `lateness` an event may be and count all the same.
+    allowed_lateness: str = "0 seconds"
     cooldown: bool = False
     refused: bool = False
     expect: list = field(default_factory=list)
@@ -61,7 +63,7 @@ def _sections(text):
     """A heading at the margin, and the lines that stand indented below it."""
     sections = []
     for line in text.splitlines():
-        if line.startswith("#") or not line.strip():
+        if line.lstrip().startswith("#") or not line.strip():
             continue
         if line.startswith("  ") and sections:
             sections[-1][1].append(line[2:])
@@ -82,6 +84,8 @@ def _take(case, word, rest, body):
         case.sql = text
     elif word == "beside":
         case.beside[rest] = text
+    elif word == "allowed_lateness":
+        case.allowed_lateness = rest
     elif word == "cooldown":
         case.cooldown = True
     elif word == "expect":

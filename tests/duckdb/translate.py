@@ -26,7 +26,7 @@ def query(sql):
     # A reserved word in DuckDB, and a view in the golden files.
     sql = re.sub(r"\bboth\b", '"both"', sql)
     sql = re.sub(r"\bnamed_struct\(\s*'(\w+)'\s*,", r"struct_pack(\1 :=", sql)
-    sql = _flink_windows(sql)
+    sql = _named_subquery(_flink_windows(sql))
     sql = re.sub(r"(?<!TRY_)\bCAST\s*\(", "TRY_CAST(", sql, flags=re.IGNORECASE)
     # Exact is one of the answers that are about right.
     sql = re.sub(r"\bapprox_distinct\s*\(", "count(DISTINCT ", sql, flags=re.IGNORECASE)
@@ -47,6 +47,27 @@ def _flink_windows(sql):
     )
     sql = re.sub(r"\((\s*)TABLE\s+(\w+)", r"(\1\2", sql, flags=re.IGNORECASE)
     return re.sub(r"\bDESCRIPTOR\s*\(\s*(\w+)\s*\)", r"\1", sql, flags=re.IGNORECASE)
+
+
+def _named_subquery(sql):
+    """`TUMBLE((SELECT ...), ...)` with the subquery in front, since a macro takes names alone."""
+    found = re.search(rf"\b(?:{'|'.join(WINDOWS)})\s*\(\s*(?=\(\s*SELECT\b)", sql, re.IGNORECASE)
+    if not found:
+        return sql
+    end = _closing(sql, found.end())
+    subquery, sql = sql[found.end() : end], f"{sql[: found.end()]}windowed{sql[end:]}"
+    others = re.match(r"\s*WITH\b(.*)", sql, re.IGNORECASE | re.DOTALL)
+    return f"WITH windowed AS {subquery}, {others.group(1)}" if others else f"WITH windowed AS {subquery} {sql}"
+
+
+def _closing(sql, opening):
+    """The place behind the parenthesis that closes the one at `opening`."""
+    depth = 0
+    for found in _TOKEN.finditer(sql, opening):
+        depth += {"(": 1, ")": -1}.get(found.group(), 0)
+        if depth == 0:
+            return found.end()
+    raise ValueError(f"an open parenthesis in {sql}")
 
 
 def _regular_expressions(sql):
@@ -85,11 +106,11 @@ def with_alert_time(sql, streams):
         return []
     outer = places["SELECT"]
     inner = [found.start() for found in re.finditer(r"\bSELECT\b", sql[: mentions[0].start()], re.IGNORECASE)][-1]
-    time = _time_of_group(sql[mentions[0].start() :])
-    if inner == outer:
-        return [_selecting(sql, outer, time)]
-    # What a subquery or WITH selects is carried out of it.
-    return [_selecting(sql, outer, "time"), _carried(sql, outer, inner, time)]
+    ways = [_selecting(sql, outer, _time_of_group(sql[places["GROUP"] :]) if "GROUP" in places else "time")]
+    if inner != outer:
+        # What a subquery or WITH selects is carried out of it.
+        ways.append(_carried(sql, outer, inner, _time_of_group(sql[mentions[0].start() :])))
+    return ways
 
 
 def _selecting(sql, select, expression):
@@ -128,12 +149,7 @@ def statements(text):
 def columns(statement):
     """The column list of a `CREATE STREAM` or `CREATE TABLE`, with DuckDB's types."""
     opening = statement.index("(")
-    depth = 0
-    for found in _TOKEN.finditer(statement, opening):
-        depth += {"(": 1, ")": -1}.get(found.group(), 0)
-        if depth == 0:
-            return statement[opening + 1 : found.start()].replace("<", "(").replace(">", ")")
-    raise ValueError(f"no column list in {statement}")
+    return statement[opening + 1 : _closing(statement, opening) - 1].replace("<", "(").replace(">", ")")
 
 
 def option(statement, name):

@@ -81,7 +81,7 @@ struct Section<'t> {
 
 fn sections(text: &str) -> Vec<Section<'_>> {
     let mut sections: Vec<Section<'_>> = vec![];
-    for line in text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
+    for line in text.lines().filter(|line| !line.trim_start().starts_with('#') && !line.trim().is_empty()) {
         match (line.strip_prefix("  "), sections.last_mut()) {
             (Some(line), Some(section)) => section.body.push(line),
             _ => sections.push(Section { heading: line.trim_end(), body: vec![] }),
