@@ -227,6 +227,18 @@ fn a_reserved_column_that_cannot_be_what_it_stands_for_is_refused() {
 }
 
 #[test]
+fn an_allowance_that_cannot_be_kept_is_refused_in_the_header() {
+    let found = check(&FAILURE.replace("\"low\"", "\"low\"\n--! allowed_lateness = \"10 minutes\""));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(
+        found[0].starts_with("detections/x.sql:4:24: D016 `allowed_lateness` applies to TUMBLE, HOP"),
+        "{found:#?}"
+    );
+    let found = check(&FAILURE.replace("\"low\"", "\"low\"\n--! allowed_lateness = \"soon\""));
+    assert!(found[0].starts_with("detections/x.sql:4:24: "), "{found:#?}");
+}
+
+#[test]
 fn a_parameter_that_the_sql_does_not_name_is_a_warning() {
     let with = FAILURE.replace("\"low\"", "\"low\"\n--! params = { status = \"Failure\", n = 3 }");
     let found = check(&with.replace("'Failure'", "$status -- not $n"));

@@ -96,12 +96,18 @@ fn state(node: &Node) -> Option<String> {
                 }
             };
             let size = span_in_words(kind.size_us());
+            let after = match window.allowed_us {
+                0 => String::new(),
+                allowed_us => format!(", {} later for late events", span_in_words(allowed_us)),
+            };
             Some(if kind.is_disjoint() {
-                format!("one entry per group ({keys} key columns) and open window of {size}; dropped when it closes")
+                format!(
+                    "one entry per group ({keys} key columns) and open window of {size}; dropped when it closes{after}"
+                )
             } else {
                 format!(
                     "one entry per group ({keys} key columns) and pane; windows of {size} share their panes, and a pane \
-                     is dropped when its last window closes"
+                     is dropped when its last window closes{after}"
                 )
             })
         }

@@ -119,10 +119,6 @@ fn project_with(more: &[String]) -> Compiled {
     compiled
 }
 
-fn results(detection: &str, cases: &str) -> Vec<CaseResult> {
-    results_in(&project(), detection, cases)
-}
-
 fn results_in(compiled: &Compiled, detection: &str, cases: &str) -> Vec<CaseResult> {
     let test = rule_test::parse(&format!("{detection}.test.yaml"), cases).expect("a good test");
     assert_eq!(check(&test, compiled), []);
@@ -281,6 +277,33 @@ expect:
         ["more0.test.yaml:2:29: T006 `late_events` are made of what comes late, and cannot be given; \
           give events of a stream, one of them behind the others by more than its lateness"]
     );
+}
+
+#[test]
+fn an_allowance_lets_late_events_count() {
+    let text = "\
+--! id = \"identity.few\"
+--! title = \"Few failures\"
+--! severity = \"low\"
+--! allowed_lateness = \"10 minutes\"
+SELECT user, count(*) AS failures FROM TUMBLE(signin, time, INTERVAL '5 minutes') WHERE status = 'Failure'
+GROUP BY user, window_start, window_end HAVING count(*) <= 2
+";
+    let case = "
+given:
+  signin:
+    - { time: '2026-01-01T00:00:00Z', user: ann, src_ip: 10.0.0.1, status: Failure }
+    - { time: '2026-01-01T00:00:10Z', user: ann, src_ip: 10.0.0.1, status: Failure }
+    - { time: '2026-01-01T00:07:00Z', user: bob, src_ip: 10.0.0.1, status: Failure }
+    - { time: '2026-01-01T00:01:00Z', user: ann, src_ip: 10.0.0.1, status: Failure }
+    - { time: '2026-01-01T00:02:00Z', user: bob, src_ip: 10.0.0.1, status: Failure }
+    - { time: '2026-01-01T00:30:00Z', user: eve, src_ip: 10.0.0.1, status: Success }
+    - { time: '2026-01-01T00:03:00Z', user: bob, src_ip: 10.0.0.1, status: Failure }
+late: 3
+expect:
+  - { time: '2026-01-01T00:05:00Z', data: { user: bob, failures: 1 } }
+  - { time: '2026-01-01T00:10:00Z', data: { user: bob, failures: 1 } }";
+    assert_eq!(problems_in(&project_with(&[text.to_owned()]), "more0", case), Vec::<String>::new());
 }
 
 #[test]

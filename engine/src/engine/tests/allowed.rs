@@ -58,6 +58,16 @@ fn a_revision_creates_updates_and_withdraws() {
 }
 
 #[test]
+fn explain_says_how_long_a_window_is_kept() {
+    let program = compile(vec![allowing(60, &per_minute(""))]);
+    let explained = program.explain(0).expect("it compiled");
+    assert!(
+        explained.contains("open window of 1 min; dropped when it closes, 1 min later for late events"),
+        "{explained}"
+    );
+}
+
+#[test]
 fn those_who_read_its_alerts_hear_of_each_once_and_of_none_that_is_taken_back() {
     let reader = "SELECT \"user\", count(*) AS n FROM TUMBLE(alerts, time, INTERVAL '1 hour')
                   GROUP BY \"user\", window_start, window_end";

@@ -127,19 +127,19 @@ pub(super) fn from_archive(program: &Arc<Program>, partitions: &[Partition]) -> 
     engine.start();
     let mut hits = vec![];
     for stream in streams {
-        let mut rows: Vec<(Event, bool)> = partitions
+        let mut rows: Vec<(Event, i64)> = partitions
             .iter()
             .filter(|partition| partition.stream == stream)
             .flat_map(|partition| {
                 let verdicts = partition.events.iter().cloned().zip(judged(partition));
-                verdicts.map(|(event, late)| (event, late.is_some())).collect::<Vec<_>>()
+                verdicts.map(|(event, late)| (event, late.map_or(0, |_| i64::MAX))).collect::<Vec<_>>()
             })
             .collect();
         rows.sort_by_key(|(event, _)| (event.time, event.uid(stream)));
         let partition = Partition { stream, number: 0, events: vec![] };
         for rows in rows.chunks(5) {
-            let (events, late): (Vec<Event>, Vec<bool>) = rows.iter().cloned().unzip();
-            let batch = SourceBatch { late: Some(late), ..source_batch(program, &partition, &events) };
+            let (events, late_us): (Vec<Event>, Vec<i64>) = rows.iter().cloned().unzip();
+            let batch = SourceBatch { late_us: Some(late_us), ..source_batch(program, &partition, &events) };
             hits.extend(engine.push(batch).expect("a batch of its own program").hits);
         }
     }
