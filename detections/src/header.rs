@@ -19,7 +19,7 @@ use crate::document::{At, Codes, Entry, Fields, Report, Value, parse_toml};
 use crate::entity::EntityKind;
 
 /// Every key of a header, in the order in which the documentation lists them.
-pub(crate) const KEYS: [&str; 21] = [
+pub(crate) const KEYS: [&str; 22] = [
     "id",
     "title",
     "severity",

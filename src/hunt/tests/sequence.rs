@@ -137,6 +137,7 @@ impl Both {
             start: Place::START,
             params: BTreeMap::new(),
             cooldown_us: None,
+            allowed_lateness_us: 0,
             cooldown_keys: vec![],
             exceptions: vec![],
             publish: vec![],
