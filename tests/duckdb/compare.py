@@ -106,9 +106,8 @@ class Database:
             timed = translate.with_alert_time(translate.query(sql), self.relations)
             if not timed:
                 raise NotAsked("the time of the alerts beside is not a matter of SQL")
-            self.connection.execute(
-                f"INSERT INTO alerts SELECT DISTINCT alert_time, md5(concat(alert_time, who)), '{detection}', who FROM ({timed[0]})"
-            )
+            alerts = f"SELECT DISTINCT alert_time, md5(concat(alert_time, who)), '{detection}', who FROM ({timed[0]})"
+            self.connection.execute(f"INSERT INTO alerts {alerts}")
         self.relations.append("alerts")
 
     def rows(self, sql):
@@ -159,6 +158,8 @@ def cell(value):
         return number(Decimal((value - EPOCH) // timedelta(microseconds=1)) / 1_000_000)
     if isinstance(value, float):
         return number(Decimal(f"{value:.11e}"))
+    if isinstance(value, list):
+        return f"[{', '.join(cell(item) for item in value)}]"
     return str(value) if value != "" else "''"
 
 

@@ -12,6 +12,8 @@ BEYOND_DUCKDB = [
 
 WINDOWS = ["TUMBLE", "HOP", "CUMULATE", "SESSION"]
 
+# What stands between parentheses, with one more level of them.
+_INNER = r"((?:[^()]|\([^()]*\))*)"
 _TOKEN = re.compile(r"--[^\n]*|'(?:[^']|'')*'|\"[^\"]*\"|\w+|\s+|.", re.DOTALL)
 
 
@@ -28,8 +30,7 @@ def query(sql):
     sql = re.sub(r"\bnamed_struct\(\s*'(\w+)'\s*,", r"struct_pack(\1 :=", sql)
     sql = _named_subquery(_flink_windows(sql))
     sql = re.sub(r"(?<!TRY_)\bCAST\s*\(", "TRY_CAST(", sql, flags=re.IGNORECASE)
-    # Exact is one of the answers that are about right.
-    sql = re.sub(r"\bapprox_distinct\s*\(", "count(DISTINCT ", sql, flags=re.IGNORECASE)
+    sql = _in_order(_exact(sql))
     sql = re.sub(r"\bIS UNKNOWN\b", "IS NULL", sql, flags=re.IGNORECASE)
     # A backslash escapes in a pattern of LIKE without being asked to.
     sql = re.sub(r"(I?LIKE\s+'[^']*\\[^']*')", r"\1 ESCAPE '\\'", sql, flags=re.IGNORECASE)
@@ -38,7 +39,7 @@ def query(sql):
 
 def _flink_windows(sql):
     """`TABLE(TUMBLE(TABLE s, DESCRIPTOR(time), ...))` without the words around the names."""
-    window = rf"(?:{'|'.join(WINDOWS)})\s*\((?:[^()]|\([^()]*\))*\)"
+    window = rf"(?:{'|'.join(WINDOWS)})\s*\({_INNER}\)"
     sql = re.sub(rf"\bTABLE\s*\(\s*({window})\s*\)", r"\1", sql, flags=re.IGNORECASE)
     # The keys of a session stand behind the stream there, and last in its macro.
     sql = re.sub(
@@ -68,6 +69,36 @@ def _closing(sql, opening):
         if depth == 0:
             return found.end()
     raise ValueError(f"an open parenthesis in {sql}")
+
+
+def _exact(sql):
+    """The exact answer is one of those that are about right; Weir's percentiles are values by their nearest rank."""
+    sql = re.sub(r"\bapprox_distinct\s*\(", "count(DISTINCT ", sql, flags=re.IGNORECASE)
+    sql = re.sub(r"\bapprox_median\(([^(),]*)\)", r"quantile_disc(\1, 0.5)", sql, flags=re.IGNORECASE)
+    percentile = r"\bapprox_percentile_cont\(([\d.]+)\) WITHIN GROUP \(ORDER BY ([^()]*)\)"
+    sql = re.sub(percentile, r"quantile_disc(\2, \1)", sql, flags=re.IGNORECASE)
+    return re.sub(r"\bapprox_percentile_cont\(", "quantile_disc(", sql, flags=re.IGNORECASE)
+
+
+def _in_order(sql):
+    """Aggregates by the order of events, which stands in none of Weir's; different values come in their own order."""
+
+    def call(found):
+        name, value, filtered, condition, ignores_nulls = found.groups()
+        value = re.sub(r"\s+ORDER BY time\s*$", "", value, flags=re.IGNORECASE)
+        conditions = ([condition] if filtered else []) + ([f"{value} IS NOT NULL"] if ignores_nulls else [])
+        behind = f" FILTER (WHERE {' AND '.join(conditions)})" if conditions else ""
+        if name.lower() == "nth_value":
+            value, place = value.rsplit(",", 1)
+            return f"(array_agg({value} ORDER BY time){behind})[{place}]"
+        if name.lower() == "array_agg":
+            distinct = re.match(r"DISTINCT\s+(.*)", value, re.IGNORECASE)
+            return f"array_agg({value} ORDER BY {distinct.group(1) if distinct else 'time'}){behind}"
+        return f"{name.lower().removesuffix('_value')}({value} ORDER BY time){behind}"
+
+    aggregate = rf"\b(first_value|last_value|nth_value|array_agg)\({_INNER}\)"
+    behind = rf"(\s+FILTER\s*\(WHERE\s+{_INNER}\))?(\s+IGNORE NULLS)?"
+    return re.sub(aggregate + behind + r"(?!\s*(?:FILTER|IGNORE|RESPECT|OVER)\b)", call, sql, flags=re.IGNORECASE)
 
 
 def _regular_expressions(sql):
