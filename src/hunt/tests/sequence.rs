@@ -219,7 +219,7 @@ async fn the_rows_of_many_keys_are_sorted_on_disk() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_rows_of_one_key_within_the_span_must_fit_into_memory() {
-    let project = Project::with_logins(200_000).await;
+    let project = Project::with_logins(400_000).await;
     let limits = Limits { memory_bytes: 32 << 20, ..LIMITS };
     let within = |span: &str| {
         format!(
