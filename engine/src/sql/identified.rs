@@ -20,7 +20,7 @@ use super::sequence::Sequence;
 use super::window_kind::Windows;
 use super::window_table::{WINDOW_END, WINDOW_START, WindowTable};
 use crate::canonical::encode_rows;
-use crate::catalog::TIME_TYPE;
+use crate::catalog::{TIME_TYPE, system};
 use crate::identity::Uid;
 
 /// The name of the column.
@@ -28,28 +28,33 @@ pub(crate) const UID: &str = "\u{1}uid";
 /// Its type: hexadecimal digits, as the archive has them.
 pub(crate) const UID_TYPE: DataType = DataType::Utf8View;
 
-/// The column of streams that holds the uid.
-const OF_STREAM: &str = "_uid";
 /// The uids of both sides of a join.
 const LEFT: &str = "\u{1}left uid";
 const RIGHT: &str = "\u{1}right uid";
 
-/// The same rows with their uids, and the column that has them.
-pub(super) fn with_uid(plan: &LogicalPlan) -> Result<(LogicalPlan, Expr)> {
-    match identified(plan)? {
-        Some(plan) => {
-            let uid = uid_of(&plan);
-            Ok((plan, uid))
-        }
-        None => Ok((by_content(plan)?, ident(UID))),
-    }
+/// The same rows with their uids, and the column that has them; `None` if they are those of a look-up table or constants.
+pub(super) fn identified(plan: &LogicalPlan) -> Result<Option<(LogicalPlan, Expr)>> {
+    Ok(with_uids(plan)?.map(|plan| {
+        let uid = uid_of(&plan);
+        (plan, uid)
+    }))
 }
 
-/// The same rows with their uids; `None` if they are those of a look-up table or constants.
-fn identified(plan: &LogicalPlan) -> Result<Option<LogicalPlan>> {
+/// The same for rows that may go by their content, where they are no events.
+pub(super) fn with_uid(plan: &LogicalPlan) -> Result<(LogicalPlan, Expr)> {
+    Ok(match identified(plan)? {
+        Some(known) => known,
+        None => (by_content(plan)?, ident(UID)),
+    })
+}
+
+fn with_uids(plan: &LogicalPlan) -> Result<Option<LogicalPlan>> {
+    if plan.schema().fields().iter().any(|field| field.name() == UID) {
+        return Ok(Some(plan.clone()));
+    }
     Ok(match plan {
         LogicalPlan::TableScan(scan) => {
-            let place = scan.projected_schema.fields().iter().position(|field| field.name() == OF_STREAM);
+            let place = scan.projected_schema.index_of_column_by_name(None, system::UID);
             let Some(place) = place else { return Ok(None) };
             let uid = Expr::Column(Column::from(scan.projected_schema.qualified_field(place)));
             Some(added(plan.clone(), datafusion::logical_expr::cast(uid, UID_TYPE), UID)?)
@@ -90,19 +95,14 @@ fn of_input(
     input: &LogicalPlan,
     around: impl FnOnce(Arc<LogicalPlan>) -> Result<LogicalPlan>,
 ) -> Result<Option<LogicalPlan>> {
-    identified(input)?.map(|input| around(Arc::new(input))).transpose()
+    with_uids(input)?.map(|input| around(Arc::new(input))).transpose()
 }
 
 /// Each branch with its columns in their order, then the uid.
 fn of_union(union: &Union) -> Result<LogicalPlan> {
     let branch = |input: &Arc<LogicalPlan>| -> Result<Arc<LogicalPlan>> {
-        let (plan, uid) = match identified(input)? {
-            Some(plan) => {
-                let uid = uid_of(&plan);
-                (plan, uid)
-            }
-            None => (input.as_ref().clone(), lit(ScalarValue::Utf8View(None))),
-        };
+        let unknown = || (input.as_ref().clone(), lit(ScalarValue::Utf8View(None)));
+        let (plan, uid) = identified(input)?.unwrap_or_else(unknown);
         let columns = input.schema().columns().into_iter().map(Expr::Column).chain([uid.alias(UID)]);
         Ok(Arc::new(LogicalPlanBuilder::from(plan).project(columns)?.build()?))
     };
@@ -116,11 +116,8 @@ fn of_union(union: &Union) -> Result<LogicalPlan> {
 /// A pair is caused by its two rows; a row that is joined with a table, or only looked for, is itself.
 fn of_join(join: &Join) -> Result<Option<LogicalPlan>> {
     let (left, right) = (identified(&join.left)?, identified(&join.right)?);
-    let kept = |side: Option<LogicalPlan>, name: &str, otherwise: &Arc<LogicalPlan>| match side {
-        Some(plan) => {
-            let uid = uid_of(&plan);
-            Ok(Arc::new(added(plan, uid, name)?))
-        }
+    let kept = |side: Option<(LogicalPlan, Expr)>, name: &str, otherwise: &Arc<LogicalPlan>| match side {
+        Some((plan, uid)) => Ok(Arc::new(added(plan, uid, name)?)),
         None => Ok::<_, datafusion::error::DataFusionError>(Arc::clone(otherwise)),
     };
     let (with_left, with_right) = match join.join_type {
@@ -149,8 +146,7 @@ fn of_join(join: &Join) -> Result<Option<LogicalPlan>> {
 
 /// A row that is in several windows becomes several rows, each with a uid of its own.
 fn of_window_table(window: &WindowTable) -> Result<Option<LogicalPlan>> {
-    let Some(input) = identified(&window.input)? else { return Ok(None) };
-    let uid = uid_of(&input);
+    let Some((input, uid)) = identified(&window.input)? else { return Ok(None) };
     let table = WindowTable::try_new(input, window.time.clone(), window.windows, window.keys.clone())?;
     let ends = table.ends();
     let plan = LogicalPlan::Extension(Extension { node: Arc::new(table) });
@@ -293,8 +289,7 @@ impl ScalarUDFImpl for CauseFunction {
             (Cause::Pair, [left, right]) => {
                 let (left, right) = (uids(left)?, uids(right)?);
                 let bytes = |uid: Option<Uid>| uid.map_or_else(Vec::new, |uid| uid.0.to_vec());
-                let cause = |row: usize| Uid::of_cause([b"join".as_slice(), &bytes(left[row]), &bytes(right[row])]);
-                text((0..rows).map(cause))
+                text((0..rows).map(|row| Uid::of_pair(&bytes(left[row]), &bytes(right[row]))))
             }
             (Cause::Window, [keys @ .., start, end]) => {
                 let (start, end) = (instants(start)?, instants(end)?);
