@@ -4,6 +4,7 @@ mod allowance;
 mod explain;
 mod publish;
 mod reads;
+mod weight;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

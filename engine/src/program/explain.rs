@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Program;
+use super::{Program, weight};
 use crate::graph::{Graph, JoinKind, JoinSpec, Node, NodeId, Spec};
 use crate::sql::over::kept_in_words;
 use crate::sql::window_kind::{Windows, span_in_words};
@@ -42,7 +42,7 @@ impl Program {
         let sections = [
             ("plan", plan.lines().map(str::to_owned).collect()),
             ("operators", nodes().map(|(id, node)| operator(&self.graph, id, node)).collect()),
-            ("state", nodes().filter_map(|(_, node)| state(node)).collect()),
+            ("state", nodes().filter_map(|(_, node)| weighed(&self.graph, node)).collect()),
             ("reads", self.reads(nodes().map(|(_, node)| node))),
             ("emission", vec![emission.to_owned()]),
         ];
@@ -77,6 +77,12 @@ fn operator(graph: &Graph, id: NodeId, node: &Node) -> String {
         return format!("#{id} the alerts of {published} detections");
     }
     format!("#{id} {}", node.fingerprint)
+}
+
+/// What an operator remembers, when it forgets it, and how much it is.
+fn weighed(graph: &Graph, node: &Node) -> Option<String> {
+    let state = state(node)?;
+    Some(weight::in_words(graph, node).map_or_else(|| state.clone(), |weight| format!("{state}; {weight}")))
 }
 
 /// What an operator remembers, and when it forgets it.
