@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{Program, weight};
-use crate::graph::{Graph, JoinKind, JoinSpec, Node, NodeId, Spec};
+use crate::graph::{AggregateKind, AggregateSpec, Graph, JoinKind, JoinSpec, Keep, Node, NodeId, Spec, WindowSpec};
+use crate::sql::in_order::VALUES_MAX;
 use crate::sql::over::kept_in_words;
 use crate::sql::window_kind::{Windows, span_in_words};
 
@@ -89,34 +90,7 @@ fn weighed(graph: &Graph, node: &Node) -> Option<String> {
 fn state(node: &Node) -> Option<String> {
     match &node.spec {
         Spec::Join(join) => Some(remembered(join)),
-        Spec::Window(window) => {
-            let keys = window.keys.len();
-            let kind = match window.windows {
-                Windows::Fixed(kind) => kind,
-                Windows::Sessions { gap_us } => {
-                    let gap = span_in_words(gap_us);
-                    return Some(format!(
-                        "one entry per group ({keys} key columns) and {gap} of event time, merged into the next one as the \
-                         watermark passes; dropped when the session is over, after {gap} without an event"
-                    ));
-                }
-            };
-            let size = span_in_words(kind.size_us());
-            let after = match window.allowed_us {
-                0 => String::new(),
-                allowed_us => format!(", {} later for late events", span_in_words(allowed_us)),
-            };
-            Some(if kind.is_disjoint() {
-                format!(
-                    "one entry per group ({keys} key columns) and open window of {size}; dropped when it closes{after}"
-                )
-            } else {
-                format!(
-                    "one entry per group ({keys} key columns) and pane; windows of {size} share their panes, and a pane \
-                     is dropped when its last window closes{after}"
-                )
-            })
-        }
+        Spec::Window(window) => Some(format!("{}{}", groups_in_words(window), lists_in_words(window))),
         Spec::Over(over) => {
             let kept: Vec<String> = over.functions.iter().map(kept_in_words).collect();
             let keys = over.keys.len();
@@ -154,4 +128,44 @@ fn remembered(join: &JoinSpec) -> String {
         JoinKind::Anti => format!("a {kept} row leaves when the watermark passes its bound without a match"),
     };
     format!("the rows of each key: left {left}, right {right} of event time behind the watermark; {speaks}")
+}
+
+/// What a window remembers of its groups.
+fn groups_in_words(window: &WindowSpec) -> String {
+    let keys = window.keys.len();
+    let kind = match window.windows {
+        Windows::Fixed(kind) => kind,
+        Windows::Sessions { gap_us } => {
+            let gap = span_in_words(gap_us);
+            return format!(
+                "one entry per group ({keys} key columns) and {gap} of event time, merged into the next one as the \
+                 watermark passes; dropped when the session is over, after {gap} without an event"
+            );
+        }
+    };
+    let size = span_in_words(kind.size_us());
+    let after = match window.allowed_us {
+        0 => String::new(),
+        allowed_us => format!(", {} later for late events", span_in_words(allowed_us)),
+    };
+    if kind.is_disjoint() {
+        format!("one entry per group ({keys} key columns) and open window of {size}; dropped when it closes{after}")
+    } else {
+        format!(
+            "one entry per group ({keys} key columns) and pane; windows of {size} share their panes, and a pane \
+             is dropped when its last window closes{after}"
+        )
+    }
+}
+
+/// How many values the lists of a window hold, if it has any.
+fn lists_in_words(window: &WindowSpec) -> String {
+    let is_list = |aggregate: &AggregateSpec| match &aggregate.function {
+        AggregateKind::InOrder(kept) => matches!(kept.keep, Keep::All | Keep::Distinct),
+        _ => false,
+    };
+    match window.aggregates.iter().any(is_list) {
+        true => format!("; of each list at most {VALUES_MAX} values"),
+        false => String::new(),
+    }
 }

@@ -12,7 +12,7 @@ fn a_join_that_would_remember_for_ever_is_refused_with_a_way_out() {
     let within = "b.time BETWEEN a.time AND a.time + INTERVAL '1 minute'";
     let cases = [
         ("SELECT a.time FROM signin a JOIN signin b USING (user_name)".to_owned(), "D012 29", "no time bound"),
-        ("SELECT a.time FROM signin a, signin b WHERE a.bytes < b.bytes".to_owned(), "D012 1", "no time bound"),
+        ("SELECT a.time FROM signin a, signin b WHERE a.bytes < b.bytes".to_owned(), "D012 15", "no time bound"),
         (
             "SELECT a.time FROM signin a JOIN signin b ON a.user_name = b.user_name AND b.time > a.time".to_owned(),
             "D012 29",

@@ -117,6 +117,8 @@ fn a_list_holds_the_first_thousand_values_in_order() {
     // One a second, numbered from the last to the first.
     let events = (0..1200).map(|at| event(at, "ann", "Failure", "1.1.1.1", Some(2000 - at))).collect();
     check(vec![query("q", sql)], &[events], &["1000|2000|1001|1000|1800 x1"]);
+    let told = compile(vec![query("q", sql)]).explain(0).expect("it compiled");
+    assert!(told.contains("of each list at most 1000 values"), "{told}");
 }
 
 #[test]
