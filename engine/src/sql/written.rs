@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(told("SELECT $loud AS severity"), ["@8", "high@8"]);
         assert_eq!(
             told("SELECT CASE x WHEN 1 THEN 'a' WHEN 'no' THEN y ELSE coalesce(z, 'b') END AS severity FROM s"),
-            ["@8", "a@27", "b@70"]
+            ["@8", "a@27", "b@65"]
         );
     }
 
