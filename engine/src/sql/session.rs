@@ -184,6 +184,8 @@ fn at_session(plan: &LogicalPlan, expr: Expr) -> Result<Option<(&WindowTable, Ex
 /// names, which may be written with their relation or without.
 fn normal(expr: Expr, input: &DFSchemaRef) -> Result<Expr, Refusal> {
     let simplifier = ExprSimplifier::new(SimplifyContext::builder().with_schema(Arc::clone(input)).build());
+    // The optimiser gives a key that it has simplified the name that it had before.
+    let expr = expr.unalias_nested().data;
     let expr = simplifier.simplify(total_condition(simplifier.coerce(expr, input)?, input)?)?;
     let placed = expr.transform(|expr| {
         Ok(match &expr {
