@@ -112,7 +112,8 @@ mod tests {
     #[test]
     fn values_weigh_what_they_are_made_of() {
         let item = Arc::new(Field::new("item", DataType::Int64, true));
-        let fields = Fields::from(vec![Field::new("a", DataType::Utf8View, true), Field::new("b", DataType::Int32, true)]);
+        let fields =
+            Fields::from(vec![Field::new("a", DataType::Utf8View, true), Field::new("b", DataType::Int32, true)]);
         assert_eq!(width(&DataType::Struct(fields)), TEXT_BYTES + 4);
         assert_eq!(width(&DataType::List(item)), 8 + 5 * 8);
         assert_eq!(width(&DataType::Boolean), 1);
