@@ -94,7 +94,7 @@ fn events(stream: &str) -> String {
         let mixed = (number + stream.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
         let at = chrono::DateTime::from_timestamp(1_700_000_000 + (number / 3) as i64, 0).unwrap().to_rfc3339();
         let who = [r#""ann""#, r#""bob""#, "null", r#""carl""#][(mixed % 4) as usize];
-        let ok = mixed / 4 % 3 == 0;
+        let ok = (mixed / 4).is_multiple_of(3);
         writeln!(text, r#"{{"time":"{at}","who":{who},"ok":{ok},"n":{number}}}"#).unwrap();
     }
     text
