@@ -51,9 +51,9 @@ impl Vendor {
 fn serve(mut stream: TcpStream, answers: &AtomicBool, requests: &Mutex<Vec<Request>>) {
     let Some(head) = read_request(&mut stream) else { return };
     let key = head.lines().filter_map(|line| line.split_once(": "));
-    let key = key.filter(|(name, _)| name.eq_ignore_ascii_case("idempotency-key")).map(|(_, key)| key.to_owned());
+    let mut key = key.filter(|(name, _)| name.eq_ignore_ascii_case("idempotency-key")).map(|(_, key)| key.to_owned());
     let is_answered = answers.load(Ordering::SeqCst);
-    let request = Request { key: key.last().unwrap_or_default(), is_answered };
+    let request = Request { key: key.next_back().unwrap_or_default(), is_answered };
     requests.lock().expect("no thread panics with the lock").push(request);
     if is_answered {
         let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
@@ -72,9 +72,9 @@ fn read_request(stream: &mut TcpStream) -> Option<String> {
         bytes.extend_from_slice(&piece[..read]);
         let text = String::from_utf8_lossy(&bytes);
         let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let lengths =
+        let mut lengths =
             head.lines().filter_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
-        if body.len() >= lengths.last().unwrap_or(0) {
+        if body.len() >= lengths.next_back().unwrap_or(0) {
             return Some(head.to_owned());
         }
     }
