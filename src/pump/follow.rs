@@ -43,6 +43,8 @@ pub(super) async fn follow(
     mut stopping: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     loop {
+        // Asked first: what was committed before the stop is seen by then.
+        let is_last = *stopping.borrow();
         let committed = progress.borrow_and_update().epoch;
         while *cursor.borrow() < committed {
             let epoch = *cursor.borrow() + 1;
@@ -51,8 +53,11 @@ pub(super) async fn follow(
             }
             cursor.send_replace(epoch);
         }
-        if *stopping.borrow() {
+        if is_last {
             return Ok(());
+        }
+        if *stopping.borrow() {
+            continue;
         }
         tokio::select! {
             changed = progress.changed() => if changed.is_err() { return Ok(()) },
@@ -118,4 +123,52 @@ pub(super) fn spawn_retention(
         }
         Ok(())
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use weir_connectors::location::Location;
+    use weir_connectors::state::Manifest;
+
+    use super::*;
+
+    /// Delivers to a list; while it is at the first epoch, the second is committed and the pipeline stops.
+    struct Slow {
+        delivered: Arc<Mutex<Vec<u64>>>,
+        state: StateStore,
+        progress: watch::Sender<Progress>,
+        stop: watch::Sender<bool>,
+    }
+
+    impl Sink for Slow {
+        fn name(&self) -> &'static str {
+            "slow"
+        }
+
+        async fn deliver(&mut self, epoch: u64, _outputs: Vec<Output>) -> anyhow::Result<Attempt> {
+            self.delivered.lock().unwrap().push(epoch);
+            if epoch == 1 {
+                self.state.commit(&Manifest::new(2)).await?;
+                self.progress.send_replace(Progress { epoch: 2, ..Progress::default() });
+                self.stop.send_replace(true);
+            }
+            Ok(Attempt::Done)
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_committed_while_a_sink_is_busy_is_delivered_before_a_stop() {
+        let state = StateStore::new(&Location::memory());
+        state.commit(&Manifest::new(1)).await.unwrap();
+        let (progress, seen) = watch::channel(Progress { epoch: 1, ..Progress::default() });
+        let (stop, stopping) = watch::channel(false);
+        let (cursor, at) = watch::channel(0);
+        let delivered = Arc::default();
+        let sink = Slow { delivered: Arc::clone(&delivered), state: state.clone(), progress, stop };
+        follow(sink, state, cursor, seen, stopping).await.unwrap();
+        assert_eq!((*delivered.lock().unwrap()).as_slice(), [1, 2]);
+        assert_eq!(*at.borrow(), 2);
+    }
 }
