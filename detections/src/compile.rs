@@ -123,11 +123,18 @@ fn link(catalog: Catalog, read: Read, exceptions: Vec<Exception>) -> Compiled {
 /// What is wrong with detections that were compiled to `program`: their SQL, and what their headers say of its columns.
 fn judged(program: &Program, faults: Vec<Fault>, detections: &[Arc<Detection>]) -> Vec<Diagnostic> {
     let mut diagnostics = in_files(faults, detections);
+    // A name that is misspelt in one of the two places is told once.
+    let is_misspelt = |one: &Diagnostic| one.code == engine_codes::UNKNOWN_PARAMETER;
+    let misspelt: BTreeSet<_> =
+        diagnostics.iter().filter(|one| is_misspelt(one)).filter_map(|one| one.file.clone()).collect();
     for (at, detection) in detections.iter().enumerate() {
-        diagnostics.extend(outputs::unused_params(detection));
-        if let Some(schema) = program.output_schema(at) {
+        if !misspelt.contains(&detection.file) {
+            diagnostics.extend(outputs::unused_params(detection));
+        }
+        let schema = program.output_schema(at);
+        diagnostics.extend(outputs::bad_values(detection, schema));
+        if let Some(schema) = schema {
             diagnostics.extend(outputs::entities_without_a_column(detection, schema));
-            diagnostics.extend(outputs::bad_values(detection, schema));
         }
     }
     diagnostics

@@ -80,7 +80,7 @@ impl Node {
 ///
 /// Errors: it is not YAML.
 pub(crate) fn parse(text: &str, family: Family, problems: &mut Vec<Problem>) -> Result<Node, Problem> {
-    let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::PassThrough };
+    let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::PassThrough, strict_booleans: true };
     match serde_saphyr::from_str_with_options::<Spanned<Tree>>(text, options) {
         Ok(spanned) => {
             let mut root = node(spanned);

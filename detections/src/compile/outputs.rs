@@ -1,6 +1,6 @@
 //! What a detection's header and the columns of its `SELECT` say about each other.
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use weir_engine::error::{codes as engine_codes, nearest};
 use weir_engine::sql::{parameters, written};
 use weir_engine::{Diagnostic, ScalarValue, Span};
@@ -85,11 +85,12 @@ const RESERVED: [Reserved; 3] = [
 
 /// Reserved columns of a type, or with a constant, that cannot be what they stand for: the alert would show the
 /// header's value, and nobody would know why.
-pub(super) fn bad_values(detection: &Detection, schema: &SchemaRef) -> Vec<Diagnostic> {
+///
+/// Without a schema, because the SQL has mistakes of its own, only the constants are looked at.
+pub(super) fn bad_values(detection: &Detection, schema: Option<&SchemaRef>) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();
-    for column in &RESERVED {
-        let field = schema.fields().iter().find(|field| field.name().eq_ignore_ascii_case(column.name));
-        let Some(field) = field else { continue };
+    let sql = detection.sql.to_lowercase();
+    for column in RESERVED.iter().filter(|column| sql.contains(column.name)) {
         let written = written(&detection.sql, detection.sql_start, &detection.query(&[]).params, column.name);
         let tell = |message: String, span: Option<Span>, hint: String| {
             let span = span.or(Some(Span::at(detection.sql_start)));
@@ -101,6 +102,8 @@ pub(super) fn bad_values(detection: &Detection, schema: &SchemaRef) -> Vec<Diagn
             let hint = text(value).and_then(|word| nearest(word, (column.words)()));
             tell(format!("`{value}` is not a {}", column.name), *span, hint.unwrap_or_else(|| is(column)))
         }));
+        let is_meant = |field: &&FieldRef| field.name().eq_ignore_ascii_case(column.name);
+        let Some(field) = schema.and_then(|schema| schema.fields().iter().find(is_meant)) else { continue };
         let fits = *field.data_type() == DataType::Null || (column.fits)(field.data_type());
         if !fits && told == diagnostics.len() {
             let message = format!("the column `{}` cannot be a {}", field.name(), column.name);

@@ -216,6 +216,10 @@ fn a_reserved_column_that_cannot_be_what_it_stands_for_is_refused() {
     told("'hgh' AS confidence", "28", "`hgh` is not a confidence; did you mean `high`?");
     told("user AS risk_score", "28", "the column `risk_score` cannot be a risk_score");
     told("-1 AS risk_score", "29", "`-1` is not a risk_score; `risk_score` is a number from 0 to 10000");
+    // A mistake elsewhere in the SQL does not hide it.
+    let found = check(&FAILURE.replace("src_ip FROM", "src_ip, 'hihg' AS severity FROM").replace("status", "stattus"));
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(found[0].contains("5:28: D109") && found[1].contains(" D004 "), "{found:#?}");
     for good in [
         "'HIGH' AS severity, 'low' AS confidence, 10000 AS risk_score",
         "coalesce(status, 'info') AS severity, '97.5' AS confidence, length(user) AS risk_score",
@@ -241,6 +245,9 @@ fn an_allowance_that_cannot_be_kept_is_refused_in_the_header() {
 #[test]
 fn a_parameter_that_the_sql_does_not_name_is_a_warning() {
     let with = FAILURE.replace("\"low\"", "\"low\"\n--! params = { status = \"Failure\", n = 3 }");
+    let misspelt = check(&with.replace("'Failure'", "$status AND src_ip = $m"));
+    assert_eq!(misspelt.len(), 1, "a name that is misspelt is told once: {misspelt:#?}");
+    assert!(misspelt[0].contains(" D008 "), "{misspelt:#?}");
     let found = check(&with.replace("'Failure'", "$status -- not $n"));
     assert_eq!(
         found,

@@ -132,6 +132,28 @@ fn diagnostic_span(error: &DataFusionError) -> Option<Span> {
     })
 }
 
+/// What the planner or its optimiser refuses for a reason of its own.
+pub(super) fn of_planning(error: &DataFusionError) -> Refusal {
+    let text = error.strip_backtrace();
+    // The parser of regular expressions draws the pattern over several lines and says what is wrong in the last one.
+    if text.contains("regex parse error") {
+        let wrong = text.lines().rev().find_map(|line| line.strip_prefix("error: ")).unwrap_or("it cannot be read");
+        let message = format!("a regular expression cannot be read: {wrong}");
+        let hint = "write it as Rust's regex crate reads it: without look-around and backreferences, and with a backslash \
+                    before a sign that is meant as such";
+        return Refusal::new(codes::PLAN, message, hint).about(pattern_word(&text));
+    }
+    Refusal { code: codes::PLAN, message: message_of(error), hint: None, about: None }
+}
+
+/// A function's name where the message has one.
+fn pattern_word(text: &str) -> &'static str {
+    ["regexp_like", "regexp_match", "regexp_replace", "regexp_count", "regexp_instr"]
+        .into_iter()
+        .find(|name| text.contains(name))
+        .unwrap_or("regexp_like")
+}
+
 /// The place of what a plan was refused for. A plan keeps none, so it is found by the words that stand for it: the names
 /// and keywords of the message, else those that the code is about. A refusal can name its word itself.
 pub(crate) fn place_of_refusal(sql: &str, start: Place, refusal: &Refusal) -> Span {

@@ -72,13 +72,7 @@ impl Refusal {
 
 impl From<DataFusionError> for Refusal {
     fn from(error: DataFusionError) -> Self {
-        let message = error.strip_backtrace();
-        Self {
-            code: codes::PLAN,
-            message: message.lines().next().unwrap_or_default().to_owned(),
-            hint: None,
-            about: None,
-        }
+        super::failure::of_planning(&error)
     }
 }
 

@@ -282,6 +282,9 @@ fn bounded(frame: OverFrame, kind: &OverKind, bounds: &Bounds, name: &str) -> Re
                 true => {
                     "say how old the earlier row may be: QUALIFY time - lag(time) OVER (...) <= INTERVAL '1 hour'; or read FROM TUMBLE(...) and add window_start, window_end to PARTITION BY"
                 }
+                false if name == "row_number" => {
+                    "read FROM TUMBLE(...) and add window_start, window_end to PARTITION BY"
+                }
                 false => {
                     "give the frame a length: RANGE INTERVAL '1 hour' PRECEDING; or read FROM TUMBLE(...) and add window_start, window_end to PARTITION BY"
                 }
