@@ -16,7 +16,7 @@ use datafusion::physical_expr::expressions::Column;
 
 use crate::batch::ColumnSet;
 use crate::catalog::{Catalog, Relation, Stream};
-use crate::error::{Diagnostic, Span, codes, nearest};
+use crate::error::{Diagnostic, codes, nearest};
 use crate::graph::{CooldownSpec, Edge, EmitSpec, Graph, NodeId, PublishSpec, SinkSpec, Spec};
 use crate::late_events::LATE_EVENTS;
 use crate::operator::hit_schema;
@@ -190,7 +190,8 @@ fn plan(planner: &Planner<'_>, query: &Query) -> Result<LogicalPlan, Vec<Diagnos
     let plan = planner.plan_select(&query.sql, query.start, &query.params)?;
     optimize(plan).map_err(|error| {
         let refusal = Refusal::from(error);
-        vec![Diagnostic::error(refusal.code, refusal.message).at(Span::at(query.start))]
+        let span = place_of_refusal(&query.sql, query.start, &refusal);
+        vec![Diagnostic::error(refusal.code, refusal.message).at(span).maybe_hint(refusal.hint)]
     })
 }
 
