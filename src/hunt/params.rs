@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use datafusion::common::ScalarValue;
 use weir_engine::sql;
@@ -12,7 +12,7 @@ use weir_engine::sql;
 /// The parameters by name.
 ///
 /// # Errors
-/// One is not `name=value`, or there twice.
+/// One is not `name=value`, or there twice, or all but a time before the hunt.
 pub(super) fn parse(texts: &[String], now: DateTime<Utc>) -> Result<BTreeMap<String, ScalarValue>> {
     let mut params = BTreeMap::new();
     for text in texts {
@@ -23,7 +23,7 @@ pub(super) fn parse(texts: &[String], now: DateTime<Utc>) -> Result<BTreeMap<Str
         if name.is_empty() || !name.chars().all(|letter| letter.is_alphanumeric() || letter == '_') {
             bail!("--param {text}: {name:?} is not a name");
         }
-        if params.insert(name.to_owned(), typed(value, now)).is_some() {
+        if params.insert(name.to_owned(), typed(value, now).with_context(|| format!("--param {text}"))?).is_some() {
             bail!("--param {name} is there twice");
         }
     }
@@ -45,25 +45,31 @@ pub(super) fn refuse_unused(params: &BTreeMap<String, ScalarValue>, text: &str) 
     bail!("--param {unused}: the SQL has no `${unused}`; it has {known}");
 }
 
-fn typed(value: &str, now: DateTime<Utc>) -> ScalarValue {
+fn typed(value: &str, now: DateTime<Utc>) -> Result<ScalarValue> {
     let quoted = |quote: char| value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
     if let Some(text) = quoted('\'').or_else(|| quoted('"')) {
-        return text_value(text);
+        return Ok(text_value(text));
     }
     if let Ok(number) = value.parse::<i64>() {
-        return ScalarValue::Int64(Some(number));
+        return Ok(ScalarValue::Int64(Some(number)));
     }
     if let Ok(number) = value.parse::<f64>()
         && number.is_finite()
     {
-        return ScalarValue::Float64(Some(number));
+        return Ok(ScalarValue::Float64(Some(number)));
     }
     if let Ok(truth) = value.parse::<bool>() {
-        return ScalarValue::Boolean(Some(truth));
+        return Ok(ScalarValue::Boolean(Some(truth)));
     }
     match relative(value, now) {
-        Some(time) => text_value(&time.to_rfc3339_opts(SecondsFormat::Micros, true)),
-        None => text_value(value),
+        Some(time) => Ok(text_value(&time.to_rfc3339_opts(SecondsFormat::Micros, true))),
+        // As a text it would be compared with times, and nothing would be found.
+        None if looks_relative(value) => {
+            bail!(
+                "{value} is neither a number nor a time before now such as -24h or '-7 days'; as text, write \"'{value}'\""
+            )
+        }
+        None => Ok(text_value(value)),
     }
 }
 
@@ -71,6 +77,10 @@ fn typed(value: &str, now: DateTime<Utc>) -> ScalarValue {
 fn relative(value: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let us = sql::parse_duration_us(value.strip_prefix('-')?).ok()?;
     now.checked_sub_signed(TimeDelta::microseconds(us))
+}
+
+fn looks_relative(value: &str) -> bool {
+    value.strip_prefix('-').is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
 }
 
 fn text_value(text: &str) -> ScalarValue {
@@ -142,6 +152,16 @@ mod tests {
         assert_eq!(params["at"], text_value("1970-01-01T00:00:01Z"));
         assert_eq!(params["e"], text_value(""));
         assert_eq!(params["eq"], text_value("a=b"));
+    }
+
+    #[test]
+    fn what_is_all_but_a_time_before_the_hunt_is_refused_and_quotes_make_text_of_it() {
+        let error = parsed(&["from=-24x"]).expect_err("no unit");
+        assert!(
+            format!("{error:#}").starts_with("--param from=-24x: -24x is neither a number nor a time"),
+            "{error:#}"
+        );
+        assert_eq!(parsed(&["flag='-24x'", "other=-rf"]).expect("texts")["flag"], text_value("-24x"));
     }
 
     #[test]

@@ -23,6 +23,8 @@ use crate::respond::Respond;
 
 /// How often the journal is looked at for what other processes did (`weir case close`).
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long to wait where there is no room for more.
+const FULL_PAUSE: Duration = Duration::from_millis(10);
 /// Changes in one batch at most.
 const CHANGES_MAX: usize = 1000;
 /// What stands where streams from outside have their topic.
@@ -49,6 +51,7 @@ pub(super) async fn start(
     setup: &Setup,
     manifest: Option<&Manifest>,
     inbox: &Sender<Message>,
+    budget: &Budget,
 ) -> anyhow::Result<Option<OwnSource>> {
     let Some(respond) = setup.respond.clone() else { return Ok(None) };
     let mut feeds = vec![];
@@ -81,29 +84,51 @@ pub(super) async fn start(
         return Ok(None);
     }
     let (stop, stopping) = watch::channel(false);
-    let task = tokio::spawn(read(feeds, respond, inbox.clone(), stopping));
+    let reader = Reader { respond, inbox: inbox.clone(), budget: budget.clone(), stopping };
+    let task = tokio::spawn(reader.run(feeds));
     Ok(Some(OwnSource { stop, task }))
 }
 
-async fn read(mut feeds: Vec<Feed>, respond: Respond, inbox: Sender<Message>, mut stopping: watch::Receiver<bool>) {
-    let mut news = respond.changes();
-    while !*stopping.borrow() {
-        news.borrow_and_update();
-        for feed in &mut feeds {
-            match feed.read(&respond, &inbox).await {
-                Ok(true) => {}
-                // The shard has ended, and says why itself.
-                Ok(false) => return,
-                Err(error) => {
-                    tracing::warn!(stream = &*feed.name, error = format!("{error:#}"), "the journal is read later");
+/// Reads for all streams, into what room the sources from outside leave.
+struct Reader {
+    respond: Respond,
+    inbox: Sender<Message>,
+    budget: Budget,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Reader {
+    async fn run(mut self, mut feeds: Vec<Feed>) {
+        let mut news = self.respond.changes();
+        while !*self.stopping.borrow() {
+            news.borrow_and_update();
+            for feed in &mut feeds {
+                match feed.read(&self).await {
+                    Ok(true) => {}
+                    // The shard has ended, and says why itself.
+                    Ok(false) => return,
+                    Err(error) => {
+                        tracing::warn!(stream = &*feed.name, error = format!("{error:#}"), "the journal is read later");
+                    }
                 }
             }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                _ = news.changed() => {}
+                _ = self.stopping.changed() => {}
+            }
         }
-        tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-            _ = news.changed() => {}
-            _ = stopping.changed() => {}
+    }
+
+    /// Waits until there is room for more; false if the pipeline stops before.
+    async fn has_room(&self) -> bool {
+        while !self.budget.has_room() {
+            if *self.stopping.borrow() {
+                return false;
+            }
+            tokio::time::sleep(FULL_PAUSE).await;
         }
+        !*self.stopping.borrow()
     }
 }
 
@@ -120,27 +145,30 @@ struct Feed {
 
 impl Feed {
     /// Reads to the end; false if nobody wants it any more.
-    async fn read(&mut self, respond: &Respond, inbox: &Sender<Message>) -> anyhow::Result<bool> {
+    async fn read(&mut self, reader: &Reader) -> anyhow::Result<bool> {
         loop {
-            let changes = respond.changes_of(self.of, (self.next - 1) as u64, CHANGES_MAX).await?;
+            if !reader.has_room().await {
+                return Ok(false);
+            }
+            let changes = reader.respond.changes_of(self.of, (self.next - 1) as u64, CHANGES_MAX).await?;
             if changes.is_empty() {
                 break;
             }
-            let batch = self.batch(&changes)?;
+            let batch = self.batch(&changes, &reader.budget)?;
             self.is_idle = false;
-            if inbox.send(Message::Source(batch)).is_err() {
+            if reader.inbox.send(Message::Source(batch)).is_err() {
                 return Ok(false);
             }
         }
         // At its end it is known that nothing is on the way, so it holds nobody back.
         if !std::mem::replace(&mut self.is_idle, true) {
             let idle = SourceEvent::Idle { streams: vec![Arc::clone(&self.name)], partition: PARTITION };
-            return Ok(inbox.send(Message::Source(idle)).is_ok());
+            return Ok(reader.inbox.send(Message::Source(idle)).is_ok());
         }
         Ok(true)
     }
 
-    fn batch(&mut self, changes: &[Change]) -> anyhow::Result<SourceEvent> {
+    fn batch(&mut self, changes: &[Change], budget: &Budget) -> anyhow::Result<SourceEvent> {
         let mut rejected = vec![];
         let mut bytes = 0;
         let mut next = self.next;
@@ -158,6 +186,6 @@ impl Feed {
         let batch = SourceBatch { stream: Arc::clone(&self.name), partition: PARTITION, rows, late_us: None };
         let output = SourceOutput { batch, rejected, partition: self.place.clone(), next, bytes: bytes as u64 };
         self.next = next;
-        Ok(SourceEvent::Batch { outputs: vec![output], permit: Budget::new(bytes).take(bytes) })
+        Ok(SourceEvent::Batch { outputs: vec![output], permit: budget.take(bytes) })
     }
 }

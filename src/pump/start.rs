@@ -103,8 +103,9 @@ pub(super) async fn start(
         let thread = std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || shard.run());
         threads.push(thread.context("a shard's thread cannot be started")?);
     }
-    let own = own::start(setup, resumed.manifest.as_ref(), &inboxes[0]).await?;
-    let sources = start_sources(setup, resumed.manifest.as_ref(), &inboxes).await?;
+    let budget = Budget::new(setup.queue_bytes);
+    let own = own::start(setup, resumed.manifest.as_ref(), &inboxes[0], &budget).await?;
+    let sources = start_sources(setup, resumed.manifest.as_ref(), &inboxes, &budget).await?;
     let (stop_followers, stopping) = watch::channel(false);
     let mut followers = JoinSet::new();
     let progress = committed.subscribe();
@@ -139,6 +140,7 @@ async fn start_sources(
     setup: &Arc<Setup>,
     manifest: Option<&Manifest>,
     inboxes: &[channel::Sender<Message>],
+    budget: &Budget,
 ) -> anyhow::Result<Vec<KafkaSource>> {
     let mut positions = Positions::default();
     let known = manifest.iter().flat_map(|manifest| &manifest.positions);
@@ -159,7 +161,6 @@ async fn start_sources(
     if streams.is_empty() {
         bail!("no stream has a topic, so there is nothing to run");
     }
-    let budget = Budget::new(setup.queue_bytes);
     let mut sources = vec![];
     for (index, inbox) in inboxes.iter().enumerate() {
         let options = SourceOptions {

@@ -134,6 +134,8 @@ impl House {
         };
         let mut setup = crate::run::setup(&globals).await.map_err(|error| error.to_string()).unwrap();
         setup.is_transactional = false;
+        // So little that every batch waits for the one before.
+        setup.queue_bytes = 1;
         let respond = setup.respond.clone().unwrap();
         let pump = Pump::start(setup).await.unwrap();
         let deadline = Instant::now() + PATIENCE;

@@ -59,10 +59,12 @@ fn nothing_matches(pattern: &str, project: &Project, current: &Path) -> anyhow::
     let ids = project.detections.iter().filter_map(|file| id(&file.text)).collect::<Vec<_>>();
     let names = ids.iter().chain(project.detections.iter().map(|file| &file.path)).map(String::as_str);
     let hint = nearest(pattern, names).map_or_else(String::new, |hint| format!("; {hint}"));
-    let (dir, current) = (project.dir.display(), current.display());
-    anyhow::anyhow!(
-        "no detection has an id or a file that matches `{pattern}`, neither in {dir} nor in {current}{hint}"
-    )
+    let dir = project.dir.display();
+    let place = match project.dir == current {
+        true => format!("in {dir}"),
+        false => format!("neither in {dir} nor in {}", current.display()),
+    };
+    anyhow::anyhow!("no detection has an id or a file that matches `{pattern}`, {place}{hint}")
 }
 
 /// A path as its reader knows it: relative to the project, else to the current folder, else absolute.

@@ -232,6 +232,9 @@ def difference(case, got):
 
 
 def main():
+    unknown = [argument for argument in sys.argv[1:] if argument != "--all"]
+    if unknown:
+        sys.exit(f"compare.py: unknown argument {unknown[0]}; it takes --all and nothing else")
     # One connection for all, because to open one takes longer than a case.
     connection = duckdb.connect(config={"threads": 1})
     connection.execute(MACROS.read_text(encoding="utf-8"))

@@ -14,7 +14,7 @@ use weir_engine::late_events::LATE_EVENTS;
 use weir_engine::{ColumnSet, EventTime, LateReason, Stream, Uid};
 
 use super::ArchiveError;
-use super::replay::{ArchiveReader, scan_error};
+use super::replay::{ArchiveReader, parse_uid, scan_error};
 use super::schema::{UID, conform_array, exact, time_range};
 use super::tables::{TableSpec, late_events};
 
@@ -86,10 +86,13 @@ fn uids(batch: &RecordBatch, stream: &Stream) -> Result<FixedSizeBinaryArray, Ar
     let id = stream.event_id.as_deref().and_then(|id| batch.column_by_name(id));
     let id = id.ok_or_else(|| ArrowError::SchemaError(format!("`{}` has no id", stream.name)))?;
     let texts = conform_array(id, &DataType::Utf8View)?;
-    let uid = |text: Option<&str>| match text {
-        Some(text) if stream.name == LATE_EVENTS => text.parse::<Uid>().unwrap_or(Uid([0; 16])),
-        text => Uid::of_record(&stream.name, text.unwrap_or_default().as_bytes()),
+    let uid = |text: Option<&str>| {
+        let text = text.ok_or_else(|| ArrowError::ParseError(format!("a row of `{}` has no id", stream.name)))?;
+        match stream.name == LATE_EVENTS {
+            true => parse_uid(text),
+            false => Ok(Uid::of_record(&stream.name, text.as_bytes())),
+        }
     };
-    let uids = texts.as_string_view().iter().map(|text| Some(uid(text).0));
-    FixedSizeBinaryArray::try_from_sparse_iter_with_size(uids, 16)
+    let uids = texts.as_string_view().iter().map(uid).collect::<Result<Vec<_>, _>>()?;
+    FixedSizeBinaryArray::try_from_iter(uids.into_iter().map(|uid| uid.0))
 }

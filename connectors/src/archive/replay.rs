@@ -16,7 +16,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use serde_json::Value;
 use weir_engine::catalog::{TIME_TYPE, system};
-use weir_engine::{ColumnSet, EventTime, Stream, Uid};
+use weir_engine::{ColumnSet, EventTime, LateReason, Stream, Uid};
 
 use super::schema::{Conformer, DAY, UID, exact, time_range};
 use super::tables::late_events;
@@ -117,15 +117,20 @@ impl ArchiveReader {
             let against = against.as_primitive::<TimestampMicrosecondType>();
             let times = times.as_primitive::<TimestampMicrosecondType>();
             let rows = uids.as_string_view().iter().zip(reasons.as_string_view()).enumerate();
-            late.extend(rows.filter_map(|(row, (uid, reason))| {
+            for (row, (uid, reason)) in rows {
                 let behind_us = against.value(row).saturating_sub(times.value(row));
                 let late_us = match reason {
-                    Some("lateness") => behind_us.saturating_sub(stream.lateness_us).max(1),
-                    Some("idle") => behind_us.max(1),
+                    Some(reason) if reason == LateReason::Lateness.as_str() => {
+                        behind_us.saturating_sub(stream.lateness_us).max(1)
+                    }
+                    Some(reason) if reason == LateReason::Idle.as_str() => behind_us.max(1),
                     _ => i64::MAX,
                 };
-                Some((uid?.parse::<Uid>().ok()?, late_us))
-            }));
+                // An event that is not found to be late would be taken for one on time.
+                let uid = parse_uid(uid.unwrap_or_default());
+                let uid = uid.map_err(|source| ArchiveError::Rows { table: spec.name.clone(), source })?;
+                late.insert(uid, late_us);
+            }
         }
         Ok(late)
     }
@@ -187,6 +192,11 @@ impl Undeclared {
 
 fn at_path<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
     object.get(name).or_else(|| name.split('.').try_fold(object, |value, key| value.get(key)))
+}
+
+/// A uid as the tables have it.
+pub(super) fn parse_uid(text: &str) -> Result<Uid, ArrowError> {
+    text.parse().map_err(|_| ArrowError::ParseError(format!("`{text}` is no uid")))
 }
 
 pub(super) fn scan_error<T>(

@@ -48,7 +48,8 @@ impl Budget {
     }
 
     /// Whether more may be read.
-    pub(super) fn has_room(&self) -> bool {
+    #[must_use]
+    pub fn has_room(&self) -> bool {
         *self.0.used() < self.0.bytes_max
     }
 

@@ -1,7 +1,8 @@
-//! About how many bytes the entries of an operator take, which together with the number of keys says what a detection costs.
+//! How many bytes the entries of an operator take at least, which together with the number of keys says what a detection
+//! costs.
 //!
-//! A text is taken for 24 bytes and a list for five of its items; what hash tables and allocators add is measured, not
-//! known (`benches/keys.rs` measures windows and frames of this kind).
+//! A text is taken for 24 bytes and a list for five of its items. What hash tables and allocators add is not in it:
+//! `benches/keys.rs` has measured up to four times as much.
 
 use std::sync::Arc;
 
@@ -27,17 +28,17 @@ pub(super) fn in_words(graph: &Graph, node: &Node) -> Option<String> {
         Spec::Over(over) => Some(of_over(over, input(0)?)),
         Spec::Join(_) => {
             let side = |side| Some(ROW_BYTES + 2 * SLOT_BYTES + OWN_BYTES + row(input(side)?));
-            Some(format!("about {} bytes per row of the left, {} of the right", side(0)?, side(1)?))
+            Some(format!("at least {} bytes per row of the left, {} of the right", side(0)?, side(1)?))
         }
-        Spec::Sequence(_) => Some(format!("about {} bytes per row", ROW_BYTES + SLOT_BYTES + row(input(0)?))),
+        Spec::Sequence(_) => Some(format!("at least {} bytes per row", ROW_BYTES + SLOT_BYTES + row(input(0)?))),
         Spec::Emit(_) => {
-            Some(format!("about {} bytes per alert", 16 + ROW_BYTES + SLOT_BYTES + OWN_BYTES + row(input(0)?)))
+            Some(format!("at least {} bytes per alert", 16 + ROW_BYTES + SLOT_BYTES + OWN_BYTES + row(input(0)?)))
         }
         Spec::Cooldown(cooldown) => {
             let schema = input(0)?;
             let entity: usize = cooldown.keys.iter().map(|key| width(schema.field(*key).data_type())).sum();
             Some(format!(
-                "about {} bytes per entity, {} per alert",
+                "at least {} bytes per entity, {} per alert",
                 entity + 2 * OWN_BYTES + SLOT_BYTES,
                 2 * ROW_BYTES + SLOT_BYTES
             ))
@@ -65,7 +66,7 @@ fn of_window(window: &WindowSpec, input: &Schema) -> String {
             AggregateKind::Other(_) => entry += 2 * OWN_BYTES,
         }
     }
-    format!("about {entry} bytes per entry{}", per_value.concat())
+    format!("at least {entry} bytes per entry{}", per_value.concat())
 }
 
 fn of_over(over: &OverSpec, input: &Schema) -> String {
@@ -82,7 +83,7 @@ fn of_over(over: &OverSpec, input: &Schema) -> String {
         }
     }
     let events = if event > 0 { format!(", and {event} per event in its frames") } else { String::new() };
-    format!("about {key} bytes per key{events}; {} per event that waits for the watermark", ROW_BYTES + row(input))
+    format!("at least {key} bytes per key{events}; {} per event that waits for the watermark", ROW_BYTES + row(input))
 }
 
 fn of_expr(expr: &Arc<dyn PhysicalExpr>, input: &Schema) -> usize {

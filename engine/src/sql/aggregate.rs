@@ -48,6 +48,9 @@ const ORDER_INDEPENDENT: &[&str] = &[
     "percentile_cont",
 ];
 
+/// Those among them that keep every value they are told.
+pub(super) const KEEPING_ALL: &[&str] = &["median", "percentile_cont"];
+
 /// Lowers an aggregate over rows that a window table assigned; `early` is a monotone condition on its output.
 pub(super) fn lower(
     lowering: &mut Lowering<'_>,

@@ -15,6 +15,7 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions;
 
+use super::aggregate::KEEPING_ALL;
 use super::lower::{Lowered, Lowering, Refusal, column_index, names};
 use super::total::total_condition;
 use super::under;
@@ -23,37 +24,6 @@ use super::window_kind::Windows;
 use super::window_table::WindowTable;
 use crate::error::codes;
 use crate::graph::{Edge, Spec};
-
-/// Aggregates whose size has a bound, whatever they have been told.
-const OF_BOUNDED_SIZE: &[&str] = &[
-    "approx_distinct",
-    "approx_median",
-    "approx_percentile_cont",
-    "array_agg",
-    "avg",
-    "bit_and",
-    "bit_or",
-    "bit_xor",
-    "bool_and",
-    "bool_or",
-    "corr",
-    "count",
-    "covar_pop",
-    "covar_samp",
-    "first_value",
-    "last_value",
-    "max",
-    "mean",
-    "min",
-    "nth_value",
-    "stddev",
-    "stddev_pop",
-    "stddev_samp",
-    "sum",
-    "var",
-    "var_pop",
-    "var_samp",
-];
 
 /// Rows for an aggregate over sessions: the columns that hold the ends are there and empty.
 pub(super) fn assigned(
@@ -205,7 +175,7 @@ pub(super) fn refuse_growing(aggregate: &Aggregate) -> Result<(), Refusal> {
         let Expr::AggregateFunction(AggregateFunction { func, params }) = expr.clone().unalias() else { return Ok(()) };
         // Of values in order there is a greatest number.
         let is_bounded = matches!(func.name(), "min" | "max" | "array_agg" | "nth_value");
-        if OF_BOUNDED_SIZE.contains(&func.name()) && (!params.distinct || is_bounded) {
+        if !KEEPING_ALL.contains(&func.name()) && (!params.distinct || is_bounded) {
             return Ok(());
         }
         Err(Refusal::new(

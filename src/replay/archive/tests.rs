@@ -19,7 +19,7 @@ WITH (topic = 't', format = 'json', event_time = 'at', lateness = '10 seconds');
 CREATE VIEW refused AS SELECT at AS time, who, device.name AS host FROM signin WHERE NOT ok;
 ";
 
-const DETECTIONS: [(&str, &str); 4] = [
+const DETECTIONS: [(&str, &str); 5] = [
     (
         "guessing",
         "--! id = \"a.guessing\"\n--! title = \"G\"\n--! severity = \"high\"\n\
@@ -29,6 +29,13 @@ const DETECTIONS: [(&str, &str); 4] = [
     (
         "root",
         "--! id = \"a.root\"\n--! title = \"R\"\n--! severity = \"low\"\nSELECT at AS time, who, _offset FROM signin WHERE who = 'root'",
+    ),
+    (
+        "forgiving",
+        // Some of those that are late are within it, and some are not.
+        "--! id = \"a.forgiving\"\n--! title = \"F\"\n--! severity = \"low\"\n--! allowed_lateness = \"22 seconds\"\n\
+         SELECT who, count(*) AS n, sum(CAST(substr(device.name, 2) AS BIGINT)) AS numbers \
+         FROM TUMBLE(signin, at, INTERVAL '1 minute') GROUP BY who, window_start, window_end",
     ),
     (
         "late",
@@ -172,7 +179,9 @@ fn a_replay_of_the_archive_gives_the_alerts_of_the_file_it_was_written_from() {
         let prepared = Prepared::new();
         let (expected, outputs) = prepared.replay_file();
         assert!(expected.len() > 100, "{}", expected.len());
-        assert!(!outputs.late.is_empty(), "the events have late ones among them");
+        let is_allowed = |late: &weir_engine::LateEvent| late.late_ms() <= 32_000;
+        let allowed = outputs.late.iter().filter(|late| is_allowed(late)).count();
+        assert!(0 < allowed && allowed < outputs.late.len(), "{allowed} of {} late ones", outputs.late.len());
         prepared.archive(&outputs, keeps_raw);
         let (found, again) = prepared.replay_archive(None, None);
         assert_eq!(found, expected);

@@ -117,7 +117,7 @@ fn explain_says_what_a_session_remembers_and_when_it_speaks() {
         early.contains("when the threshold is crossed and the watermark has reached the session's start"),
         "{early}"
     );
-    assert!(early.contains("without an event; about 64 bytes per entry"), "{early}");
+    assert!(early.contains("without an event; at least 64 bytes per entry"), "{early}");
     let late = told(&PER_WHO.replace(">= 2", "= 2"));
     assert!(late.contains("when the watermark has passed the session's last event by its gap"), "{late}");
 }
