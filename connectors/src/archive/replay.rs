@@ -16,6 +16,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use serde_json::Value;
 use weir_engine::catalog::{TIME_TYPE, system};
+use weir_engine::identity::NotAUid;
 use weir_engine::{ColumnSet, EventTime, LateReason, Stream, Uid};
 
 use super::schema::{Conformer, DAY, UID, exact, time_range};
@@ -196,7 +197,7 @@ fn at_path<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
 
 /// A uid as the tables have it.
 pub(super) fn parse_uid(text: &str) -> Result<Uid, ArrowError> {
-    text.parse().map_err(|_| ArrowError::ParseError(format!("`{text}` is no uid")))
+    text.parse().map_err(|error: NotAUid| ArrowError::ParseError(error.to_string()))
 }
 
 pub(super) fn scan_error<T>(
