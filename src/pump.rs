@@ -27,7 +27,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use weir_connectors::archive::Archive;
 use weir_connectors::kafka::{KafkaSettings, KafkaSource, Start};
 use weir_connectors::position::{Positions, TopicPartition};
-use weir_connectors::state::{Ledger, Manifest, PartitionKey, StateError, StateStore};
+use weir_connectors::state::{Ledger, Manifest, Nulled, PartitionKey, StateError, StateStore};
 use weir_connectors::table::TableFile;
 use weir_detections::compile::Compiled;
 
@@ -97,6 +97,14 @@ pub(crate) struct Progress {
     pub(crate) epoch: u64,
     /// What became of all records since the beginning, by stream.
     pub(crate) ledger: BTreeMap<String, Ledger>,
+    /// Values that became NULL since the beginning.
+    pub(crate) nulled: Nulled,
+}
+
+impl Progress {
+    fn of(manifest: &Manifest) -> Self {
+        Self { epoch: manifest.epoch, ledger: manifest.ledger.clone(), nulled: manifest.nulled.clone() }
+    }
 }
 
 impl Pump {
@@ -229,7 +237,7 @@ impl Running {
                 _ => error,
             })?;
         self.commit_to_group(&manifest);
-        self.committed.send_replace(Progress { epoch: manifest.epoch, ledger: manifest.ledger.clone() });
+        self.committed.send_replace(Progress::of(&manifest));
         Ok(())
     }
 

@@ -197,10 +197,7 @@ impl Replay<'_> {
                 }
                 self.engine.push(output.batch)
             }
-            Step::End(index, misfits) => {
-                self.ledger.misfits(&self.inputs[index].stream, misfits);
-                self.end(index)
-            }
+            Step::End(index) => self.end(index),
             Step::Broken(index, error) => {
                 broken.push(error);
                 self.end(index)

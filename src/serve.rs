@@ -53,20 +53,39 @@ fn exposition(progress: &Progress) -> String {
             line(format_args!("weir_records_total{{stream=\"{stream}\",outcome=\"{outcome}\"}} {count}"));
         }
     }
+    line(format_args!(
+        "# HELP weir_misfits_total Values that do not fit the type of their column: NULL there, kept in unmapped.\n\
+         # TYPE weir_misfits_total counter"
+    ));
+    for (stream, columns) in &progress.nulled.misfits {
+        for (column, count) in columns {
+            let column = column.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            line(format_args!("weir_misfits_total{{stream=\"{stream}\",column=\"{column}\"}} {count}"));
+        }
+    }
+    line(format_args!(
+        "# HELP weir_failures_total Values that could not be computed and are NULL, such as a division by zero.\n\
+         # TYPE weir_failures_total counter\nweir_failures_total {}",
+        progress.nulled.failures
+    ));
     text
 }
 
 #[cfg(test)]
 mod tests {
-    use weir_connectors::state::Ledger;
+    use weir_connectors::state::{Ledger, Nulled};
 
     use super::*;
 
     #[test]
     fn metrics_account_for_every_record() {
         let ledger = Ledger { records: 7, on_time: 4, late: 2, rejected: 1 };
-        let text = exposition(&Progress { epoch: 3, ledger: [("proxy".to_owned(), ledger)].into() });
+        let misfits = [("proxy".to_owned(), [("a \"b\"".to_owned(), 5)].into())].into();
+        let nulled = Nulled { misfits, failures: 6 };
+        let text = exposition(&Progress { epoch: 3, ledger: [("proxy".to_owned(), ledger)].into(), nulled });
         assert!(text.contains("weir_epoch 3\n"));
         assert!(text.contains("weir_records_total{stream=\"proxy\",outcome=\"late\"} 2\n"), "{text}");
+        assert!(text.contains("weir_misfits_total{stream=\"proxy\",column=\"a \\\"b\\\"\"} 5\n"), "{text}");
+        assert!(text.contains("weir_failures_total 6\n"), "{text}");
     }
 }

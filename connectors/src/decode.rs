@@ -5,8 +5,9 @@
 //! leaves nothing behind, and of a repeated key the last value counts. The record's bytes are copied once, as `_raw`;
 //! text columns are views into them wherever a string has no escapes.
 //!
-//! Row values are total: what does not fit its declared type is NULL and counted in [`Decoder::misfits`]. Numbers in
-//! strings are numbers if they parse whole; other values in text columns are their JSON text without white space.
+//! Row values are total: what does not fit its declared type is NULL, counted in [`Decoder::take_misfits`] and kept in
+//! `unmapped`. Numbers in strings are numbers if they parse whole; other values in text columns are their JSON text without
+//! white space.
 //!
 //! Reading order: `scan` (grammar), `keys` (which keys), `columns` (values), `arena` (bytes), then `instant` and `number`.
 
@@ -26,7 +27,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, PrimitiveBuilder, RecordBatch, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, PrimitiveBuilder, RecordBatch, TimestampMicrosecondArray, new_null_array};
 use arrow::datatypes::{DataType, Int32Type, Int64Type, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use weir_engine::ColumnSet;
@@ -134,7 +135,7 @@ enum Column {
     Key(Views),
     Timestamp(PrimitiveBuilder<TimestampMicrosecondType>),
     Headers(Views),
-    Unmapped(Views),
+    Unmapped,
 }
 
 impl Decoder {
@@ -184,9 +185,12 @@ impl Decoder {
         self.rows() >= self.limits.batch_rows_max || self.bytes >= self.limits.batch_bytes_max
     }
 
-    /// How many values did not fit the type of their column and became NULL, per column of the set, since the beginning.
-    pub fn misfits(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.schema.fields().iter().map(|field| field.name().as_str()).zip(self.misfits.iter().copied())
+    /// How many values did not fit the type of their column and became NULL since this was last asked, for the columns of
+    /// the set that have any.
+    pub fn take_misfits(&mut self) -> Vec<(Arc<str>, u64)> {
+        let counts = self.misfits.iter_mut().map(std::mem::take);
+        let columns = self.schema.fields().iter().zip(counts).filter(|(_, count)| *count > 0);
+        columns.map(|(field, count)| (field.name().as_str().into(), count)).collect()
     }
 
     /// Adds a record to the open batch.
@@ -255,18 +259,24 @@ impl Decoder {
         self.arrivals.append_option(record.arrival.map(|time| time.0));
         self.bytes += payload.len();
         let (arena, slots, zone) = (&mut self.arena, &self.found.slots[..], self.zone);
-        let mut row = Row { payload, stored, arena, slots, zone, misfits: 0 };
-        for (column, misfits) in self.columns.iter_mut().zip(&mut self.misfits) {
+        let mut row = Row { payload, stored, arena, slots, zone, misfits: 0, is_cut: false };
+        let unmapped = &mut self.found.unmapped;
+        for (at, (column, misfits)) in self.columns.iter_mut().zip(&mut self.misfits).enumerate() {
             match column {
                 Column::Field(slots, builder) => builder.push_slots(slots, &mut row),
                 Column::Open(lookup, builder) => builder.push(lookup.token(row.slots), &mut row),
-                Column::Unmapped(views) => {
-                    let json = self.found.unmapped.as_mut().and_then(|unmapped| unmapped.write(payload, row.arena));
-                    views.push_option(json);
-                }
                 _ => column.push_metadata(record, row.arena),
             }
-            *misfits += std::mem::take(&mut row.misfits);
+            let misfits_now = std::mem::take(&mut row.misfits);
+            *misfits += misfits_now;
+            if (std::mem::take(&mut row.is_cut) || misfits_now > 0)
+                && let Some(unmapped) = unmapped
+            {
+                unmapped.suspect(at);
+            }
+        }
+        if let Some(unmapped) = unmapped {
+            unmapped.push(payload, row.slots, row.arena);
         }
         if let Some((lookup, views)) = &mut self.event_id {
             let id = columns::text_view(lookup.token(row.slots), &mut row);
@@ -292,9 +302,11 @@ impl Decoder {
                 Column::Time => Arc::clone(&time),
                 Column::Raw => Arc::clone(&raw),
                 Column::Arrival => Arc::clone(&arrival),
-                Column::Topic(views) | Column::Key(views) | Column::Headers(views) | Column::Unmapped(views) => {
-                    views.text(&blocks)?
-                }
+                Column::Topic(views) | Column::Key(views) | Column::Headers(views) => views.text(&blocks)?,
+                Column::Unmapped => match &mut self.found.unmapped {
+                    Some(unmapped) => unmapped.finish(&blocks)?,
+                    None => new_null_array(&DataType::Utf8View, time.len()),
+                },
                 Column::Partition(builder) => Arc::new(builder.finish()),
                 Column::Offset(builder) => Arc::new(builder.finish()),
                 Column::Timestamp(builder) => Arc::new(builder.finish()),
@@ -324,7 +336,7 @@ impl Column {
                 let json = (!record.headers.is_empty()).then(|| headers_json(record.headers));
                 views.push_option(json.map(|json| arena.write(|out| out.extend_from_slice(json.as_bytes()))));
             }
-            Self::Field(..) | Self::Open(..) | Self::Unmapped(_) | Self::Time | Self::Raw | Self::Arrival => {}
+            Self::Field(..) | Self::Open(..) | Self::Unmapped | Self::Time | Self::Raw | Self::Arrival => {}
         }
     }
 }
@@ -367,7 +379,7 @@ fn members(scanner: &mut Scanner<'_>, keys: &Keys, table: u32, found: &mut Found
             Kind::Escaped => find_escaped(key.of(scanner.text()), keys, table),
             _ => keys.find(table, key.of(scanner.text())),
         };
-        let value = match wanted.filter(|wanted| wanted.is_read) {
+        let value = match wanted {
             None => scanner.value()?,
             Some(wanted) => {
                 let value = wanted_value(scanner, keys, wanted, found)?;
@@ -375,11 +387,10 @@ fn members(scanner: &mut Scanner<'_>, keys: &Keys, table: u32, found: &mut Found
                 value
             }
         };
-        if table == Keys::TOP
-            && let Some(unmapped) = &mut found.unmapped
+        if let Some(unmapped) = &mut found.unmapped
             && !wanted.is_some_and(|wanted| wanted.is_declared)
         {
-            unmapped.note(key, value);
+            if table == Keys::TOP { unmapped.note(key, value) } else { unmapped.note_field() }
         }
         goes_on = scanner.goes_on(b'}')?;
     }

@@ -108,11 +108,6 @@ impl FileSource {
         self.blank_lines
     }
 
-    /// Values so far that did not fit the type of their column and are NULL, by column.
-    pub fn misfits(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.decoder.misfits()
-    }
-
     /// The next stretch of the file; `None` at its end.
     ///
     /// # Errors
@@ -159,7 +154,8 @@ impl FileSource {
         let rows = self.decoder.finish()?;
         let batch = SourceBatch { stream: Arc::clone(&self.stream), partition: self.partition, rows, late_us: None };
         let partition = TopicPartition { topic: Arc::clone(&self.position.topic), partition: 0 };
-        Ok(SourceOutput { batch, rejected, partition, next: self.position.offset + 1, bytes })
+        let (misfits, next) = (self.decoder.take_misfits(), self.position.offset + 1);
+        Ok(SourceOutput { batch, rejected, misfits, partition, next, bytes })
     }
 }
 

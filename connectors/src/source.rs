@@ -1,5 +1,7 @@
 //! What every source gives: decoded events of one partition in its order, and the records it had to refuse.
 
+use std::sync::Arc;
+
 use weir_engine::SourceBatch;
 
 use crate::decode::Rejected;
@@ -12,6 +14,8 @@ pub struct SourceOutput {
     pub batch: SourceBatch,
     /// Refused records of the same stretch.
     pub rejected: Vec<Rejected>,
+    /// Values of the batch that did not fit the type of their column and are NULL, by column.
+    pub misfits: Vec<(Arc<str>, u64)>,
     /// The partition as the outside names it.
     pub partition: TopicPartition,
     /// The offset or line at which the partition goes on after this stretch.

@@ -26,7 +26,7 @@ mod manifest;
 #[cfg(test)]
 mod tests;
 
-pub use manifest::{FORMAT_VERSION, Ledger, Manifest, Output, OutputPart, Outputs, Part, PartitionKey};
+pub use manifest::{FORMAT_VERSION, Ledger, Manifest, Nulled, Output, OutputPart, Outputs, Part, PartitionKey};
 
 /// The manifests, snapshots, outputs and cursors of one project.
 #[derive(Debug, Clone)]

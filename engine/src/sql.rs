@@ -28,6 +28,7 @@ mod lookup;
 pub(crate) mod lower;
 mod match_recognize;
 mod monotone;
+mod nulled;
 pub(crate) mod over;
 mod params;
 pub(crate) mod parse;

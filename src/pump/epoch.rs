@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use weir_connectors::archive::LateEventRow;
-use weir_connectors::state::{Ledger, Manifest, Output, PartitionKey, StateStore};
+use weir_connectors::state::{Ledger, Manifest, Nulled, Output, PartitionKey, StateStore};
 use weir_detections::compile::Compiled;
 use weir_engine::{EventTime, TableVersion, Uid};
 
@@ -66,6 +66,7 @@ pub(super) struct Epochs {
     positions: BTreeMap<PartitionKey, i64>,
     /// What earlier processes counted.
     base: BTreeMap<String, Ledger>,
+    nulled: Nulled,
     tables: BTreeMap<String, Uid>,
     detections: BTreeMap<String, String>,
 }
@@ -76,15 +77,13 @@ impl Epochs {
             .detections
             .iter()
             .map(|detection| (detection.id.to_string(), blake3::hash(detection.sql.as_bytes()).to_hex().to_string()));
-        let (last, positions, base) = match last {
-            Some(manifest) => (manifest.epoch, manifest.positions, manifest.ledger),
-            None => (0, BTreeMap::new(), BTreeMap::new()),
-        };
+        let Manifest { epoch: last, positions, ledger: base, nulled, .. } = last.unwrap_or_else(|| Manifest::new(0));
         Self {
             last,
             barrier: last,
             positions,
             base,
+            nulled,
             tables: tables.iter().map(|table| (table.name.to_string(), table.version)).collect(),
             detections: detections.collect(),
         }
@@ -117,6 +116,8 @@ impl Epochs {
         manifest.tables = self.tables.clone();
         manifest.detections = self.detections.clone();
         manifest.ledger = self.ledger(&parts);
+        manifest.nulled = self.nulled.clone();
+        parts.iter().for_each(|part| manifest.nulled.add(&part.nulled));
         manifest.outputs = state.write_outputs(epoch, outputs(rules, &parts)?).await?;
         for part in parts {
             manifest.snapshots.push(state.write_snapshot(epoch, part.shard, Bytes::from(part.snapshot)).await?);

@@ -184,7 +184,8 @@ impl Feed {
         }
         let rows = self.decoder.finish()?;
         let batch = SourceBatch { stream: Arc::clone(&self.name), partition: PARTITION, rows, late_us: None };
-        let output = SourceOutput { batch, rejected, partition: self.place.clone(), next, bytes: bytes as u64 };
+        let (misfits, partition) = (self.decoder.take_misfits(), self.place.clone());
+        let output = SourceOutput { batch, rejected, misfits, partition, next, bytes: bytes as u64 };
         self.next = next;
         Ok(SourceEvent::Batch { outputs: vec![output], permit: budget.take(bytes) })
     }

@@ -14,7 +14,7 @@ use weir_connectors::decode::Rejected;
 use weir_connectors::kafka::{KafkaError, SourceEvent};
 use weir_connectors::position::TopicPartition;
 use weir_connectors::source::SourceOutput;
-use weir_connectors::state::{Ledger, PartitionKey};
+use weir_connectors::state::{Ledger, Nulled, PartitionKey};
 use weir_engine::{EventTime, Frame, Hit, LateEvent, PartitionId, TableVersion, Worker, WorkerOutput, WorkerSnapshot};
 
 /// What a shard is told.
@@ -58,6 +58,8 @@ pub(super) struct Part {
     pub(super) begun: BTreeMap<PartitionKey, i64>,
     /// What became of the records of each stream since this process started.
     pub(super) ledger: BTreeMap<String, Ledger>,
+    /// Values that became NULL since this process started.
+    pub(super) nulled: Nulled,
     /// Watermark of each stream on this shard.
     pub(super) watermarks: BTreeMap<String, EventTime>,
     /// Whether anything happened that a restart would have to know.
@@ -119,6 +121,7 @@ struct State {
     rejected_total: BTreeMap<String, u64>,
     /// Events of streams that no detection reads; they are for the archive only.
     unread_total: BTreeMap<String, u64>,
+    nulled_total: Nulled,
     /// Barriers that have passed completely.
     barriers: u64,
     /// The parts of epochs that are not complete, oldest first; the last one collects.
@@ -216,6 +219,7 @@ impl Shard {
         let stream = Arc::clone(&batch.batch.stream);
         self.state.positions.insert(key_of(&stream, &batch.partition), batch.next);
         *self.state.rejected_total.entry(stream.to_string()).or_default() += batch.rejected.len() as u64;
+        self.count_misfits(&stream, &batch.misfits);
         let part = self.part();
         part.is_dirty = true;
         part.rejected.extend(batch.rejected);
@@ -226,6 +230,20 @@ impl Shard {
             self.worker.push(batch.batch, output)?;
         }
         Ok(())
+    }
+
+    fn count_misfits(&mut self, stream: &str, misfits: &[(Arc<str>, u64)]) {
+        if misfits.is_empty() {
+            return;
+        }
+        let sums = self.state.nulled_total.misfits.entry(stream.to_owned()).or_default();
+        for (column, count) in misfits {
+            let sum = sums.entry(column.to_string()).or_insert_with(|| {
+                tracing::warn!(stream, %column, "values do not fit the column: they are NULL there and kept in `unmapped`");
+                0
+            });
+            *sum += count;
+        }
     }
 
     /// What arrives from the source belongs to the epoch behind the barrier that this shard has seen last.
@@ -253,6 +271,7 @@ impl Shard {
             let ledger = Ledger { records: rows + rejected, on_time: *rows, late: 0, rejected };
             part.ledger.insert(stream.clone(), ledger);
         }
+        part.nulled = self.state.nulled_total.clone();
         part.watermarks = self.worker.watermarks().map(|(stream, time)| (stream.to_owned(), time)).collect();
         self.state.is_at_barrier = true;
         self.worker.barrier(epoch, output)?;
@@ -261,6 +280,7 @@ impl Shard {
 
     /// Frames to peers, hits and late events to the epoch they belong to, and the part itself once it is complete.
     fn hand_out(&mut self, output: WorkerOutput) -> anyhow::Result<()> {
+        self.state.nulled_total.failures += output.failures;
         for (receiver, frame) in output.frames {
             if self.peers[receiver as usize].send(Message::Frame(frame)).is_err() {
                 anyhow::bail!("shard {receiver} has gone");

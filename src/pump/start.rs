@@ -68,9 +68,7 @@ pub(super) async fn resume(setup: &Arc<Setup>) -> anyhow::Result<Resumed> {
             setup.state.place()
         );
     }
-    let progress = manifest
-        .as_ref()
-        .map_or_else(Progress::default, |manifest| Progress { epoch: manifest.epoch, ledger: manifest.ledger.clone() });
+    let progress = manifest.as_ref().map_or_else(Progress::default, Progress::of);
     Ok(Resumed { manifest, snapshots: Arc::new(snapshots), progress, sink, delivered })
 }
 

@@ -26,7 +26,7 @@ const ALERTS: &str = "weir.alerts";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const STREAM: &str = "\
-CREATE STREAM signin (time TIMESTAMP, who STRING)
+CREATE STREAM signin (time TIMESTAMP, who STRING, tries INT)
 WITH (topic = 'signin', format = 'json', event_time = 'time', lateness = '10 seconds');
 ";
 
@@ -52,6 +52,13 @@ const LATE: &str = "\
 --! title = \"L\"
 --! severity = \"low\"
 SELECT time, stream, event_time, late_ms, reason, topic, partition FROM late_events
+";
+
+const MISTYPED: &str = "\
+--! id = \"signin.mistyped\"
+--! title = \"M\"
+--! severity = \"low\"
+SELECT time, who, 6 / tries AS share, unmapped FROM signin WHERE who = 'zed'
 ";
 
 /// A project, its broker, and the journal as another process would write it.
@@ -84,6 +91,7 @@ impl House {
         write("detections/fails.sql", FAILURES);
         write("detections/back.sql", BACK);
         write("detections/late.sql", LATE);
+        write("detections/mistyped.sql", MISTYPED);
         write(
             "weir.toml",
             &format!("[kafka]\nbootstrap_servers = {servers:?}\n[engine]\nepoch_ms = 100\nparallelism = 2\n"),
@@ -94,7 +102,11 @@ impl House {
     }
 
     fn send(&self, seconds: i64, who: &str) {
-        let payload = format!(r#"{{"time":"{}","who":"{who}"}}"#, at(seconds).to_rfc3339());
+        self.send_tries(seconds, who, "null");
+    }
+
+    fn send_tries(&self, seconds: i64, who: &str, tries: &str) {
+        let payload = format!(r#"{{"time":"{}","who":"{who}","tries":{tries}}}"#, at(seconds).to_rfc3339());
         self.producer.send(BaseRecord::<(), _>::to("signin").partition(0).payload(&payload)).unwrap();
         self.producer.flush(PATIENCE).unwrap();
     }
@@ -123,8 +135,8 @@ impl House {
         self.journal.write(&writes).unwrap();
     }
 
-    /// Runs the pipeline until it has taken in so many records in all.
-    async fn run(&self, records: u64) {
+    /// Runs the pipeline until it has taken in so many records in all; says what it has counted.
+    async fn run(&self, records: u64) -> Progress {
         let globals = Globals {
             dir: self.folder.path().to_owned(),
             format: None,
@@ -144,8 +156,10 @@ impl House {
             assert!(Instant::now() < deadline, "{} of {records} records in {PATIENCE:?}", taken());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        let progress = pump.progress();
         pump.stop().await.unwrap();
         respond.stop().await;
+        progress.borrow().clone()
     }
 
     /// Every record of the alerts topic about one detection.
@@ -258,4 +272,25 @@ async fn an_event_that_is_late_is_told_where_it_lay() {
         (&"signin".into(), &20_000.into(), &"lateness".into())
     );
     assert_eq!((&row["topic"], &row["partition"]), (&"signin".into(), &0.into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_does_not_fit_is_null_kept_and_counted_over_a_restart() {
+    let house = House::new();
+    house.send_tries(1, "zed", "\"6x\"");
+    house.send_tries(2, "zed", "2");
+    house.run(2).await;
+    house.send_tries(3, "zed", "[1]");
+    house.send_tries(4, "zed", "0");
+    let counted = house.run(4).await;
+    assert_eq!(counted.nulled.misfits["signin"], [("tries".to_owned(), 2)].into());
+    assert_eq!(counted.nulled.failures, 1, "one division by zero");
+    assert_eq!(counted.ledger["signin"].on_time, 4, "none is refused");
+    let alerts = house.alerts("signin.mistyped");
+    let rows: Vec<_> = alerts.iter().map(|alert| (&data(alert)["share"], data(alert)["unmapped"].as_str())).collect();
+    let (null, three) = (Value::Null, Value::from(3));
+    assert_eq!(
+        rows,
+        [(&null, Some(r#"{"tries":"6x"}"#)), (&three, None), (&null, Some(r#"{"tries":[1]}"#)), (&null, None),]
+    );
 }

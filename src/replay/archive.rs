@@ -99,7 +99,7 @@ impl Iterator for ArchiveInput {
             }
             None => {
                 stream.is_done = true;
-                Some(Step::End(index, Vec::new()))
+                Some(Step::End(index))
             }
         }
     }
@@ -115,7 +115,7 @@ fn output(stream: &Progress, rows: RecordBatch) -> SourceOutput {
     let bytes = rows.get_array_memory_size() as u64;
     let batch = SourceBatch { stream: Arc::clone(&stream.name), partition: PARTITION, rows, late_us: Some(late_us) };
     let partition = TopicPartition { topic: "archive".into(), partition: 0 };
-    SourceOutput { batch, rejected: Vec::new(), partition, next: 0, bytes }
+    SourceOutput { batch, rejected: Vec::new(), misfits: Vec::new(), partition, next: 0, bytes }
 }
 
 fn last_time(rows: &RecordBatch) -> Option<EventTime> {

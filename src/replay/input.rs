@@ -79,9 +79,8 @@ impl Input {
 pub(super) enum Step {
     /// Events of one input, and the records of the same stretch that were refused.
     Events(SourceOutput),
-    /// An input has ended: nothing more comes from its partition. With it the values that did not fit the type of their
-    /// column and are NULL, by column.
-    End(usize, Vec<(String, u64)>),
+    /// An input has ended: nothing more comes from its partition.
+    End(usize),
     /// An input broke off; everything before the break was given. It has ended too.
     Broken(usize, anyhow::Error),
 }
@@ -123,8 +122,7 @@ impl Iterator for Merge {
             }
             None => {
                 input.is_done = true;
-                let misfits = input.source.misfits().filter(|(_, count)| *count > 0);
-                Some(Step::End(index, misfits.map(|(column, count)| (column.to_owned(), count)).collect()))
+                Some(Step::End(index))
             }
         }
     }

@@ -54,6 +54,9 @@ impl Ledger {
         for rejected in &output.rejected {
             self.reject(rejected);
         }
+        for (column, count) in &output.misfits {
+            *self.misfits.entry((output.batch.stream.to_string(), column.to_string())).or_default() += count;
+        }
     }
 
     fn reject(&mut self, rejected: &Rejected) {
@@ -78,13 +81,6 @@ impl Ledger {
         };
         self.alerts.insert(hit.uid, standing);
         true
-    }
-
-    /// Notes the values of an input that are NULL because they did not fit.
-    pub(super) fn misfits(&mut self, stream: &str, misfits: Vec<(String, u64)>) {
-        for (column, count) in misfits {
-            *self.misfits.entry((stream.to_owned(), column)).or_default() += count;
-        }
     }
 
     /// Notes what the engine says of the rows that it was given, and how many values it could not compute.
@@ -143,7 +139,7 @@ impl Ledger {
             }
         }
         for ((stream, column), count) in &self.misfits {
-            remarks.push(format!("misfits: {count} values of {stream}.{column} do not fit its type and are NULL"));
+            remarks.push(format!("misfits: {count} values of {stream}.{column} do not fit its type: they are NULL there and kept in `unmapped`"));
         }
         if self.failures > 0 {
             remarks.push(format!("failures: {} values could not be computed and are NULL", self.failures));

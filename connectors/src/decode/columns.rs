@@ -32,6 +32,8 @@ pub(crate) struct Row<'a> {
     pub(crate) zone: Tz,
     /// Values that did not fit their type.
     pub(crate) misfits: u64,
+    /// Whether an object in a list had a field that its type does not have.
+    pub(crate) is_cut: bool,
 }
 
 /// A column, or a part of one, that is being built.
@@ -91,6 +93,16 @@ impl Places {
             _ => Vec::new(),
         };
         Self { place, fields }
+    }
+
+    /// Notes that the stream declares them.
+    pub(crate) fn declare(&self, tree: &mut Tree) {
+        tree.declare(self.place);
+        self.fields.iter().for_each(|field| field.declare(tree));
+    }
+
+    pub(crate) fn slot(&self, keys: &Keys) -> u32 {
+        keys.slot(self.place)
     }
 
     pub(crate) fn slots(&self, keys: &Keys) -> Slots {
@@ -173,15 +185,10 @@ impl Builder {
             Self::UInt16(builder) => push_integer(builder, token, row),
             Self::UInt32(builder) => push_integer(builder, token, row),
             Self::UInt64(builder) => push_integer(builder, token, row),
-            Self::Float32(builder) => {
-                let narrow = |value: f64| Some(value as f32).filter(|value| value.is_finite());
-                push_with(builder, token, row, |text, _| number::float(text).and_then(narrow));
-            }
+            Self::Float32(builder) => push_with(builder, token, row, |text, _| float32(text)),
             Self::Float64(builder) => push_with(builder, token, row, |text, _| number::float(text)),
             Self::Time(builder) => push_with(builder, token, row, instant::instant),
-            Self::Date(builder) => push_with(builder, token, row, |text, zone| {
-                i32::try_from(instant::instant(text, zone)?.div_euclid(DAY_US)).ok()
-            }),
+            Self::Date(builder) => push_with(builder, token, row, date),
             Self::Struct(builder) => builder.push(token, row),
             Self::List(builder) => builder.push(token, row),
         }
@@ -236,7 +243,7 @@ impl StructBuilder {
     fn push(&mut self, token: Token, row: &mut Row<'_>) {
         self.found.fill(Token::MISSING);
         if self.begin(token, row) {
-            find_fields(token, row.payload, &self.fields, &mut self.found);
+            row.is_cut |= !find_fields(token, row.payload, &self.fields, &mut self.found);
         }
         for (child, token) in self.children.iter_mut().zip(&self.found) {
             child.push(*token, row);
@@ -251,24 +258,21 @@ impl StructBuilder {
     }
 }
 
-/// Notes the tokens of an object's fields; of a repeated key the last one counts.
+/// Notes the tokens of an object's fields; of a repeated key the last one counts. Says whether every member is a field.
 ///
 /// The object was scanned before, as part of its record, so that there are no faults left to meet.
-fn find_fields(object: Token, payload: &[u8], fields: &Fields, found: &mut [Token]) {
-    let mut unescaped = Vec::new();
-    each_member(object, payload, |key, value| {
-        let name = match key.kind() {
-            Kind::Escaped => {
-                unescaped.clear();
-                text::unescape(key.of(payload), &mut unescaped);
-                &unescaped
-            }
-            _ => key.of(payload),
-        };
-        if let Some(at) = fields.iter().position(|field| field.name().as_bytes() == name) {
-            found[at] = value;
-        }
+fn find_fields(object: Token, payload: &[u8], fields: &Fields, found: &mut [Token]) -> bool {
+    let mut is_whole = true;
+    each_member(object, payload, |key, value| match field_at(key, payload, fields) {
+        Some(at) => found[at] = value,
+        None => is_whole = false,
     });
+    is_whole
+}
+
+fn field_at(key: Token, payload: &[u8], fields: &Fields) -> Option<usize> {
+    let name = text::content(key, payload);
+    fields.iter().position(|field| field.name().as_bytes() == &*name)
 }
 
 /// Calls `member` for every key and value of an object that is known to be well formed.
@@ -285,6 +289,62 @@ pub(crate) fn each_member(object: Token, payload: &[u8], mut member: impl FnMut(
     }
 }
 
+/// Calls `item` for every value of an array that is known to be well formed.
+fn each_item(array: Token, payload: &[u8], mut item: impl FnMut(Token)) {
+    let mut scanner = Scanner::new(array.of(payload), u32::MAX);
+    if scanner.open(b']').unwrap_or(true) {
+        return;
+    }
+    while let Some(value) = scanner.value() {
+        item(value.moved(array.start()));
+        if !scanner.goes_on(b']').unwrap_or(false) {
+            return;
+        }
+    }
+}
+
+/// Whether a value of this type holds all of what stands there.
+pub(crate) fn fits(token: Token, data_type: &DataType, payload: &[u8], zone: Tz) -> bool {
+    let reads = |read: fn(&[u8], Tz) -> bool| {
+        with_content(token, payload, |content| read(content, zone).then_some(())).is_some()
+    };
+    match data_type {
+        _ if token.is_nothing() => true,
+        DataType::Boolean => boolean(token, payload).is_some(),
+        DataType::Int8 => reads(|text, _| integer::<i8>(text).is_some()),
+        DataType::Int16 => reads(|text, _| integer::<i16>(text).is_some()),
+        DataType::Int32 => reads(|text, _| integer::<i32>(text).is_some()),
+        DataType::Int64 => reads(|text, _| integer::<i64>(text).is_some()),
+        DataType::UInt8 => reads(|text, _| integer::<u8>(text).is_some()),
+        DataType::UInt16 => reads(|text, _| integer::<u16>(text).is_some()),
+        DataType::UInt32 => reads(|text, _| integer::<u32>(text).is_some()),
+        DataType::UInt64 => reads(|text, _| integer::<u64>(text).is_some()),
+        DataType::Float32 => reads(|text, _| float32(text).is_some()),
+        DataType::Float64 => reads(|text, _| number::float(text).is_some()),
+        DataType::Timestamp(..) => reads(|text, zone| instant::instant(text, zone).is_some()),
+        DataType::Date32 => reads(|text, zone| date(text, zone).is_some()),
+        DataType::Struct(fields) => {
+            let mut is_whole = token.kind() == Kind::Object;
+            if is_whole {
+                each_member(token, payload, |key, value| {
+                    let field = field_at(key, payload, fields).map(|at| &fields[at]);
+                    is_whole &= field.is_some_and(|field| fits(value, field.data_type(), payload, zone));
+                });
+            }
+            is_whole
+        }
+        DataType::List(item) => {
+            let mut is_whole = token.kind() == Kind::Array;
+            if is_whole {
+                each_item(token, payload, |value| is_whole &= fits(value, item.data_type(), payload, zone));
+            }
+            is_whole
+        }
+        // Text takes anything.
+        _ => true,
+    }
+}
+
 impl ListBuilder {
     fn push(&mut self, token: Token, row: &mut Row<'_>) {
         let is_array = token.kind() == Kind::Array;
@@ -292,14 +352,10 @@ impl ListBuilder {
         row.count_misfit(token, !is_array);
         let mut len = self.offsets.last().copied().unwrap_or(0);
         if is_array {
-            let mut scanner = Scanner::new(token.of(row.payload), u32::MAX);
-            let mut goes_on = !scanner.open(b']').unwrap_or(true);
-            while goes_on {
-                let Some(item) = scanner.value() else { break };
-                self.items.push(item.moved(token.start()), row);
+            each_item(token, row.payload, |item| {
+                self.items.push(item, row);
                 len += 1;
-                goes_on = scanner.goes_on(b']').unwrap_or(false);
-            }
+            });
         }
         self.offsets.push(len);
     }
@@ -342,7 +398,19 @@ fn push_integer<T>(builder: &mut PrimitiveBuilder<T>, token: Token, row: &mut Ro
 where
     T: ArrowPrimitiveType<Native: TryFrom<i128>>,
 {
-    push_with(builder, token, row, |text, _| T::Native::try_from(number::integer(text)?).ok());
+    push_with(builder, token, row, |text, _| integer(text));
+}
+
+fn integer<T: TryFrom<i128>>(text: &[u8]) -> Option<T> {
+    T::try_from(number::integer(text)?).ok()
+}
+
+fn float32(text: &[u8]) -> Option<f32> {
+    number::float(text).map(|value| value as f32).filter(|value| value.is_finite())
+}
+
+fn date(text: &[u8], zone: Tz) -> Option<i32> {
+    i32::try_from(instant::instant(text, zone)?.div_euclid(DAY_US)).ok()
 }
 
 /// Appends what `read` makes of a number or of the content of a string.
@@ -360,12 +428,7 @@ fn push_with<T: ArrowPrimitiveType>(
 /// Hands the digits of a number or the content of a string to `read`; other values have none.
 pub(crate) fn with_content<T>(token: Token, payload: &[u8], read: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
     match token.kind() {
-        Kind::Number | Kind::Plain => read(token.of(payload)),
-        Kind::Escaped => {
-            let mut content = Vec::new();
-            text::unescape(token.of(payload), &mut content);
-            read(&content)
-        }
+        Kind::Number | Kind::Plain | Kind::Escaped => read(&text::content(token, payload)),
         _ => None,
     }
 }

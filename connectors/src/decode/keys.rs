@@ -16,8 +16,6 @@ pub(crate) struct Wanted {
     pub(crate) slots_end: u32,
     /// The table of its nested keys; `None` where nothing inside is read.
     pub(crate) inside: Option<u32>,
-    /// Whether the value is read; a key that is only declared is not.
-    pub(crate) is_read: bool,
     /// Whether the stream declares it; what is not declared is `unmapped`, read or not.
     pub(crate) is_declared: bool,
 }
@@ -32,13 +30,12 @@ pub(crate) struct Tree {
 struct Node {
     name: String,
     children: Vec<Place>,
-    is_read: bool,
     is_declared: bool,
 }
 
 impl Node {
     fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), children: Vec::new(), is_read: false, is_declared: false }
+        Self { name: name.to_owned(), children: Vec::new(), is_declared: false }
     }
 }
 
@@ -56,21 +53,13 @@ impl Tree {
         Self { nodes: vec![Node::new("")] }
     }
 
-    /// The place of `name` inside `parent`, and that it is read.
-    pub(crate) fn read(&mut self, parent: Place, name: &str) -> Place {
-        let place = self.place(parent, name);
-        self.nodes[place].is_read = true;
-        place
-    }
-
-    /// Notes that the stream declares a top-level key.
-    pub(crate) fn declare(&mut self, name: &str) {
-        let place = self.place(0, name);
+    /// Notes that the stream declares what lies there.
+    pub(crate) fn declare(&mut self, place: Place) {
         self.nodes[place].is_declared = true;
     }
 
     /// The place of `name` inside `parent`.
-    fn place(&mut self, parent: Place, name: &str) -> Place {
+    pub(crate) fn read(&mut self, parent: Place, name: &str) -> Place {
         let found = self.nodes[parent].children.iter().find(|child| self.nodes[**child].name == name);
         if let Some(place) = found {
             return *place;
@@ -110,7 +99,7 @@ impl Tree {
             keys.tables[table as usize] = Table::new(entries);
         }
         let slots_end = keys.slots as u32;
-        Wanted { slot, slots_end, inside, is_read: node.is_read, is_declared: node.is_declared }
+        Wanted { slot, slots_end, inside, is_declared: node.is_declared }
     }
 }
 
@@ -199,7 +188,8 @@ mod tests {
         let ip = tree.read(0, "ip");
         let name = tree.read(user, "name");
         let deep = tree.read_path("user.org.id");
-        tree.declare("unread");
+        let declared = tree.read(0, "declared");
+        tree.declare(declared);
         let keys = tree.finish();
         let found = keys.find(Keys::TOP, b"user").expect("asked for");
         assert_eq!(found.slot, keys.slot(user));
@@ -207,8 +197,7 @@ mod tests {
         assert!(!(found.slot..found.slots_end).contains(&keys.slot(ip)));
         let inside = found.inside.expect("has fields");
         assert_eq!(keys.find(inside, b"name").map(|wanted| wanted.slot), Some(keys.slot(name)));
-        let unread = keys.find(Keys::TOP, b"unread").expect("declared");
-        assert!(unread.is_declared && !unread.is_read && !found.is_declared);
+        assert!(keys.find(Keys::TOP, b"declared").is_some_and(|wanted| wanted.is_declared) && !found.is_declared);
         assert_eq!(keys.find(Keys::TOP, b"name"), None);
         assert_eq!(keys.find(Keys::TOP, b""), None);
     }

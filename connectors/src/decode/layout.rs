@@ -10,7 +10,7 @@ use super::arena::{Arena, Views};
 use super::columns::{Builder, Places, nullable};
 use super::keys::{Keys, Place, Tree};
 use super::scan::Token;
-use super::unmapped::Unmapped;
+use super::unmapped::{Declared, Unmapped};
 use super::{Column, DecodeError, Decoder, EVENT_ID, Found, Limits, Lookup};
 
 /// Where a column's value will come from, before the slots are numbered.
@@ -30,11 +30,10 @@ pub(super) fn decoder(stream: &Stream, columns: &ColumnSet, limits: Limits) -> R
     let event_id = stream.event_id.as_deref().map(|column| paths(&mut tree, stream, column));
     let fields: Fields = columns.columns.iter().map(|field| produced(stream, field)).collect();
     let plans = fields.iter().map(|field| plan(&mut tree, stream, field)).collect::<Result<Vec<_>, _>>()?;
-    let reads_unmapped = plans.iter().any(|plan| matches!(plan, Plan::Metadata(Column::Unmapped(_))));
-    if reads_unmapped {
-        stream.columns.iter().for_each(|field| tree.declare(field.name()));
-    }
+    let reads_unmapped = plans.iter().any(|plan| matches!(plan, Plan::Metadata(Column::Unmapped)));
+    let declared = reads_unmapped.then(|| declare(&mut tree, stream));
     let keys = tree.finish();
+    let unmapped = declared.map(|places| unmapped(stream, &fields, &places, &keys));
     let mut columns = Vec::with_capacity(plans.len());
     for (plan, field) in plans.into_iter().zip(&fields) {
         columns.push(match plan {
@@ -49,7 +48,7 @@ pub(super) fn decoder(stream: &Stream, columns: &ColumnSet, limits: Limits) -> R
         limits,
         schema: Arc::new(Schema::new(with_appended(&fields, event_id.is_some()))),
         zone: stream.time_zone,
-        found: Found { slots: vec![Token::MISSING; keys.slots()], unmapped: reads_unmapped.then(Unmapped::default) },
+        found: Found { slots: vec![Token::MISSING; keys.slots()], unmapped },
         time: time.lookup(&keys),
         event_id: event_id.map(|paths| (paths.lookup(&keys), Views::new())),
         keys,
@@ -61,6 +60,23 @@ pub(super) fn decoder(stream: &Stream, columns: &ColumnSet, limits: Limits) -> R
         arrivals: PrimitiveBuilder::new(),
         bytes: 0,
     })
+}
+
+/// All declared columns are looked at where what they do not hold is asked for.
+fn declare(tree: &mut Tree, stream: &Stream) -> Vec<Places> {
+    let places: Vec<Places> = stream.columns.iter().map(|field| Places::of(tree, 0, field)).collect();
+    places.iter().for_each(|places| places.declare(tree));
+    places
+}
+
+fn unmapped(stream: &Stream, read: &Fields, places: &[Places], keys: &Keys) -> Unmapped {
+    let declared = stream.columns.iter().zip(places).map(|(field, places)| Declared {
+        key: serde_json::Value::from(field.name().as_str()).to_string(),
+        data_type: field.data_type().clone(),
+        slot: places.slot(keys),
+        reader: read.iter().position(|read| read.name() == field.name()),
+    });
+    Unmapped::new(stream.time_zone, declared.collect())
 }
 
 impl Paths {
@@ -104,7 +120,7 @@ fn metadata(name: &str) -> Option<Column> {
         system::KEY => Column::Key(Views::new()),
         system::TIMESTAMP => Column::Timestamp(PrimitiveBuilder::new()),
         system::HEADERS => Column::Headers(Views::new()),
-        system::UNMAPPED => Column::Unmapped(Views::new()),
+        system::UNMAPPED => Column::Unmapped,
         _ => return None,
     })
 }

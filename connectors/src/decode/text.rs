@@ -1,5 +1,20 @@
 //! Text out of JSON: escapes undone, white space taken out. Both copy; values without either are borrowed by the caller.
 
+use std::borrow::Cow;
+
+use super::scan::{Kind, Token};
+
+/// The value of a key or string: its bytes, with escapes undone if there are any.
+pub(crate) fn content(string: Token, text: &[u8]) -> Cow<'_, [u8]> {
+    let bytes = string.of(text);
+    if string.kind() != Kind::Escaped {
+        return Cow::Borrowed(bytes);
+    }
+    let mut value = Vec::new();
+    unescape(bytes, &mut value);
+    Cow::Owned(value)
+}
+
 /// Appends the value of a string that the scanner has passed, without its quotes.
 ///
 /// A surrogate that has no partner becomes U+FFFD: such strings are legal JSON and come from real systems.

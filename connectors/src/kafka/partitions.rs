@@ -234,7 +234,8 @@ impl Assigned {
             let rows = lane.decoder.finish()?;
             let batch = SourceBatch { stream: Arc::clone(&lane.stream), partition, rows, late_us: None };
             let rejected = std::mem::take(&mut lane.rejected);
-            Ok(SourceOutput { batch, rejected, partition: self.place.clone(), next, bytes })
+            let misfits = lane.decoder.take_misfits();
+            Ok(SourceOutput { batch, rejected, misfits, partition: self.place.clone(), next, bytes })
         });
         outputs.collect()
     }

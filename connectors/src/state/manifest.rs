@@ -47,6 +47,9 @@ pub struct Manifest {
     pub outputs: Outputs,
     /// What became of all records since the beginning, by stream.
     pub ledger: BTreeMap<String, Ledger>,
+    /// Values that became NULL since the beginning.
+    #[serde(default)]
+    pub nulled: Nulled,
 }
 
 /// What became of the records of one stream. Nothing vanishes: `records = on_time + late + rejected`.
@@ -68,6 +71,27 @@ impl Ledger {
     #[must_use]
     pub const fn is_balanced(&self) -> bool {
         self.records == self.on_time + self.late + self.rejected
+    }
+}
+
+/// Values that became NULL because row expressions are total: one bad value disables nothing, but it is counted.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nulled {
+    /// Values of records that did not fit the type of their column, by stream and column.
+    pub misfits: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Values that could not be computed, such as a division by zero.
+    pub failures: u64,
+}
+
+impl Nulled {
+    /// Adds what somebody else counted.
+    pub fn add(&mut self, more: &Self) {
+        for (stream, columns) in &more.misfits {
+            let sums = self.misfits.entry(stream.clone()).or_default();
+            columns.iter().for_each(|(column, count)| *sums.entry(column.clone()).or_default() += count);
+        }
+        self.failures += more.failures;
     }
 }
 
@@ -148,6 +172,7 @@ impl Manifest {
             detections: BTreeMap::new(),
             outputs: Outputs::default(),
             ledger: BTreeMap::new(),
+            nulled: Nulled::default(),
         }
     }
 

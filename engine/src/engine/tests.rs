@@ -395,6 +395,23 @@ fn a_value_that_a_function_refuses_hides_nothing() {
     check(vec![query("q", sql)], &events, &expected);
 }
 
+/// A division by zero and a refused code point are counted, once each however the events arrive; a failed cast is an answer.
+#[test]
+fn what_cannot_be_computed_is_counted() {
+    let sql = "SELECT time, CAST(user_name AS BIGINT) AS n, 10 / bytes AS d, chr(bytes + 50) AS c FROM signin";
+    let program = compile(vec![query("q", sql)]);
+    let events = [Some(0), Some(-60), Some(5), None].map(|bytes| event(1, "x", "", "", bytes));
+    for rows in 1..=events.len() {
+        let mut engine = Engine::new(Arc::clone(&program), 1, &[indicators(), leases()]).expect("an engine");
+        engine.add_partition("signin", PartitionId(0));
+        engine.start();
+        for events in events.chunks(rows) {
+            engine.push(batch(&program, 0, events)).expect("a batch");
+        }
+        assert_eq!(engine.failures(), 2, "{rows} rows in a batch");
+    }
+}
+
 #[test]
 fn what_cannot_run_is_refused_with_code_place_and_reason() {
     let cases = [

@@ -1,7 +1,8 @@
 //! Row expressions are total: a value that cannot be computed is NULL, and one hostile value never fails a batch.
 //!
 //! In the plan, casts become `TRY_CAST`, divisors become `NULLIF(divisor, 0)`, and functions that refuse some values give
-//! NULL for these. What remains (an integer that overflows, say) is caught at evaluation: the batch is halved until the rows that fail are alone, and those are NULL.
+//! NULL for these. What remains is caught at evaluation: the batch is halved until the rows that fail are alone, and those
+//! are NULL. All of these are counted, except casts: a text that is no number is an answer of `CAST`.
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, new_null_array};
 use arrow::compute::prep_null_mask_filter;
@@ -11,6 +12,7 @@ use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, TryCast, lit};
 use datafusion::physical_expr::PhysicalExpr;
 
+use super::nulled::{self, Divisor};
 use crate::rows::concat_arrays;
 
 /// The same plan with total row expressions.
@@ -71,7 +73,7 @@ fn total_expr(expr: Expr, schema: &datafusion::common::DFSchema) -> Result<Trans
             if !is_nonzero_literal(&right) && right.get_type(schema).is_ok_and(|divisor| divisor.is_numeric()) =>
         {
             let zero = ScalarValue::new_zero(&right.get_type(schema)?)?;
-            let divisor = nullif(*right, lit(zero))?;
+            let divisor = non_zero(*right, lit(zero))?;
             Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right: Box::new(divisor) }))
         }
         Expr::ScalarFunction(call) => match super::total_function::total_call(&call) {
@@ -82,11 +84,11 @@ fn total_expr(expr: Expr, schema: &datafusion::common::DFSchema) -> Result<Trans
     })
 }
 
-fn nullif(value: Expr, other: Expr) -> Result<Expr> {
+fn non_zero(divisor: Expr, zero: Expr) -> Result<Expr> {
     super::functions::FUNCTIONS
         .scalar
         .get("nullif")
-        .map(|function| function.call(vec![value, other]))
+        .map(|nullif| Divisor::new(nullif).call(vec![divisor, zero]))
         .ok_or_else(|| datafusion::error::DataFusionError::Plan("nullif is not registered".to_owned()))
 }
 
@@ -102,9 +104,14 @@ fn is_nonzero_literal(expr: &Expr) -> bool {
 
 /// The values of an expression over a batch; rows for which it fails are NULL. `failures` counts them.
 pub(crate) fn evaluate(expr: &dyn PhysicalExpr, batch: &RecordBatch, failures: &mut u64) -> Result<ArrayRef> {
+    // What an earlier evaluation counted and then failed is counted again where it succeeds.
+    nulled::take();
     let whole = expr.evaluate(batch).and_then(|value| value.into_array(batch.num_rows()));
     match whole {
-        Ok(values) => Ok(values),
+        Ok(values) => {
+            *failures += nulled::take();
+            Ok(values)
+        }
         Err(_) if batch.num_rows() > 1 => {
             let half = batch.num_rows() / 2;
             let first = evaluate(expr, &batch.slice(0, half), failures)?;

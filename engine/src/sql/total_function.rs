@@ -12,6 +12,7 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
 };
 
+use super::nulled;
 use crate::rows::concat_arrays;
 
 /// Functions that fail for some values of their arguments.
@@ -105,7 +106,10 @@ impl ScalarUDFImpl for TotalFunction {
                 let second = self.invoke_with_args(slice(&args, half, rows - half))?.into_array(rows - half)?;
                 Ok(ColumnarValue::Array(concat_arrays(&[first, second])?))
             }
-            Err(_) => Ok(ColumnarValue::Scalar(ScalarValue::try_from(args.return_field.data_type())?)),
+            Err(_) => {
+                nulled::count(rows);
+                Ok(ColumnarValue::Scalar(ScalarValue::try_from(args.return_field.data_type())?))
+            }
         }
     }
 }

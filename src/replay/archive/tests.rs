@@ -157,7 +157,7 @@ impl Prepared {
         for step in steps {
             match step {
                 Step::Events(output) => keep(engine.push(output.batch).unwrap()),
-                Step::End(index, _) => {
+                Step::End(index) => {
                     keep(engine.end_partition(&partitions[index].stream, partitions[index].id).unwrap())
                 }
                 Step::Broken(_, error) => panic!("{error:#}"),
