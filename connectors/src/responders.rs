@@ -78,12 +78,14 @@ impl HttpSender {
         if let Err(wait) = lock(&line.breaker).admit(started) {
             let message =
                 format!("{} failed too often; it is tried again in {} s", request.responder, wait.as_secs() + 1);
-            return Err(HttpFailure { message, retriable: true, may_have_left: false });
+            // Up to the next millisecond, or a run would come back too early and be sent away again.
+            let left_alone_ms = Some(wait.as_millis() as u64 + 1);
+            return Err(HttpFailure { message, retriable: true, may_have_left: false, left_alone_ms });
         }
         let result = match tokio::time::timeout(limit, line.slots.acquire()).await {
             Err(_) | Ok(Err(_)) => {
                 let message = format!("{} answers none of {} requests that wait", request.responder, self.at_once_max);
-                return Err(HttpFailure { message, retriable: true, may_have_left: false });
+                return Err(HttpFailure { message, retriable: true, may_have_left: false, left_alone_ms: None });
             }
             Ok(Ok(_slot)) => self.exchange(request, limit.saturating_sub(started.elapsed())).await,
         };
@@ -151,7 +153,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 fn refused(message: String) -> HttpFailure {
-    HttpFailure { message, retriable: false, may_have_left: false }
+    HttpFailure { message, retriable: false, may_have_left: false, left_alone_ms: None }
 }
 
 fn header_name(name: &str) -> Result<HeaderName, HttpFailure> {
@@ -171,7 +173,7 @@ async fn read(mut response: Response, limit_ms: u64) -> Result<Value, HttpFailur
         bytes.extend_from_slice(&chunk);
         if bytes.len() > ANSWER_BYTES_MAX {
             let message = format!("the answer is larger than {ANSWER_BYTES_MAX} bytes");
-            return Err(HttpFailure { message, retriable: false, may_have_left: true });
+            return Err(HttpFailure { message, retriable: false, may_have_left: true, left_alone_ms: None });
         }
     }
     if bytes.is_empty() {
@@ -192,7 +194,8 @@ fn failure(error: reqwest::Error, limit_ms: u64) -> HttpFailure {
     } else {
         (format!("the exchange broke off: {}", chain(&error)), true)
     };
-    HttpFailure { message, retriable, may_have_left: !error.is_connect() && !error.is_builder() }
+    let may_have_left = !error.is_connect() && !error.is_builder();
+    HttpFailure { message, retriable, may_have_left, left_alone_ms: None }
 }
 
 fn chain(error: &dyn Error) -> String {

@@ -175,6 +175,16 @@ impl Guard {
         }
     }
 
+    /// Takes back that a command was counted at this instant: it did not leave.
+    pub(crate) fn take_back(&mut self, playbook: &str, command: &Command, at: Moment) {
+        for (key, _, _) in self.limits(playbook, command) {
+            let Some(sent) = self.sent.get_mut(&key) else { continue };
+            if let Some(counted) = sent.iter().rposition(|counted| *counted == at) {
+                sent.remove(counted);
+            }
+        }
+    }
+
     fn limits(&self, playbook: &str, command: &Command) -> [(String, String, usize); 3] {
         let kind = command.target.kind;
         let of_kind = self.rules.per_kind_per_hour.get(&kind).copied().unwrap_or(self.rules.per_other_kind_per_hour);

@@ -122,4 +122,7 @@ pub struct HttpFailure {
     pub retriable: bool,
     /// Whether the request may have reached the other side.
     pub may_have_left: bool,
+    /// Nothing was tried, because the responder is left alone for this long.
+    #[serde(default)]
+    pub left_alone_ms: Option<u64>,
 }

@@ -124,6 +124,7 @@ async fn responder_that_keeps_failing_is_left_alone_and_others_are_not() {
     }
     let failure = sender.send(&request(address, Method::Get, "/x")).await.unwrap_err();
     assert!(failure.retriable && !failure.may_have_left && failure.message.contains("failed too often"), "{failure:?}");
+    assert!(failure.left_alone_ms.is_some_and(|ms| (4_000..=5_001).contains(&ms)), "{failure:?}");
     let other = HttpRequest { responder: "firewall".into(), ..request(address, Method::Get, "/ok") };
     assert_eq!(sender.send(&other).await.unwrap().status, 200);
 }

@@ -295,6 +295,9 @@ impl Run {
             self.fail_step(step, StepStatus::Failed, "the responder is gone".to_owned(), world, now);
             return;
         };
+        if let Err(HttpFailure { message, left_alone_ms: Some(ms), .. }) = &result {
+            return self.wait_for_responder(Duration::from_millis(*ms), message, world, now);
+        }
         let Some(record) = self.record_mut() else { return };
         record.in_flight = false;
         let phase = record.phase;
@@ -315,6 +318,28 @@ impl Run {
             Answer::Retry { after, why } => self.retry(step, after, why, world, now),
             Answer::Failed { why } => drop(self.fail_step(step, StepStatus::Failed, why, world, now)),
         }
+    }
+
+    /// The responder is left alone after failures of any run: nothing was tried, so it counts neither as an attempt nor
+    /// for the guard, and the step waits. Only its timeout ends that.
+    fn wait_for_responder(&mut self, wait: Duration, why: &str, world: &mut World<'_>, now: Moment) {
+        let playbook = self.playbook.clone();
+        let Some(record) = self.record_mut() else { return };
+        record.in_flight = false;
+        record.tries = record.tries.saturating_sub(1);
+        record.wake = Some(after(now, wait));
+        record.error = Some(why.to_owned());
+        if record.phase == Phase::Call {
+            record.attempts = record.attempts.saturating_sub(1);
+            if record.attempts == 0
+                && let Some((command, sent)) = record.command.as_ref().zip(record.sent)
+            {
+                world.guard.take_back(&playbook, command, sent);
+            }
+            record.sent = record.sent.filter(|_| record.attempts > 0);
+        }
+        let detail = json!({ "step": record.id });
+        self.add_note("step_waits", WEIR, format!("not tried, next in {} ms: {why}", wait.as_millis()), detail, now);
     }
 
     fn phase_done(

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::guard::Rules;
 use crate::http::Method;
-use crate::journal::{Journal, RunFilter, Write};
+use crate::journal::{AuditFilter, Journal, RunFilter, Write};
 use crate::openc2::TargetKind;
 use crate::responder::Responder;
 use crate::sample::{alert, at};
@@ -18,7 +18,7 @@ mod driver;
 mod guarded;
 mod hostile;
 
-use driver::{Driver, ok, responders, status, timeout};
+use driver::{Driver, left_alone, ok, responders, status, timeout};
 
 const RESPONDERS: [&str; 4] = [
     "
@@ -164,6 +164,53 @@ fn vendor_that_asks_for_a_longer_wait_gets_it() {
     }));
     assert_eq!(driver.go(&ENTITIES).status, RunStatus::Completed);
     assert_eq!(driver.clock, at(30));
+}
+
+#[test]
+fn step_waits_for_a_responder_that_is_left_alone_and_no_attempt_is_used_up() {
+    let mut driver = Driver::new(PLAYBOOK);
+    driver.vendor.behaviour = Some(Box::new(|request, before| match (request.method, before) {
+        (Method::Put, 0) => Some(status(500)),
+        (Method::Put, 1..=6) => Some(left_alone(5_000)),
+        (Method::Put, 7) => Some(status(500)),
+        _ => None,
+    }));
+    let run = driver.go(&ENTITIES);
+    assert_eq!(run.status, RunStatus::Completed);
+    let deny = run.steps.iter().find(|record| record.does == "deny domain_name").unwrap();
+    assert_eq!(
+        (deny.attempts, deny.status),
+        (3, StepStatus::Succeeded),
+        "nine times it was asked for, and three times it left"
+    );
+    assert_eq!(deny.sent, Some(at(0)));
+    assert_eq!(driver.clock, at(1 + 6 * 5 + 2), "back-off, six pauses, back-off");
+    let audit = driver.journal.audit(&AuditFilter::default()).unwrap();
+    let waits: Vec<_> = audit.iter().filter(|entry| entry.note.what == "step_waits").collect();
+    assert_eq!(waits.len(), 6);
+    assert_eq!(waits[0].note.text, "not tried, next in 5000 ms: it failed too often; it is tried again in 5000 ms");
+}
+
+#[test]
+fn step_that_waits_for_its_responder_in_vain_ends_at_its_timeout_and_has_sent_nothing() {
+    let mut driver = Driver::new(&PLAYBOOK.replace(
+        "retry: { attempts: 3, backoff: 1 second }\n  - ask",
+        "retry: { attempts: 1 }\n    timeout: 12 seconds\n  - ask",
+    ));
+    driver.guard = Guard::new(Rules { per_playbook_per_hour: 1, ..Rules::default() });
+    driver.vendor.behaviour = Some(Box::new(|request, _| (request.method == Method::Put).then(|| left_alone(5_000))));
+    let run = driver.go(&ENTITIES);
+    assert_eq!((run.status, driver.clock), (RunStatus::Failed, at(12)));
+    let deny = run.steps.last().unwrap();
+    assert_eq!((deny.attempts, deny.sent), (0, None), "nothing left");
+    assert_eq!(deny.error.as_deref(), Some("timed out; last: it failed too often; it is tried again in 5000 ms"));
+    // What did not leave does not count for the limits of an hour.
+    driver.vendor.behaviour = None;
+    let (again, note) = Run::start(alert("a2", &ENTITIES), "phishing", Part::Steps, Mode::Live, None, driver.clock);
+    driver.journal.write(&[Write::StartRun(again.clone()), Write::Note(note)]).unwrap();
+    let again = driver.drive(again).unwrap();
+    let deny = again.steps.iter().find(|record| record.does == "deny domain_name").unwrap();
+    assert_eq!(deny.status, StepStatus::Succeeded);
 }
 
 #[test]

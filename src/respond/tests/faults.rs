@@ -315,17 +315,21 @@ async fn answer_that_says_done_and_makes_no_sense_is_a_failure_and_not_repeated(
 #[tokio::test]
 async fn responder_that_keeps_failing_is_left_alone_and_another_on_the_same_host_is_not() {
     let frail = Frail::start(&[BROKEN]).await;
-    let house = desk(&frail, "5 seconds", playbook("{ attempts: 8, backoff: 1 ms }", "20 seconds", TELL)).await;
+    let house = desk(&frail, "5 seconds", playbook("{ attempts: 8, backoff: 1 ms }", "2 seconds", TELL)).await;
     let run = run(&house).await;
 
     assert_eq!(run.status, RunStatus::Completed);
     let error = run.steps[0].error.clone().unwrap();
-    assert_eq!(error, "frail failed too often; it is tried again in 5 s (after 8 attempts)");
+    assert_eq!(error, "timed out; last: frail failed too often; it is tried again in 5 s");
+    assert_eq!(run.steps[0].attempts, 5, "waiting is no attempt");
     assert_one_action(&run, &frail, 5);
     assert_eq!(texts(&frail), [format!("not isolated: {error}"), "over".to_owned()]);
-    let retried = notes(&trail(&house).await, "step_retried");
-    assert_eq!(retried.iter().filter(|text| text.contains("answered 500: no memory")).count(), 5, "{retried:?}");
-    assert_eq!(retried.iter().filter(|text| text.contains("failed too often")).count(), 2, "{retried:?}");
+    let trail = trail(&house).await;
+    let retried = notes(&trail, "step_retried");
+    assert_eq!(retried.len(), 5, "{retried:?}");
+    assert!(retried.iter().all(|text| text.contains("answered 500: no memory")), "{retried:?}");
+    let waited = notes(&trail, "step_waits");
+    assert!(waited.len() == 1 && waited[0].starts_with("not tried, next in "), "{waited:?}");
 }
 
 #[tokio::test]

@@ -47,7 +47,17 @@ pub(in crate::run::tests) fn status(status: u16) -> Result<HttpResponse, HttpFai
 }
 
 pub(in crate::run::tests) fn timeout() -> Result<HttpResponse, HttpFailure> {
-    Err(HttpFailure { message: "no answer within the limit".into(), retriable: true, may_have_left: true })
+    Err(HttpFailure {
+        message: "no answer within the limit".into(),
+        retriable: true,
+        may_have_left: true,
+        left_alone_ms: None,
+    })
+}
+
+pub(in crate::run::tests) fn left_alone(ms: u64) -> Result<HttpResponse, HttpFailure> {
+    let message = format!("it failed too often; it is tried again in {ms} ms");
+    Err(HttpFailure { message, retriable: true, may_have_left: false, left_alone_ms: Some(ms) })
 }
 
 impl Vendor {

@@ -1,7 +1,6 @@
 //! Claims about the guard within a run.
 
 use super::*;
-use crate::journal::AuditFilter;
 
 #[test]
 fn protected_host_is_refused_before_even_a_look_up_leaves() {
