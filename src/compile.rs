@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use chrono::Utc;
+use weir_detections::codes as rule_codes;
 use weir_detections::compile::{self, Compiled, Texts};
 use weir_detections::rule_test::{self, RuleTest};
 use weir_engine::error::nearest;
@@ -17,6 +18,30 @@ use weir_playbooks::responder::{Responder, Unread};
 
 use crate::config::{self, Config};
 use crate::project::{self, Project, SourceFile};
+use crate::test::outside;
+use crate::yaml::{self, Readable};
+
+/// How each kind of file names what is no YAML, and what follows from that.
+const EXCEPTION: yaml::Codes =
+    yaml::Codes { syntax: rule_codes::EXCEPTION_SYNTAX, missing: rule_codes::EXCEPTION_MISSING, follow_ups: &[] };
+const TEST: yaml::Codes = yaml::Codes {
+    syntax: rule_codes::TEST_SYNTAX,
+    missing: rule_codes::TEST_MISSING,
+    follow_ups: &[("detection", rule_codes::TEST_WITHOUT_DETECTION)],
+};
+const PLAYBOOK: yaml::Codes = yaml::Codes {
+    syntax: codes::PLAYBOOK_YAML,
+    missing: codes::PLAYBOOK_MISSING,
+    // Steps are named by their ids, and what was looked up by its name.
+    follow_ups: &[
+        ("id", codes::PLAYBOOK_FIELD),
+        ("enrich", codes::PLAYBOOK_FIELD),
+        ("steps", codes::PLAYBOOK_FIELD),
+        ("on_fail", codes::PLAYBOOK_FIELD),
+    ],
+};
+const RESPONDER: yaml::Codes =
+    yaml::Codes { syntax: codes::RESPONDER_YAML, missing: codes::RESPONDER_MISSING, follow_ups: &[] };
 
 /// What is done about alerts.
 #[derive(Debug, Default)]
@@ -30,13 +55,22 @@ pub(crate) struct Response {
 /// Compiles the project's streams, tables and exceptions, and these detection files, into one program. What is wrong
 /// is in [`Compiled::diagnostics`].
 pub(crate) fn rules(project: &Project, detections: &[SourceFile]) -> Compiled {
+    let readable = |file: &SourceFile| (file.path.clone(), yaml::readable(&file.text).text.into_owned());
     let texts = Texts {
         streams: pairs(&project.streams),
         detections: pairs(detections),
         runbooks: pairs(&project.runbooks),
-        exceptions: pairs(&project.exceptions),
+        exceptions: project.exceptions.iter().map(readable).collect(),
     };
-    compile::compile(&texts, Some(Utc::now().date_naive()))
+    let mut compiled = compile::compile(&texts, Some(Utc::now().date_naive()));
+    for file in &project.exceptions {
+        let is_about_it = |diagnostic: &Diagnostic| diagnostic.file.as_ref() == Some(&file.path);
+        let (mut found, others) = compiled.diagnostics.drain(..).partition(is_about_it);
+        yaml::readable(&file.text).judge(&file.path, &EXCEPTION, &mut found);
+        compiled.diagnostics = others;
+        compiled.diagnostics.append(&mut found);
+    }
+    compiled
 }
 
 fn pairs(files: &[SourceFile]) -> Vec<(String, String)> {
@@ -47,8 +81,11 @@ fn pairs(files: &[SourceFile]) -> Vec<(String, String)> {
 pub(crate) fn tests(project: &Project, rules: &Compiled) -> (Vec<RuleTest>, Vec<Diagnostic>) {
     let (mut tests, mut diagnostics) = (Vec::new(), Vec::new());
     for file in &project.tests {
-        let (test, mut found) = rule_test::read(&file.path, &file.text);
-        found.extend(test.iter().flat_map(|test| rule_test::check(test, rules)));
+        let readable = yaml::readable(&file.text);
+        let (test, mut found) = rule_test::read(&file.path, &readable.text);
+        let lines = outside::lines_beside(&file.path, &project.dir);
+        found.extend(test.iter().flat_map(|test| rule_test::check(test, rules, &lines)));
+        readable.judge(&file.path, &TEST, &mut found);
         if found.is_empty() {
             tests.extend(test);
         }
@@ -99,7 +136,8 @@ pub(crate) fn response(project: &Project, rules: &Compiled) -> (Response, Vec<Di
 fn responders(project: &Project, diagnostics: &mut Vec<Diagnostic>) -> (Responders, BTreeMap<String, Unread>) {
     let (mut responders, mut all_unread) = (Responders::new(), BTreeMap::new());
     for file in &project.responders {
-        let id = match Responder::parse(&file.text) {
+        let readable = yaml::readable(&file.text);
+        let id = match Responder::parse(&readable.text).and_then(|responder| whole(responder, &readable)) {
             Ok(mut responder) => {
                 diagnostics.extend(resolve(&mut responder, &project.config, &file.path));
                 let id = responder.id.clone();
@@ -107,7 +145,9 @@ fn responders(project: &Project, diagnostics: &mut Vec<Diagnostic>) -> (Responde
             }
             Err(mut unread) => {
                 let problems = std::mem::take(&mut unread.problems);
-                diagnostics.extend(problems.into_iter().map(|problem| diagnostic(problem, &file.path)));
+                let mut found = problems.into_iter().map(|problem| diagnostic(problem, &file.path)).collect();
+                readable.judge(&file.path, &RESPONDER, &mut found);
+                diagnostics.append(&mut found);
                 let id = unread.id.clone().unwrap_or_else(|| written_id(file).unwrap_or_default().to_owned());
                 all_unread.insert(id.clone(), unread).map(|_| id)
             }
@@ -119,6 +159,15 @@ fn responders(project: &Project, diagnostics: &mut Vec<Diagnostic>) -> (Responde
     }
     diagnostics.extend(sections_without_responder(&project.config, &responders, &all_unread));
     (responders, all_unread)
+}
+
+/// A responder of which something was cut out is not one to act by, even where nothing seems to be missing.
+fn whole(responder: Responder, readable: &Readable<'_>) -> Result<Responder, Unread> {
+    if readable.is_whole() {
+        return Ok(responder);
+    }
+    let does = responder.operations.into_iter().map(|operation| operation.does).collect();
+    Err(Unread { id: Some(responder.id), does: Some(does), problems: Vec::new() })
 }
 
 /// Fills the settings of `weir.toml` and the environment into the base URL. Whether one is set where the pipeline runs
@@ -167,9 +216,12 @@ fn playbooks(
 ) -> BTreeMap<String, Playbook> {
     let mut playbooks = BTreeMap::new();
     for file in files {
-        let (playbook, problems) = Draft::read(&file.text).link(outside);
-        diagnostics.extend(problems.into_iter().map(|problem| diagnostic(problem, &file.path)));
-        let Some(playbook) = playbook else { continue };
+        let readable = yaml::readable(&file.text);
+        let (playbook, problems) = Draft::read(&readable.text).link(outside);
+        let mut found = problems.into_iter().map(|problem| diagnostic(problem, &file.path)).collect();
+        readable.judge(&file.path, &PLAYBOOK, &mut found);
+        diagnostics.append(&mut found);
+        let Some(playbook) = playbook.filter(|_| readable.is_whole()) else { continue };
         let id = playbook.id.clone();
         if playbooks.insert(id.clone(), playbook).is_some() {
             let message = format!("there are two playbooks `{id}`");

@@ -29,6 +29,7 @@ mod service;
 mod stdout;
 mod telemetry;
 mod test;
+mod yaml;
 
 use std::process::ExitCode;
 

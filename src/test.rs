@@ -1,6 +1,6 @@
 //! `weir test`: runs the rule tests of a project and shows what differs from what was expected.
 
-mod outside;
+pub(crate) mod outside;
 
 use std::io::Write as _;
 use std::path::Path;

@@ -18,6 +18,41 @@ pub const OCSF_VERSION: &str = "1.8.0";
 /// OCSF class of an alert: Detection Finding.
 pub const CLASS_UID: u32 = 2004;
 
+/// The fields that a record can have, on its first level.
+pub(crate) const FIELDS: [&str; 31] = [
+    "time",
+    "time_dt",
+    "activity_id",
+    "activity_name",
+    "category_uid",
+    "category_name",
+    "class_uid",
+    "class_name",
+    "type_uid",
+    "type_name",
+    "severity_id",
+    "severity",
+    "status_id",
+    "status",
+    "confidence_id",
+    "confidence",
+    "confidence_score",
+    "risk_score",
+    "is_alert",
+    "count",
+    "message",
+    "start_time",
+    "start_time_dt",
+    "end_time",
+    "end_time_dt",
+    "metadata",
+    "finding_info",
+    "evidences",
+    "observables",
+    "remediation",
+    "unmapped",
+];
+
 /// One record about one alert.
 ///
 /// Shape: an OCSF Detection Finding with the datetime profile. The row of the `SELECT` is `evidences[0].data`; what

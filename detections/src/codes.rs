@@ -36,6 +36,9 @@ pub const TEST_UNKNOWN_NAME: &str = "T006";
 /// A rule test without a detection beside it.
 pub const TEST_WITHOUT_DETECTION: &str = "T007";
 
+/// A rule test that names a file which cannot be read.
+pub const TEST_UNREADABLE_FILE: &str = "T008";
+
 /// The exceptions are not YAML.
 pub const EXCEPTION_SYNTAX: &str = "X001";
 /// A key that does not exist in an exception.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
-use globset::Glob;
+use globset::{Glob, GlobMatcher};
 use weir_engine::error::{codes as engine_codes, nearest};
 use weir_engine::sql::{check_condition, parse_catalog_beside};
 use weir_engine::{Catalog, Diagnostic, Fault, FaultyText, Level, Program, Published, Query};
@@ -62,9 +62,8 @@ pub(crate) struct Part {
 pub fn compile(texts: &Texts, today: Option<NaiveDate>) -> Compiled {
     let (catalog, mut diagnostics) = parse_catalog_beside(&own_streams(), &texts.streams);
     let read = read_detections(texts, &mut diagnostics);
-    let (exceptions, expired) = read_exceptions(texts, today, &mut diagnostics);
+    let exceptions = read_exceptions(texts, today, &mut diagnostics);
     let mut compiled = link(catalog, read, exceptions);
-    diagnostics.extend(compiled.misfits(&expired));
     compiled.diagnostics.append(&mut diagnostics);
     sort(&mut compiled.diagnostics);
     compiled
@@ -83,23 +82,30 @@ struct Read {
 /// exceptions about nothing, SQL that does not fit the catalog, entities that are no columns.
 ///
 /// Of two detections of one id, or two exceptions of one name, the first is kept.
-fn link(catalog: Catalog, read: Read, exceptions: Vec<Exception>) -> Compiled {
+fn link(catalog: Catalog, read: Read, exceptions: ReadExceptions) -> Compiled {
     let mut diagnostics = Vec::new();
     let Read { whole: detections, drafts, without_params } = read;
     let everything: Vec<_> = detections.iter().chain(&drafts).map(Arc::clone).collect();
-    let mut exceptions = distinct_exceptions(exceptions, &everything, &mut diagnostics);
+    let ReadExceptions { current, idle } = exceptions;
+    let told: Vec<Exception> = current.iter().chain(&idle).cloned().collect();
+    diagnostics.extend(told.iter().flat_map(|exception| about_nothing(exception, &everything)));
+    let mut exceptions = distinct_exceptions(current, &mut diagnostics);
     let published = published();
     let queries =
         |of: &[Arc<Detection>], exceptions: &[Exception]| of.iter().map(|one| one.query(exceptions)).collect();
     let (mut program, mut faults) = Program::compile(&catalog, &published, queries(&detections, &exceptions));
-    let broken = broken_conditions(&catalog, &published, &detections, &exceptions, &faults);
-    if !broken.is_empty() {
+    let mut schemas = output_schemas(&program, &detections);
+    for at in faulty(&faults).into_iter().filter(|at| told.iter().any(|one| one.covers(&detections[*at].id))) {
+        // What is wrong may be an exception's condition.
+        let alone = detections[at].query(&[]);
+        schemas[at] = Program::compile(&catalog, &published, vec![alone]).0.output_schema(0).cloned();
+    }
+    let before = exceptions.len();
+    exceptions.retain(|exception| misfits(exception, &detections, &schemas).is_empty());
+    if exceptions.len() < before {
         // A detection must not go blind because an exception about it is wrong.
-        let names: Vec<_> = broken.iter().map(|(name, _)| Arc::clone(name)).collect();
-        exceptions.retain(|exception| !names.contains(&exception.name));
         (program, faults) = Program::compile(&catalog, &published, queries(&detections, &exceptions));
     }
-    diagnostics.extend(broken.into_iter().map(|(_, diagnostic)| diagnostic));
     if drafts.is_empty() {
         diagnostics.extend(judged(&program, faults, &detections));
     } else {
@@ -108,6 +114,7 @@ fn link(catalog: Catalog, read: Read, exceptions: Vec<Exception>) -> Compiled {
         all.extend(drafts.iter().map(|draft| draft.query(&[])));
         let (with_drafts, faults) = Program::compile(&catalog, &published, all);
         let mut found = judged(&with_drafts, faults, &everything);
+        schemas.extend(output_schemas(&with_drafts, &everything).drain(detections.len()..));
         let is_follow_up = |one: &Diagnostic| {
             one.code == engine_codes::UNKNOWN_PARAMETER
                 && one.file.as_ref().is_some_and(|file| without_params.contains(file))
@@ -115,6 +122,7 @@ fn link(catalog: Catalog, read: Read, exceptions: Vec<Exception>) -> Compiled {
         found.retain(|diagnostic| !is_follow_up(diagnostic));
         diagnostics.extend(found);
     }
+    diagnostics.extend(told.iter().flat_map(|exception| misfits(exception, &everything, &schemas)));
     sort(&mut diagnostics);
     let (catalog, program) = (Arc::new(catalog), Arc::new(program));
     Compiled { catalog, detections, drafts, exceptions, program, published, diagnostics }
@@ -146,15 +154,6 @@ fn sort(diagnostics: &mut Vec<Diagnostic>) {
 }
 
 impl Compiled {
-    /// What is wrong with the conditions of exceptions that are not part of the program, once for each.
-    fn misfits(&self, exceptions: &[Exception]) -> Vec<Diagnostic> {
-        let of_one = |exception: &Exception| {
-            let covered = self.detections.iter().enumerate().filter(|(_, one)| exception.covers(&one.id));
-            covered.filter_map(|(at, detection)| misfit(exception, detection, self.program.output_schema(at)?)).next()
-        };
-        exceptions.iter().filter_map(of_one).collect()
-    }
-
     /// The detections that have to run so that the one at `at` shows what it does: itself, and for one that reads
     /// `alerts` those whose ids match `with`, or all of them.
     pub(crate) fn company(&self, at: usize, with: &[String]) -> Vec<usize> {
@@ -212,47 +211,49 @@ fn at_its_entity(detection: &Detection, diagnostic: Diagnostic) -> Diagnostic {
     }
 }
 
-/// The exceptions whose condition does not fit a detection that they cover, by name, and what is wrong with each.
-fn broken_conditions(
-    catalog: &Catalog,
-    published: &Published,
-    detections: &[Arc<Detection>],
-    exceptions: &[Exception],
-    faults: &[Fault],
-) -> Vec<(Arc<str>, Diagnostic)> {
-    let mut broken: Vec<(Arc<str>, Diagnostic)> = Vec::new();
-    let faulty: BTreeSet<usize> = faults
-        .iter()
-        .filter_map(|fault| match fault.text {
-            FaultyText::Query(query) => Some(query),
-            FaultyText::View(_) => None,
-        })
-        .collect();
-    for detection in faulty.into_iter().map(|at| &detections[at]) {
-        let covering: Vec<_> = exceptions.iter().filter(|exception| exception.covers(&detection.id)).collect();
-        if covering.is_empty() {
-            continue;
-        }
-        let (alone, _) = Program::compile(catalog, published, vec![detection.query(&[])]);
-        let Some(schema) = alone.output_schema(0) else { continue };
-        for exception in covering {
-            if broken.iter().any(|(name, _)| *name == exception.name) {
-                continue;
-            }
-            if let Some(diagnostic) = misfit(exception, detection, schema) {
-                broken.push((Arc::clone(&exception.name), diagnostic));
-            }
-        }
-    }
-    broken
+/// The columns of each detection's rows, where it was compiled.
+fn output_schemas(program: &Program, detections: &[Arc<Detection>]) -> Vec<Option<SchemaRef>> {
+    (0..detections.len()).map(|at| program.output_schema(at).cloned()).collect()
 }
 
-/// What is wrong with an exception's condition over the columns of a detection.
-fn misfit(exception: &Exception, detection: &Detection, schema: &SchemaRef) -> Option<Diagnostic> {
-    let diagnostic = check_condition(&exception.condition, schema).err()?;
-    let message = format!("the condition does not fit {}: {}", detection.id, diagnostic.message);
-    let diagnostic = Diagnostic { message, span: exception.place_in_condition(diagnostic.span), ..diagnostic };
-    Some(diagnostic.in_file(exception.file.clone()))
+/// The queries with a fault.
+fn faulty(faults: &[Fault]) -> BTreeSet<usize> {
+    let queries = faults.iter().filter_map(|fault| match fault.text {
+        FaultyText::Query(query) => Some(query),
+        FaultyText::View(_) => None,
+    });
+    queries.collect()
+}
+
+/// What is wrong with an exception's condition over the columns of the detections that it covers, each place once.
+fn misfits(exception: &Exception, detections: &[Arc<Detection>], schemas: &[Option<SchemaRef>]) -> Vec<Diagnostic> {
+    if exception.condition.is_empty() {
+        return Vec::new();
+    }
+    let mut found: Vec<Diagnostic> = Vec::new();
+    let covered = detections.iter().zip(schemas).filter(|(detection, _)| exception.covers(&detection.id));
+    for (detection, schema) in covered {
+        let Some(Err(mistakes)) = schema.as_ref().map(|schema| check_condition(&exception.condition, schema)) else {
+            continue;
+        };
+        for mistake in mistakes {
+            let span = exception.place_in_condition(mistake.span);
+            if found.iter().any(|told| told.span == span) {
+                continue;
+            }
+            let message = format!("the condition does not fit {}: {}", detection.id, of_the_row(&mistake.message));
+            let hint = mistake.hint.as_deref().map(of_the_row);
+            let diagnostic = Diagnostic { message, hint, span, ..mistake };
+            found.push(diagnostic.in_file(exception.file.clone()));
+        }
+    }
+    found
+}
+
+/// The engine calls the row that a condition is about `hit`. Authors know the row of the alert.
+fn of_the_row(text: &str) -> String {
+    text.replace("the columns of `hit` are", "the columns of the alert's row, `hit`, are")
+        .replace("`hit` has no column", "the alert's row, `hit`, has no column")
 }
 
 /// Whether the word `alerts` stands in the text outside of a longer word. A false yes costs time and nothing else.
@@ -301,14 +302,18 @@ fn stem(file: &str) -> &str {
     file.rsplit_once('.').map_or(file, |(stem, _)| stem)
 }
 
-/// The exceptions that hold, and those that hide nothing: what has expired, which is told because it would be worse to go
-/// on being silent, and what has mistakes, which are told.
-fn read_exceptions(
-    texts: &Texts,
-    today: Option<NaiveDate>,
-    diagnostics: &mut Vec<Diagnostic>,
-) -> (Vec<Exception>, Vec<Exception>) {
-    let (mut current, mut old) = (Vec::new(), Vec::new());
+/// The exceptions of a project.
+#[derive(Default)]
+struct ReadExceptions {
+    /// Those that hold.
+    current: Vec<Exception>,
+    /// Those that hide nothing: what has expired, which is told because it would be worse to go on being silent, and what
+    /// has mistakes, which are told.
+    idle: Vec<Exception>,
+}
+
+fn read_exceptions(texts: &Texts, today: Option<NaiveDate>, diagnostics: &mut Vec<Diagnostic>) -> ReadExceptions {
+    let mut read = ReadExceptions::default();
     for (file, text) in &texts.exceptions {
         let (exceptions, found) = exceptions::parse(file, text);
         diagnostics.extend(found);
@@ -316,40 +321,43 @@ fn read_exceptions(
             match today.and_then(|today| exception.expired(today)) {
                 Some(expired) => {
                     diagnostics.push(expired);
-                    old.push(exception);
+                    read.idle.push(exception);
                 }
-                None if !exception.is_whole => old.push(exception),
-                None => current.push(exception),
+                None if !exception.is_whole => read.idle.push(exception),
+                None => read.current.push(exception),
             }
         }
     }
-    (current, old)
+    read
 }
 
-fn distinct_exceptions(
-    exceptions: Vec<Exception>,
-    detections: &[Arc<Detection>],
-    diagnostics: &mut Vec<Diagnostic>,
-) -> Vec<Exception> {
+fn distinct_exceptions(exceptions: Vec<Exception>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Exception> {
     let mut distinct: Vec<Exception> = Vec::new();
     for exception in exceptions {
         if let Some(other) = distinct.iter().find(|other| other.name == exception.name) {
             let message = format!("{} has an exception `{}` already", other.file, exception.name);
             diagnostics.push(about(&exception, Diagnostic::error(codes::EXCEPTION_DUPLICATE_NAME, message)));
-            continue;
+        } else {
+            distinct.push(exception);
         }
-        // A detection whose id cannot be read may be the one that is meant.
-        let may_be_about = |one: &Arc<Detection>| one.id.is_empty() || exception.covers(&one.id);
-        if !detections.iter().any(may_be_about) {
-            let message = format!("the exception `{}` is about no detection of this project", exception.name);
-            let ids = detections.iter().map(|detection| &*detection.id);
-            let hint = exception.detections.first().and_then(|pattern| nearest(pattern, ids));
-            let warning = Diagnostic::warning(codes::EXCEPTION_UNKNOWN_DETECTION, message).maybe_hint(hint);
-            diagnostics.push(about(&exception, warning));
-        }
-        distinct.push(exception);
     }
     distinct
+}
+
+/// The ids and patterns of an exception that no detection answers to.
+fn about_nothing(exception: &Exception, detections: &[Arc<Detection>]) -> Vec<Diagnostic> {
+    let is_dead = |pattern: &GlobMatcher| {
+        // A detection whose id cannot be read may be the one that is meant.
+        !detections.iter().any(|detection| detection.id.is_empty() || pattern.is_match(&*detection.id))
+    };
+    let dead = exception.patterns.iter().filter(|(pattern, _)| is_dead(pattern)).map(|(pattern, span)| {
+        let pattern = pattern.glob().glob();
+        let message = format!("the exception is about `{pattern}`, and no detection of this project has such an id");
+        let hint = nearest(pattern, detections.iter().map(|detection| &*detection.id));
+        let warning = Diagnostic::warning(codes::EXCEPTION_UNKNOWN_DETECTION, message).maybe_hint(hint);
+        warning.at(*span).in_file(exception.file.clone())
+    });
+    dead.collect()
 }
 
 fn about(exception: &Exception, diagnostic: Diagnostic) -> Diagnostic {

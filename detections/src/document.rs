@@ -131,6 +131,21 @@ impl Report {
     }
 }
 
+/// Entries of a text that cannot be read.
+#[derive(Debug, Default)]
+pub(crate) struct Lost {
+    keys: Vec<String>,
+    has_nameless: bool,
+}
+
+impl Lost {
+    /// Adds an entry, with the key of the document that it belongs to, if that can be told.
+    pub(crate) fn add(&mut self, key: Option<&str>) {
+        self.keys.extend(key.map(str::to_owned));
+        self.has_nameless |= key.is_none();
+    }
+}
+
 /// The entries of one map, taken one by one. Keys outside of `known` have been reported and are gone.
 #[derive(Debug)]
 pub(crate) struct Fields {
@@ -138,6 +153,7 @@ pub(crate) struct Fields {
     pub(crate) span: Span,
     entries: Vec<Entry>,
     strange: Vec<String>,
+    lost: Lost,
 }
 
 impl Fields {
@@ -156,7 +172,20 @@ impl Fields {
             let message = format!("unknown key `{}` in {what}", entry.key);
             report.push(Diagnostic::error(report.codes.unknown_key, message).at(entry.key_span).hint(hint));
         }
-        Some(Self { what, span, entries, strange: strange.into_iter().map(|entry| entry.key).collect() })
+        let strange = strange.into_iter().map(|entry| entry.key).collect();
+        Some(Self { what, span, entries, strange, lost: Lost::default() })
+    }
+
+    /// Says what of the map could not be read, which is told already.
+    pub(crate) fn lose(&mut self, lost: Lost) {
+        self.lost = lost;
+    }
+
+    /// Whether `key` may stand in what could not be read, or misspelt.
+    pub(crate) fn may_be_unread(&self, key: &str) -> bool {
+        self.lost.has_nameless
+            || self.lost.keys.iter().any(|lost| lost == key)
+            || self.strange.iter().chain(&self.lost.keys).any(|strange| nearest(strange, [key]).is_some())
     }
 
     /// The value of `key`, once. A null is the same as no value.
@@ -170,9 +199,9 @@ impl Fields {
         self.entries.iter().find(|entry| entry.key == key).map(|entry| entry.key_span)
     }
 
-    /// Reports that `key` is missing. One that is misspelt has been reported as an unknown key.
+    /// Reports that `key` is missing, unless it may be there: one that is misspelt has been reported as an unknown key.
     pub(crate) fn missing(&self, key: &str, hint: &str, report: &mut Report) {
-        if self.strange.iter().any(|strange| nearest(strange, [key]).is_some()) {
+        if self.may_be_unread(key) {
             return;
         }
         let message = format!("{} has no `{key}`", self.what);

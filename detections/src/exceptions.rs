@@ -52,14 +52,15 @@ pub struct Exception {
     /// Whether its text has no mistake. One that has is looked at and hides nothing.
     pub(crate) is_whole: bool,
     expires_span: Span,
-    patterns: Vec<GlobMatcher>,
+    /// Each of `detections` that is an id or a pattern, and where it stands.
+    pub(crate) patterns: Vec<(GlobMatcher, Span)>,
 }
 
 impl Exception {
     /// Whether it is about the detection of that id.
     #[must_use]
     pub fn covers(&self, id: &str) -> bool {
-        self.patterns.iter().any(|pattern| pattern.is_match(id))
+        self.patterns.iter().any(|(pattern, _)| pattern.is_match(id))
     }
 
     /// Whether its last day is before `today`.
@@ -104,8 +105,7 @@ impl Exception {
     }
 }
 
-/// Reads a file of exceptions. One that has mistakes is returned too where its condition can be read, beside the mistakes
-/// of all, and hides nothing.
+/// Reads a file of exceptions. One that has mistakes is returned too, beside the mistakes of all, and hides nothing.
 #[must_use]
 pub fn parse(file: &str, text: &str) -> (Vec<Exception>, Vec<Diagnostic>) {
     let mut report = Report::new(CODES);
@@ -132,7 +132,8 @@ fn exception(file: &str, node: Node, report: &mut Report) -> Option<Exception> {
     let reason = fields.required_text("reason", "say why it is right", report);
     let expires = expires(&mut fields, report);
     let is_whole = report.found.len() == mistakes_before;
-    let condition = condition?;
+    // One without a condition names detections all the same.
+    let condition = condition.unwrap_or(At { value: String::new(), span });
     let text = |text: Option<At<String>>| text.map(|text| text.value).unwrap_or_default();
     let (expires, expires_span) = expires.unwrap_or((NaiveDate::MAX, span));
     Some(Exception {
@@ -151,7 +152,7 @@ fn exception(file: &str, node: Node, report: &mut Report) -> Option<Exception> {
     })
 }
 
-fn patterns(fields: &mut Fields, report: &mut Report) -> (Vec<String>, Vec<GlobMatcher>) {
+fn patterns(fields: &mut Fields, report: &mut Report) -> (Vec<String>, Vec<(GlobMatcher, Span)>) {
     if fields.key_span("detection").is_none() {
         fields.missing("detection", "name a detection by id, or several by a pattern such as `network.*`", report);
     }
@@ -159,7 +160,7 @@ fn patterns(fields: &mut Fields, report: &mut Report) -> (Vec<String>, Vec<GlobM
     let texts = fields.texts("detection", report);
     for text in &texts {
         match Glob::new(&text.value) {
-            Ok(glob) => patterns.push(glob.compile_matcher()),
+            Ok(glob) => patterns.push((glob.compile_matcher(), text.span)),
             Err(error) => report.wrong_value(error.to_string(), text.span, None),
         }
     }
@@ -231,7 +232,7 @@ mod tests {
 ";
         let (exceptions, found) = parse("e.yaml", text);
         let read: Vec<_> = exceptions.iter().map(|one| (&*one.name, one.is_whole, one.covers("a.b"))).collect();
-        assert_eq!(read, [("two", false, true)], "its condition can be looked at, and it hides nothing");
+        assert_eq!(read, [("one", false, false), ("two", false, true)], "they can be looked at, and hide nothing");
         let found: Vec<_> = found.iter().map(ToString::to_string).collect();
         assert!(
             found.iter().any(|d| d.contains("e.yaml:3:3: X002 unknown key `detecton`") && d.contains("`detection`")),

@@ -79,17 +79,15 @@ pub(crate) fn read(file: &str, text: &str) -> Reading {
     let parts = split(text);
     let mut report = Report::new(CODES);
     let place = |place: Place| parts.place_in_file(place);
-    let node = parse_toml(&parts.toml, &place, &mut report);
-    let is_toml = report.found.is_empty();
-    // What a broken header seems to lack may be in its broken part.
-    let mut unheard = Report::new(CODES);
-    let heard = if is_toml { &mut report } else { &mut unheard };
     let known: Vec<_> = KEYS.into_iter().chain(MORE_KEYS).collect();
-    let fields = Fields::of(node, "the header", &known, heard).expect("a TOML document is a map");
-    let all_keys_are_known = heard.found.is_empty();
-    let mut reader = Reader { fields, report: heard, places: BTreeMap::new(), params_are_known: true };
+    let (node, lost) = parse_toml(&parts.toml, &known, &place, &mut report);
+    let told = report.found.len();
+    let mut fields = Fields::of(node, "the header", &known, &mut report).expect("a TOML document is a map");
+    fields.lose(lost);
+    let params_may_be_read = report.found.len() == told && !fields.may_be_unread("params");
+    let mut reader = Reader { fields, report: &mut report, places: BTreeMap::new(), params_are_known: true };
     let draft = reader.detection(file, &parts);
-    let params_are_known = is_toml && all_keys_are_known && reader.params_are_known;
+    let params_are_known = params_may_be_read && reader.params_are_known;
     check_sql(&parts, &mut report);
     Reading { draft, params_are_known, diagnostics: report.finish(file) }
 }
@@ -208,7 +206,8 @@ impl Reader<'_> {
             sql_start: parts.sql_start,
             places: std::mem::take(&mut self.places),
         };
-        if detection.cooldown_us.is_some() && detection.entities.is_empty() {
+        let has_none = detection.entities.is_empty() && !self.fields.may_be_unread("entities");
+        if detection.cooldown_us.is_some() && has_none {
             let span = detection.place("cooldown");
             let message = "a cooldown needs entities, or it would fold hits about different things into one";
             let hint = "add `entities = { user = \"<column>\" }`";
@@ -409,9 +408,11 @@ fn is_uuid(id: &str) -> bool {
         && groups.iter().all(|group| group.chars().all(|c| c.is_ascii_hexdigit()))
 }
 
+/// Whether it is an id of ATT&CK.
+///
 /// Source: ATT&CK, `TA` and four digits for a tactic, `T` and four digits for a technique, three more after a dot for a
 /// sub-technique.
-fn is_attack_id(id: &str) -> bool {
+pub(crate) fn is_attack_id(id: &str) -> bool {
     let digits = |text: &str, count| text.len() == count && text.chars().all(|c| c.is_ascii_digit());
     if let Some(tactic) = id.strip_prefix("TA") {
         return digits(tactic, 4);

@@ -18,22 +18,25 @@
 //! Events are given per stream, inline, repeated or from a file. Fields that an expectation does not name are not
 //! looked at; alerts that nobody expects are a failure.
 
+mod check;
 pub(crate) mod compare;
+mod expected;
 pub(crate) mod given;
 mod run;
 
+use globset::Glob;
 use serde_json::Value as Json;
-use weir_engine::error::nearest;
 use weir_engine::sql::parse_duration_us;
 use weir_engine::{Diagnostic, Span};
 
 use crate::codes;
 use crate::document::{Codes, Entry, Fields, Node, Report, Value, parse_yaml};
 
+pub use self::check::check;
 #[cfg(test)]
 pub(crate) use self::compare::NAMES;
 pub use self::compare::{Difference, Problem};
-pub use self::run::{CaseResult, Decode, Decoded, Outside, Rejections, check, run, subject};
+pub use self::run::{CaseResult, Decode, Decoded, Lines, Outside, Rejections, run, subject};
 
 /// The keys of a test file.
 pub(crate) const FILE_KEYS: [&str; 3] = ["detection", "with", "cases"];
@@ -63,6 +66,10 @@ pub struct RuleTest {
     pub with: Vec<String>,
     /// The cases, in the order of the file.
     pub cases: Vec<Case>,
+    /// Where `detection` stands.
+    pub(crate) detection_span: Option<Span>,
+    /// Where each of `with` stands.
+    pub(crate) with_spans: Vec<Span>,
 }
 
 /// One case.
@@ -98,7 +105,7 @@ pub struct Given {
 /// Where one or more events come from.
 #[derive(Debug, Clone)]
 pub struct Item {
-    /// Where it stands.
+    /// Where it stands; of a file its name, of a repetition its step.
     pub span: Span,
     /// What it stands for.
     pub kind: ItemKind,
@@ -133,6 +140,8 @@ pub struct TableRows {
     pub span: Span,
     /// Its rows.
     pub rows: Vec<Json>,
+    /// The columns of each row, and where they stand.
+    pub(crate) written: Vec<Entry>,
 }
 
 /// One expected alert.
@@ -142,6 +151,8 @@ pub struct Expected {
     pub span: Span,
     /// What is looked at, by name or dotted path, and what must be there.
     pub fields: Vec<(String, Json)>,
+    /// The same with the places.
+    pub(crate) written: Vec<Entry>,
 }
 
 /// Reads a test file.
@@ -167,8 +178,13 @@ pub fn read(file: &str, text: &str) -> (Option<RuleTest>, Vec<Diagnostic>) {
 fn test(file: &str, node: Node, report: &mut Report) -> Option<RuleTest> {
     const HINT: &str = "list cases, each with a `name`, `given` events and `expect`ed alerts";
     let mut fields = Fields::of(node, "the test", &FILE_KEYS, report)?;
-    let detection = fields.text("detection", report).map(|at| at.value);
-    let with = fields.texts("with", report).into_iter().map(|at| at.value).collect();
+    let detection = fields.text("detection", report);
+    let with = fields.texts("with", report);
+    for pattern in &with {
+        if let Err(error) = Glob::new(&pattern.value) {
+            report.wrong_value(format!("`{}` is no pattern: {}", pattern.value, error.kind()), pattern.span, None);
+        }
+    }
     if fields.key_span("cases").is_none() {
         fields.missing("cases", HINT, report);
     }
@@ -182,7 +198,14 @@ fn test(file: &str, node: Node, report: &mut Report) -> Option<RuleTest> {
             report.wrong_value(format!("two cases are called `{}`", case.name), case.span, None);
         }
     }
-    Some(RuleTest { file: file.to_owned(), detection, with, cases })
+    Some(RuleTest {
+        file: file.to_owned(),
+        detection_span: detection.as_ref().map(|at| at.span),
+        detection: detection.map(|at| at.value),
+        with_spans: with.iter().map(|at| at.span).collect(),
+        with: with.into_iter().map(|at| at.value).collect(),
+        cases,
+    })
 }
 
 fn case(node: Node, report: &mut Report) -> Option<Case> {
@@ -206,7 +229,7 @@ fn case(node: Node, report: &mut Report) -> Option<Case> {
         span: name.as_ref().map_or(fields.span, |name| name.span),
         given: given.into_iter().filter_map(|entry| stream(entry, report)).collect(),
         tables: tables.into_iter().filter_map(|entry| table(entry, report)).collect(),
-        expect: expect.into_iter().filter_map(|node| expected(node, report)).collect(),
+        expect: expect.into_iter().filter_map(|node| expected::read(node, report)).collect(),
         // A case without a name is reported; what it gives and expects is checked all the same.
         name: name.map(|name| name.value).unwrap_or_default(),
         late,
@@ -228,16 +251,17 @@ fn stream(Entry { key, key_span, value }: Entry, report: &mut Report) -> Option<
 }
 
 fn item(node: Node, report: &mut Report) -> Option<Item> {
-    let span = node.span;
+    let mut span = node.span;
     let kind = match &node.value {
         Value::Text(line) => ItemKind::Raw(line.clone()),
         Value::Map(entries) => {
             let has = |key: &str| entries.iter().any(|entry| entry.key == key);
             match entries.as_slice() {
-                [Entry { key, value: Node { value: Value::Text(path), .. }, .. }] if key == "file" => {
+                [Entry { key, value: Node { value: Value::Text(path), span: of_path }, .. }] if key == "file" => {
+                    span = *of_path;
                     ItemKind::File(path.clone())
                 }
-                _ if has("repeat") && has("event") => repeat(node, report)?,
+                _ if has("repeat") && has("event") => return repeat(node, report),
                 _ => ItemKind::Event(node.to_json()),
             }
         }
@@ -249,10 +273,11 @@ fn item(node: Node, report: &mut Report) -> Option<Item> {
     Some(Item { span, kind })
 }
 
-fn repeat(node: Node, report: &mut Report) -> Option<ItemKind> {
+fn repeat(node: Node, report: &mut Report) -> Option<Item> {
     let mut fields = Fields::of(node, "the repetition", &REPEAT_KEYS, report)?;
     let times = fields.int("repeat", 1..=REPEAT_MAX, report);
-    let every_us = fields.text("every", report).and_then(|text| match parse_duration_us(&text.value) {
+    let every = fields.text("every", report);
+    let every_us = every.as_ref().and_then(|text| match parse_duration_us(&text.value) {
         Ok(us) => Some(us),
         Err(error) => {
             report.wrong_value(error.to_string(), text.span, None);
@@ -264,7 +289,25 @@ fn repeat(node: Node, report: &mut Report) -> Option<ItemKind> {
         report.wrong_type("event", "a map of fields", &event);
         return None;
     }
-    Some(ItemKind::Repeat { times: times?.value as u32, every_us, event: event.to_json() })
+    let times = times?.value as u32;
+    placeholders(&event, times, report);
+    let span = every.map_or(fields.span, |every| every.span);
+    Some(Item { span, kind: ItemKind::Repeat { times, every_us, event: event.to_json() } })
+}
+
+/// Every `${...}` of a pattern must mean a number, of the first event as of the last.
+fn placeholders(node: &Node, times: u32, report: &mut Report) {
+    match &node.value {
+        Value::Text(text) => {
+            let wrong = |i: u32| given::substituted_text(text, i.into()).err();
+            if let Some(message) = wrong(1).or_else(|| wrong(times)) {
+                report.wrong_value(message, node.span, None);
+            }
+        }
+        Value::List(items) => items.iter().for_each(|item| placeholders(item, times, report)),
+        Value::Map(entries) => entries.iter().for_each(|entry| placeholders(&entry.value, times, report)),
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => {}
+    }
 }
 
 fn table(Entry { key, key_span, value }: Entry, report: &mut Report) -> Option<TableRows> {
@@ -272,27 +315,15 @@ fn table(Entry { key, key_span, value }: Entry, report: &mut Report) -> Option<T
         report.wrong_type(&format!("tables.{key}"), "a list of rows", &value);
         return None;
     };
-    for node in nodes.iter().filter(|node| !matches!(node.value, Value::Map(_))) {
-        report.wrong_type(&format!("a row of {key}"), "a map of columns", node);
+    let rows = nodes.iter().map(Node::to_json).collect();
+    let mut written = Vec::new();
+    for node in nodes {
+        match node.value {
+            Value::Map(entries) => written.extend(entries),
+            _ => report.wrong_type(&format!("a row of {key}"), "a map of columns", &node),
+        }
     }
-    Some(TableRows { table: key, span: key_span, rows: nodes.iter().map(Node::to_json).collect() })
-}
-
-fn expected(node: Node, report: &mut Report) -> Option<Expected> {
-    let span = node.span;
-    let Value::Map(entries) = node.value else {
-        report.wrong_type("an expected alert", "a map of what to look at", &node);
-        return None;
-    };
-    for entry in entries.iter().filter(|entry| !compare::is_known(&entry.key)) {
-        let hint = nearest(&entry.key, compare::NAMES).unwrap_or_else(|| {
-            format!("look at {}, or at a dotted path into the OCSF record", compare::NAMES.join(", "))
-        });
-        let message = format!("an alert has no `{}`", entry.key);
-        report.push(Diagnostic::error(codes::TEST_UNKNOWN_KEY, message).at(entry.key_span).hint(hint));
-    }
-    let fields = entries.into_iter().map(|entry| (entry.key, entry.value.to_json())).collect();
-    Some(Expected { span, fields })
+    Some(TableRows { table: key, span: key_span, rows, written })
 }
 
 #[cfg(test)]

@@ -26,7 +26,9 @@ use crate::sql::lower::{Lowered, Lowering, Refusal, source_node};
 use crate::sql::plan::{Planner, optimize, published_schema};
 use crate::sql::window_kind::span_in_words;
 use publish::published_value;
-use reads::{compile_order, decoded_columns, has_event_as_cause, named_ids, reads_published, tables_of};
+use reads::{
+    Reads, compile_order, decoded_columns, has_event_as_cause, named_ids, read_by, reads_published, tables_of,
+};
 
 /// All queries in one graph.
 #[derive(Debug)]
@@ -46,6 +48,7 @@ struct Compiled {
     is_row_level: bool,
     is_early: bool,
     nodes: Vec<NodeId>,
+    reads: Vec<Reads>,
 }
 
 /// What is wrong with a text: of a query by index, of a view by name.
@@ -107,7 +110,7 @@ impl Program {
             .iter()
             .zip(lowered)
             .zip(plans)
-            .map(|((query, lowered), plan)| Compiled::new(query, lowered, plan, &graph))
+            .map(|((query, lowered), plan)| Compiled::new(query, lowered, plan, &graph, published))
             .collect();
         (Self { graph, queries, streams, tables }, faults)
     }
@@ -136,6 +139,12 @@ impl Program {
         self.queries.get(query)?.output.as_ref()
     }
 
+    /// The names of the relations that a query reads: streams, look-up tables, and the stream of all alerts. Views stand
+    /// for what they read. Empty if it did not compile.
+    pub fn read_by(&self, query: usize) -> impl Iterator<Item = &str> {
+        self.queries.get(query).into_iter().flat_map(|query| &query.reads).map(|reads| reads.name.as_str())
+    }
+
     /// The ids of all queries, by index.
     pub fn ids(&self) -> impl Iterator<Item = &Arc<str>> {
         self.queries.iter().map(|query| &query.id)
@@ -143,7 +152,13 @@ impl Program {
 }
 
 impl Compiled {
-    fn new(query: &Query, lowered: Option<Ready>, plan: Option<LogicalPlan>, graph: &Graph) -> Self {
+    fn new(
+        query: &Query,
+        lowered: Option<Ready>,
+        plan: Option<LogicalPlan>,
+        graph: &Graph,
+        published: &Published,
+    ) -> Self {
         let Some(ready) = lowered else {
             return Self {
                 id: Arc::clone(&query.id),
@@ -152,6 +167,7 @@ impl Compiled {
                 is_row_level: false,
                 is_early: false,
                 nodes: vec![],
+                reads: vec![],
             };
         };
         let mut nodes = BTreeSet::new();
@@ -165,6 +181,7 @@ impl Compiled {
         Self {
             id: Arc::clone(&query.id),
             output: Some(ready.schema),
+            reads: plan.as_ref().map(|plan| read_by(plan, published)).unwrap_or_default(),
             plan,
             is_row_level: ready.lowered.is_row_level,
             is_early: !graph.early_windows(ready.emit).is_empty(),
@@ -263,8 +280,12 @@ impl Compiler<'_> {
             .exceptions
             .iter()
             .map(|exception| {
-                let condition = crate::sql::plan::condition(&exception.condition, &schema)?;
-                Ok((Arc::clone(&exception.name), condition))
+                let condition = crate::sql::plan::condition(&exception.condition, &schema);
+                let first = |mistakes: Vec<Diagnostic>| {
+                    let unknown = || Diagnostic::error(codes::PLAN, "this condition cannot be planned");
+                    mistakes.into_iter().next().unwrap_or_else(unknown)
+                };
+                Ok((Arc::clone(&exception.name), condition.map_err(first)?))
             })
             .collect::<Result<Vec<_>, Diagnostic>>()?;
         let names = exceptions.iter().map(|(name, _)| Arc::clone(name)).collect();

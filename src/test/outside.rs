@@ -14,11 +14,9 @@ use weir_engine::{ColumnSet, Diagnostic, Stream};
 
 /// Runs a test of the project in `dir`.
 pub(super) fn run(test: &RuleTest, rules: &Compiled, dir: &Path) -> Result<Vec<CaseResult>, Vec<Diagnostic>> {
-    let file = dir.join(&test.file);
-    let folder = file.parent().unwrap_or(dir);
     let outside = Outside {
         decode: &|stream, columns, records| decode(&test.file, stream, columns, records),
-        lines: &|path| lines(&folder.join(path)),
+        lines: &lines_beside(&test.file, dir),
         table: &|table| weir_connectors::table::load(table, dir).map_err(|error| error.to_string()),
     };
     rule_test::run(test, rules, &outside)
@@ -44,6 +42,12 @@ fn decode(file: &str, stream: &Arc<Stream>, columns: &ColumnSet, records: &[Stri
     Ok(Decoded { rows, rejected })
 }
 
+/// Reads the lines of files that the test `file` of the project in `dir` names.
+pub(crate) fn lines_beside(file: &str, dir: &Path) -> impl Fn(&str) -> Result<Vec<String>, String> {
+    let folder = dir.join(file).parent().unwrap_or(dir).to_owned();
+    move |path| lines(&folder.join(path))
+}
+
 /// The lines of a file that hold a record, unpacked where it is packed.
 fn lines(path: &Path) -> Result<Vec<String>, String> {
     let read = || -> std::io::Result<Vec<u8>> {
@@ -51,7 +55,7 @@ fn lines(path: &Path) -> Result<Vec<String>, String> {
         decompressed(Box::new(BufReader::new(std::fs::File::open(path)?)))?.read_to_end(&mut bytes)?;
         Ok(bytes)
     };
-    let bytes = read().map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let bytes = read().map_err(|error| error.to_string())?;
     let lines = bytes.split(|byte| *byte == b'\n').map(|line| String::from_utf8_lossy(line).trim().to_owned());
     Ok(lines.filter(|line| !line.is_empty()).collect())
 }

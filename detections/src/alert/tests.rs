@@ -4,9 +4,9 @@ use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringViewAr
 use serde_json::{Value, json};
 use weir_engine::{Activity, EventTime, Hit, Uid};
 
-use super::ocsf;
-use crate::Detection;
+use super::{FIELDS, ocsf};
 use crate::entity::EntityKind;
+use crate::{Confidence, Detection};
 
 const HEADER: &str = "\
 --! id = \"identity.guessing\"
@@ -200,6 +200,16 @@ fn updates_and_withdrawals_keep_the_id_and_change_the_type() {
         assert_eq!(other["finding_info"]["uid"], create["finding_info"]["uid"]);
         assert_ne!(other["metadata"]["uid"], create["metadata"]["uid"]);
     }
+}
+
+#[test]
+fn every_field_of_a_record_is_one_that_a_test_can_look_at() {
+    let window: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![0]));
+    let runbook = Some("# Ask the user".to_owned());
+    let with_all = Detection { confidence: Some(Confidence(50)), runbook, ..detection() };
+    let record = ocsf(&with_all, &hit(vec![("window_start", window), ("user", text("ann"))]));
+    let fields: Vec<_> = record.as_object().expect("a record").keys().map(String::as_str).collect();
+    assert_eq!(fields, FIELDS);
 }
 
 #[test]

@@ -115,9 +115,88 @@ fn an_exception_about_nothing_is_a_warning() {
     let found = messages(&compile(&texts(&[("detections/a.sql", FAILURE)], &exception), None));
     assert_eq!(
         found,
-        ["exceptions/all.yaml:1:3: X007 the exception `scanner` is about no detection of this project; \
-         did you mean `identity.failure`?"]
+        [
+            "exceptions/all.yaml:1:31: X007 the exception is about `identity.failures`, and no detection of this project has \
+         such an id; did you mean `identity.failure`?"
+        ]
     );
+}
+
+#[test]
+fn dead_names_in_exceptions_are_told_beside_other_mistakes() {
+    let other = FAILURE.replace("identity.failure", "identity.other").replace("user, src_ip FROM", "user FROM");
+    let draft = FAILURE.replace("identity.failure", "identity.draft").replace("low", "lowish");
+    let files = [("detections/a.sql", FAILURE), ("detections/b.sql", &*other), ("detections/c.sql", &*draft)];
+    let exceptions = "\
+- { name: one, detection: [identity.failure, identity.othr], ownr: me, reason: r, expires: 2026-06-30 }
+- { name: two, detection: [identity.failure, identity.other], where: src_ip = 'x' OR usr = 'y', owner: me, reason: r, expires: 2026-06-30 }
+- { name: old, detection: 'network.*', where: anything, owner: me, reason: r, expires: 2026-01-01 }
+- { name: row, detection: identity.other, where: hit OR hit.usr = 'y' OR bytes > 3, owner: me, reason: r, expires: 2026-06-30 }
+- { name: draft, detection: identity.draft, where: usr = 'y', owner: me, reason: r, expires: 2026-06-30 }
+";
+    let found = messages(&compile(&texts(&files, exceptions), "2026-05-01".parse().ok()));
+    assert_eq!(
+        found,
+        [
+            "detections/c.sql:3:16: D104 `lowish` is not a severity; one of informational, low, medium, high, \
+             critical, fatal",
+            "exceptions/all.yaml:1:3: X005 the exception has no `where`; write an SQL condition over the detection's columns",
+            "exceptions/all.yaml:1:46: X007 the exception is about `identity.othr`, and no detection of this project has \
+             such an id; did you mean `identity.other`?",
+            "exceptions/all.yaml:1:62: X002 unknown key `ownr` in the exception; did you mean `owner`?",
+            "exceptions/all.yaml:2:70: D004 the condition does not fit identity.other: there is no column `src_ip`; \
+             the columns of the alert's row, `hit`, are time, user",
+            "exceptions/all.yaml:2:86: D004 the condition does not fit identity.failure: there is no column `usr`; \
+             did you mean `user`?",
+            "exceptions/all.yaml:3:27: X007 the exception is about `network.*`, and no detection of this project has \
+             such an id",
+            "exceptions/all.yaml:3:88: X006 the exception `old` expired 120 day(s) ago, on 2026-01-01; ask me to renew it, \
+             or delete it",
+            "exceptions/all.yaml:4:50: D004 the condition does not fit identity.other: `hit` is a whole row and no column; \
+             write `hit.time`, or one of its columns alone: time, user",
+            "exceptions/all.yaml:4:61: D004 the condition does not fit identity.other: the alert's row, `hit`, has no column \
+             `usr`; did you mean `user`?",
+            "exceptions/all.yaml:4:74: D004 the condition does not fit identity.other: there is no column `bytes`; \
+             the columns of the alert's row, `hit`, are time, user",
+            "exceptions/all.yaml:5:52: D004 the condition does not fit identity.draft: there is no column `usr`; \
+             did you mean `user`?",
+        ]
+    );
+}
+
+#[test]
+fn explain_says_what_this_detection_reads_and_no_other() {
+    let detection =
+        |id: &str, sql: &str| format!("--! id = \"{id}\"\n--! title = \"T\"\n--! severity = \"low\"\n{sql}\n");
+    let sql = [
+        ("a.columns", "SELECT time, user FROM signin", "signin: time, user"),
+        ("a.filter", "SELECT time FROM signin WHERE status = 'x'", "signin: time, status"),
+        (
+            "a.alerts",
+            "SELECT window_end AS time, severity, count(*) AS n FROM TUMBLE(alerts, time, INTERVAL '5 minutes') \
+             GROUP BY window_start, window_end, severity",
+            "alerts: time, severity",
+        ),
+        ("a.late", "SELECT time, stream, late_ms FROM late_events", "late_events: time, stream, late_ms"),
+        ("a.actions", "SELECT time, status FROM actions WHERE playbook = 'p'", "actions: time, playbook, status"),
+        ("a.cases", "SELECT time, title FROM cases", "cases: time, title"),
+        (
+            "a.table",
+            "SELECT s.time, s.user FROM signin s JOIN staff ON staff.name = s.user",
+            "signin: time, user\n  staff: name",
+        ),
+    ];
+    let files: Vec<_> = sql.iter().map(|(id, sql, _)| (format!("detections/{id}.sql"), detection(id, sql))).collect();
+    let files: Vec<_> = files.iter().map(|(file, text)| (file.as_str(), text.as_str())).collect();
+    let mut texts = texts(&files, "");
+    let staff = "CREATE TABLE staff (name STRING, team STRING) WITH (location = 'staff.csv', format = 'csv');";
+    texts.streams.push(("streams/staff.sql".to_owned(), staff.to_owned()));
+    let compiled = compile(&texts, None);
+    assert_eq!(messages(&compiled), Vec::<String>::new());
+    for (at, (id, _, reads)) in sql.iter().enumerate() {
+        let explained = compiled.program.explain(at).expect("it was compiled");
+        assert!(explained.contains(&format!("\nreads\n  {reads}\n\nemission\n")), "{id}: {explained}");
+    }
 }
 
 #[test]

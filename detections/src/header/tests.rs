@@ -160,8 +160,62 @@ fn all_mistakes_are_reported_in_the_order_of_the_text() {
 #[test]
 fn toml_that_is_none_is_refused_at_its_place() {
     let found = errors("--! id = \"a.b\n--! title = \"T\"\nSELECT 1");
-    assert!(found[0].starts_with("x.sql:1:"), "{found:#?}");
-    assert!(found.iter().all(|text| text.contains("D101")), "{found:#?}");
+    assert_eq!(
+        found,
+        [
+            "x.sql:1:1: D105 the header has no `severity`; one of informational, low, medium, high, critical, fatal",
+            "x.sql:1:14: D101 invalid basic string, expected `\"`",
+        ],
+        "an id may be there, a severity is not"
+    );
+}
+
+#[test]
+fn an_entry_that_is_no_toml_hides_no_other_and_is_told_once() {
+    let text = "\
+--! id = \"a.b\"
+--! titel = \"T\"
+--! severity = \"urgent\"
+--! attack = [T1110,
+--!   \"T1078\",
+--! ]
+--! owner me
+--! description = \"\"\"
+--!   owner = nobody
+--! \"\"\"
+--! entities = { user = \"user\"
+--! cooldown = \"1 hour\"
+--! status = test
+--! status = \"test\"
+--! version = 1
+--! version = 2
+SELECT 1
+";
+    let found = errors(text);
+    assert_eq!(
+        found,
+        [
+            "x.sql:2:5: D102 unknown key `titel` in the header; did you mean `title`?",
+            "x.sql:3:16: D104 `urgent` is not a severity; one of informational, low, medium, high, critical, fatal",
+            "x.sql:4:15: D101 `T1110` is text and stands in quotes; write `\"T1110\"`",
+            "x.sql:7:11: D101 key with no value, expected `=`",
+            "x.sql:11:31: D101 unclosed inline table, expected `}`",
+            "x.sql:13:14: D101 `test` is text and stands in quotes; write `\"test\"`",
+            "x.sql:16:5: D101 the key `version` is there twice",
+        ]
+    );
+}
+
+#[test]
+fn a_table_in_the_header_is_read_up_to_what_is_wrong() {
+    let found = errors(&with("version = 1\n--! [params]\n--! n = 3\n--! m = x\n--! o = [4]"));
+    assert_eq!(
+        found,
+        [
+            "x.sql:7:9: D101 `x` is text and stands in quotes; write `\"x\"`",
+            "x.sql:8:9: D103 `params.o` is a number, text, true or false, not a list",
+        ]
+    );
 }
 
 #[test]

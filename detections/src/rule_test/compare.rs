@@ -31,11 +31,6 @@ pub(crate) const NAMES: [&str; 20] = [
     "withdrawn",
 ];
 
-/// Whether an expectation may look at `name`.
-pub(crate) fn is_known(name: &str) -> bool {
-    NAMES.contains(&name) || name.contains('.')
-}
-
 /// What went wrong with one case.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Problem {
@@ -281,7 +276,8 @@ fn equal_numbers(one: &serde_json::Number, other: &serde_json::Number) -> bool {
     digits(one) == digits(other)
 }
 
-fn instant(text: &str) -> Option<DateTime<Utc>> {
+/// The instant that a text names; times are compared by it.
+pub(super) fn instant(text: &str) -> Option<DateTime<Utc>> {
     if !text.starts_with(|c: char| c.is_ascii_digit()) || text.len() < 19 {
         return None;
     }

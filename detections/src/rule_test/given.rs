@@ -3,25 +3,33 @@
 use chrono::{NaiveDateTime, TimeDelta};
 use serde_json::{Map, Value};
 
-use super::{Item, ItemKind};
+use super::{Item, ItemKind, Lines};
 
 /// The records an item stands for, one JSON text each. `lines` reads a file beside the test.
 ///
 /// # Errors
 /// What is wrong with the item, in words for its author.
-pub(crate) fn records(
-    item: &Item,
-    event_time: &str,
-    lines: &dyn Fn(&str) -> Result<Vec<String>, String>,
-) -> Result<Vec<String>, String> {
+pub(crate) fn records(item: &Item, event_time: &str, lines: &Lines<'_>) -> Result<Vec<String>, String> {
     match &item.kind {
         ItemKind::Event(event) => Ok(vec![event.to_string()]),
         ItemKind::Raw(line) => Ok(vec![line.clone()]),
-        ItemKind::File(path) => lines(path),
+        ItemKind::File(path) => lines(path).map_err(|why| unreadable(path, &why)),
         ItemKind::Repeat { times, every_us, event } => (0..*times)
             .map(|index| repeated(event, index, *every_us, event_time).map(|event| event.to_string()))
             .collect(),
     }
+}
+
+/// What is wrong with the time of a repetition that steps, in words for its author.
+pub(crate) fn wrong_step(item: &Item, event_time: &str) -> Option<String> {
+    let ItemKind::Repeat { times, every_us: Some(every_us), event } = &item.kind else { return None };
+    let steps = |index| repeated(event, index, Some(*every_us), event_time).err();
+    steps(0).or_else(|| steps(times - 1))
+}
+
+/// The sentence for a file that cannot be read.
+pub(crate) fn unreadable(path: &str, why: &str) -> String {
+    format!("cannot read `{path}`: {why}")
 }
 
 fn repeated(event: &Value, index: u32, every_us: Option<i64>, event_time: &str) -> Result<Value, String> {
@@ -58,7 +66,11 @@ fn substituted(value: &Value, i: i64) -> Result<Value, String> {
     })
 }
 
-fn substituted_text(text: &str, i: i64) -> Result<Value, String> {
+/// A text with every `${i}` replaced; a number where nothing else is in it.
+///
+/// # Errors
+/// What is no placeholder, in words for its author.
+pub(super) fn substituted_text(text: &str, i: i64) -> Result<Value, String> {
     let (mut out, mut rest) = (String::new(), text);
     while let Some(start) = rest.find("${") {
         let end = rest[start..].find('}').ok_or_else(|| format!("`{text}` opens `${{` and does not close it"))? + start;

@@ -6,20 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::Schema;
 use serde_json::Value;
 use weir_engine::catalog::{Stream, Table};
-use weir_engine::error::nearest;
-use weir_engine::late_events::LATE_EVENTS;
 use weir_engine::{
     Activity, Catalog, ColumnSet, Diagnostic, Engine, EngineError, Hit, Outputs, PartitionId, Program, Relation,
     SourceBatch, TableVersion, Uid, WorkerSnapshot,
 };
 
 use super::compare::{Problem, compare, unlike};
-use super::{Case, Expected, RuleTest, given};
+use super::{Case, RuleTest, check, given};
 use crate::compile::{Compiled, Part};
-use crate::{Detection, codes, ocsf};
+use crate::{Detection, ocsf};
 
 /// A function that decodes records of a stream into the given columns, in their order.
 pub type Decode<'a> = dyn Fn(&Arc<Stream>, &ColumnSet, &[String]) -> Result<Decoded, String> + 'a;
@@ -27,12 +24,15 @@ pub type Decode<'a> = dyn Fn(&Arc<Stream>, &ColumnSet, &[String]) -> Result<Deco
 /// Records that were refused: their text and why.
 pub type Rejections = Vec<(String, String)>;
 
+/// A function that reads the lines of a file, named from the folder of the test; an error says why it cannot be read.
+pub type Lines<'a> = dyn Fn(&str) -> Result<Vec<String>, String> + 'a;
+
 /// What a rule test needs and this room must not do itself.
 pub struct Outside<'a> {
     /// Decodes records of a stream.
     pub decode: &'a Decode<'a>,
-    /// Reads the lines of a file, named from the folder of the test.
-    pub lines: &'a dyn Fn(&str) -> Result<Vec<String>, String>,
+    /// Reads the lines of a file beside the test.
+    pub lines: &'a Lines<'a>,
     /// Loads a look-up table from where the catalog says.
     pub table: &'a dyn Fn(&Table) -> Result<TableVersion, String>,
 }
@@ -73,84 +73,25 @@ pub fn subject<'a>(test: &RuleTest, detections: &'a [Arc<Detection>]) -> Option<
     })
 }
 
-/// What is wrong with a test that can be known without running it: its detection, streams and tables must exist.
-#[must_use]
-pub fn check(test: &RuleTest, compiled: &Compiled) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
-    if subject(test, &compiled.detections).is_none() && subject(test, &compiled.drafts).is_none() {
-        let message = match &test.detection {
-            Some(id) => format!("no detection has the id `{id}`"),
-            None => "there is no detection beside this test".to_owned(),
-        };
-        found.push(Diagnostic::error(codes::TEST_WITHOUT_DETECTION, message));
-    }
-    let catalog = &compiled.catalog;
-    let output = subject(test, &compiled.detections).and_then(|(at, _)| compiled.program.output_schema(at));
-    for case in &test.cases {
-        for expected in &case.expect {
-            found.extend(output.into_iter().flat_map(|output| columns_that_are_not_there(expected, output)));
-        }
-        for given in case.given.iter().filter(|given| given.stream.eq_ignore_ascii_case(LATE_EVENTS)) {
-            let message = format!("`{LATE_EVENTS}` are made of what comes late, and cannot be given");
-            let hint = "give events of a stream, one of them behind the others by more than its lateness";
-            found.push(Diagnostic::error(codes::TEST_UNKNOWN_NAME, message).at(given.span).hint(hint));
-        }
-        for given in case.given.iter().filter(|given| catalog.stream(&given.stream).is_none()) {
-            let streams = catalog.streams().chain(catalog.own_streams());
-            let hint = nearest(&given.stream, streams.map(|stream| stream.name.as_str()));
-            let message = format!("no stream is called `{}`", given.stream);
-            found.push(Diagnostic::error(codes::TEST_UNKNOWN_NAME, message).at(given.span).maybe_hint(hint));
-        }
-        for rows in case.tables.iter().filter(|rows| table(catalog, &rows.table).is_none()) {
-            let hint = nearest(&rows.table, catalog.tables().map(|table| table.name.as_str()));
-            let message = format!("no table is called `{}`", rows.table);
-            found.push(Diagnostic::error(codes::TEST_UNKNOWN_NAME, message).at(rows.span).maybe_hint(hint));
-        }
-    }
-    found.into_iter().map(|diagnostic| diagnostic.in_file(&test.file)).collect()
-}
-
-/// The columns of `data` that the row cannot have. An expectation about another detection is left alone.
-fn columns_that_are_not_there(expected: &Expected, output: &Schema) -> Vec<Diagnostic> {
-    if expected.fields.iter().any(|(key, _)| is_detection(key)) {
-        return Vec::new();
-    }
-    let names = || output.fields().iter().map(|field| field.name().as_str());
-    let is_there = |key: &str| {
-        let first = key.split('.').next().unwrap_or(key);
-        names().any(|name| name.eq_ignore_ascii_case(key) || name.eq_ignore_ascii_case(first))
-    };
-    let keys = expected.fields.iter().flat_map(|(key, value)| match (key.strip_prefix("data."), value) {
-        (Some(column), _) => vec![column],
-        (None, Value::Object(columns)) if key == "data" => columns.keys().map(String::as_str).collect(),
-        _ => Vec::new(),
-    });
-    let missing = keys.filter(|key| !is_there(key)).map(|missing| {
-        let hint = nearest(missing, names())
-            .unwrap_or_else(|| format!("its columns are {}", names().collect::<Vec<_>>().join(", ")));
-        let message = format!("the row of the alert has no column `{missing}`");
-        Diagnostic::error(codes::TEST_UNKNOWN_NAME, message).at(expected.span).hint(hint)
-    });
-    missing.collect()
-}
-
-fn is_detection(key: &str) -> bool {
+/// Whether an expectation says by this key which detection it is about.
+pub(super) fn is_detection(key: &str) -> bool {
     matches!(key, "detection" | "finding_info.analytic.uid")
 }
 
-fn table(catalog: &Catalog, name: &str) -> Option<Arc<Table>> {
+/// The look-up table of that name.
+pub(super) fn table(catalog: &Catalog, name: &str) -> Option<Arc<Table>> {
     match catalog.get(name) {
         Some(Relation::Table(table)) => Some(table),
         _ => None,
     }
 }
 
-/// Runs every case of a test that [`check`] finds nothing wrong with.
+/// Runs every case of a test that [`check`](super::check()) finds nothing wrong with.
 ///
 /// # Errors
 /// What is wrong with the detection's SQL, or with that of another one that has to run with it.
 pub fn run(test: &RuleTest, compiled: &Compiled, outside: &Outside<'_>) -> Result<Vec<CaseResult>, Vec<Diagnostic>> {
-    let Some((at, _)) = subject(test, &compiled.detections) else { return Err(check(test, compiled)) };
+    let Some((at, _)) = subject(test, &compiled.detections) else { return Err(check(test, compiled, outside.lines)) };
     let Part { program, detections } = compiled.program_of(&compiled.company(at, &test.with))?;
     let bench = Bench { program, detections, catalog: &compiled.catalog, outside };
     Ok(test.cases.iter().map(|case| bench.result(case, &compiled.detections[at].id)).collect())
@@ -361,17 +302,15 @@ fn rejections(case: &Case, rejected: &[(String, String)]) -> Vec<Problem> {
     vec![Problem::Other(text)]
 }
 
-fn inline_table(table: &Table, rows: &[Value]) -> Result<TableVersion, String> {
+/// Rows of a test as rows of the table, converted as those of its file are.
+///
+/// # Errors
+/// Rows that do not fit its columns.
+pub(super) fn inline_table(table: &Table, rows: &[Value]) -> Result<TableVersion, String> {
     let wrong = |error: arrow::error::ArrowError| format!("the rows of `{}`: {error}", table.name);
     let schema = table.schema();
-    for key in rows.iter().filter_map(Value::as_object).flat_map(|row| row.keys()) {
-        if !table.columns.iter().any(|column| column.name() == key) {
-            let hint = nearest(key, table.columns.iter().map(|column| column.name().as_str()));
-            let hint = hint.map_or_else(String::new, |hint| format!("; {hint}"));
-            return Err(format!("the table `{}` has no column `{key}`{hint}", table.name));
-        }
-    }
     let mut decoder = arrow::json::ReaderBuilder::new(Arc::clone(&schema))
+        .with_strict_mode(true)
         .with_coerce_primitive(true)
         .build_decoder()
         .map_err(wrong)?;

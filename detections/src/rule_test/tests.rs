@@ -106,6 +106,55 @@ fn wrong_types_and_values_are_refused_at_their_place() {
 }
 
 #[test]
+fn a_placeholder_that_is_none_is_refused_at_its_text() {
+    let found = errors(&GOOD.replace("bob-${i}", "bob-${j}"));
+    assert_eq!(
+        found,
+        ["a.test.yaml:10:56: T004 `${j}` is not a placeholder; write `${i}`, `${i + 1}`, `${i * 2}` or `${i % 3}`"]
+    );
+    let found = errors(&GOOD.replace("bob-${i}", "bob-${i"));
+    assert_eq!(found, ["a.test.yaml:10:56: T004 `bob-${i` opens `${` and does not close it"]);
+    let found = errors(&GOOD.replace("bob-${i}", "${i * 800000000000000000}"));
+    assert_eq!(found.len(), 1, "the twelfth is too large: {found:#?}");
+    let found = errors(&GOOD.replace("\"identity.*\"", "\"identity.[\""));
+    assert_eq!(found, ["a.test.yaml:2:8: T004 `identity.[` is no pattern: unclosed character class; missing ']'"]);
+}
+
+#[test]
+fn what_no_alert_can_have_is_refused_at_its_value() {
+    let told = |written: &str, expected: &str| {
+        let found = errors(&GOOD.replace("severity: high, ", &format!("{written}, ")));
+        assert_eq!(found, [format!("a.test.yaml:16:{expected}")], "{written}");
+    };
+    told("severity: hihg", "21: T004 `hihg` is no severity of an alert; did you mean `high`?");
+    told(
+        "severity: 4",
+        "21: T003 `severity` is one of informational, low, medium, high, critical, fatal, not a whole number",
+    );
+    told("severity_id: 9", "24: T004 `severity_id` is a whole number from 1 to 6, not 9");
+    told("status: open", "19: T004 `open` is no status of an alert; one of new, suppressed, deleted");
+    told("activity: opened", "21: T004 `opened` is no activity of an alert; one of create, update, close");
+    told("time: noon", "17: T004 `noon` is no time; write it as 2026-01-31T08:00:00Z");
+    told("time: 1767225600", "17: T003 `time` is a time in text, not a whole number");
+    told("suppressed: maybe", "23: T003 `suppressed` is true or false, not text");
+    told(
+        "confidence: sure",
+        "23: T004 `sure` is no confidence of an alert; a number from 0 to 100, or one of low, medium, high",
+    );
+    told("confidence: 101", "23: T004 `confidence` is a whole number from 0 to 100, not 101");
+    told("risk_score: 10001", "23: T004 `risk_score` is a number from 0 to 10000, not 10001");
+    told("attack: [T1110, x]", "27: T004 `x` is not an ATT&CK id");
+    told("entities: { usr: ann }", "23: T004 `usr` is not a kind of entity; did you mean `user`?");
+    told("title: 5", "18: T003 `title` is text, not a whole number");
+    told("entities.user: ann", "11: T002 an alert has no `entities.user`; write `entities: { user: ... }`");
+    told("finding_inf.uid: x", "11: T002 an alert has no `finding_inf.uid`; did you mean `finding_info`?");
+    for good in ["severity: HIGH", "severity: null", "status: New", "confidence: low", "time: '2026-01-01 00:00:00'"] {
+        let text = GOOD.replace("severity: high", good);
+        assert!(parse("a.test.yaml", &text).is_ok(), "{good}");
+    }
+}
+
+#[test]
 fn yaml_that_is_none_is_refused_at_its_place() {
     let found = errors("cases:\n  - name: [\n");
     assert_eq!(found.len(), 1);

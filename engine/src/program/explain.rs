@@ -1,7 +1,6 @@
 //! A query in words: its plan, its operators, what they remember and for how long, what is read, and when it speaks.
 
-use std::sync::Arc;
-
+use super::reads::Reads;
 use super::{Program, weight};
 use crate::graph::{AggregateKind, AggregateSpec, Graph, JoinKind, JoinSpec, Keep, Node, NodeId, Spec, WindowSpec};
 use crate::sql::in_order::VALUES_MAX;
@@ -44,7 +43,7 @@ impl Program {
             ("plan", plan.lines().map(str::to_owned).collect()),
             ("operators", nodes().map(|(id, node)| operator(&self.graph, id, node)).collect()),
             ("state", nodes().filter_map(|(_, node)| weighed(&self.graph, node)).collect()),
-            ("reads", self.reads(nodes().map(|(_, node)| node))),
+            ("reads", compiled.reads.iter().map(Reads::in_words).collect()),
             ("emission", vec![emission.to_owned()]),
         ];
         let section = |(title, lines): &(&str, Vec<String>)| {
@@ -52,22 +51,6 @@ impl Program {
             format!("{title}\n{lines}")
         };
         Some(sections.iter().map(section).collect::<Vec<_>>().join("\n"))
-    }
-
-    /// The streams that nodes read, with the columns that are decoded for all queries together.
-    fn reads<'a>(&self, nodes: impl Iterator<Item = &'a Node>) -> Vec<String> {
-        let sources: Vec<&Arc<crate::Stream>> = nodes
-            .filter_map(|node| match &node.spec {
-                Spec::Source(stream) => Some(stream),
-                _ => None,
-            })
-            .collect();
-        let read = self.streams.values().filter(|(stream, _)| sources.iter().any(|source| source.name == stream.name));
-        read.map(|(stream, set)| {
-            let names: Vec<&str> = set.columns.iter().map(|column| column.name().as_str()).collect();
-            format!("{}: {}", stream.name, names.join(", "))
-        })
-        .collect()
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, Fields};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{Expr, LogicalPlan, TableSource};
 
 use super::{Fault, of_query};
 use crate::batch::ColumnSet;
@@ -32,7 +32,7 @@ pub(super) fn decoded_columns<'a>(
     let mut wanted: BTreeMap<String, Read> = BTreeMap::new();
     for plan in plans {
         each_scan(plan, &mut |source, fields| {
-            if let Source::Stream(stream) = source {
+            if let Source::Stream(stream) = &source.source {
                 let entry =
                     wanted.entry(stream.name.to_lowercase()).or_insert_with(|| (Arc::clone(stream), BTreeMap::new()));
                 let read = fields.iter().filter(|field| ![system::TIME, system::RAW].contains(&field.name().as_str()));
@@ -64,12 +64,50 @@ pub(super) fn decoded_columns<'a>(
         .collect()
 }
 
-fn each_scan(plan: &LogicalPlan, visit: &mut dyn FnMut(&Source, &Fields)) {
+/// What one plan reads of one relation.
+#[derive(Debug)]
+pub(super) struct Reads {
+    /// The stream or table.
+    pub(super) name: String,
+    /// Its columns, in their order; for an event that only counts, none.
+    columns: Vec<String>,
+}
+
+impl Reads {
+    /// Name and columns, for people.
+    pub(super) fn in_words(&self) -> String {
+        match &self.columns[..] {
+            [] => format!("{}: no column", self.name),
+            columns => format!("{}: {}", self.name, columns.join(", ")),
+        }
+    }
+}
+
+/// What a plan reads, by the names of the relations.
+pub(super) fn read_by(plan: &LogicalPlan, published: &Published) -> Vec<Reads> {
+    let mut wanted: BTreeMap<String, Reads> = BTreeMap::new();
+    each_scan(plan, &mut |source, fields| {
+        let name = match &source.source {
+            Source::Stream(stream) => &stream.name,
+            Source::Table(table) => &table.name,
+            Source::Published => &published.name,
+        };
+        let reads = wanted.entry(name.to_lowercase()).or_insert_with(|| Reads { name: name.clone(), columns: vec![] });
+        reads.columns.extend(fields.iter().map(|field| field.name().clone()));
+        let schema = source.schema();
+        // Declared columns in their order, then the others by name.
+        reads.columns.sort_by_key(|name| (schema.index_of(name).unwrap_or(usize::MAX), name.clone()));
+        reads.columns.dedup();
+    });
+    wanted.into_values().collect()
+}
+
+fn each_scan(plan: &LogicalPlan, visit: &mut dyn FnMut(&RelationSource, &Fields)) {
     let _infallible = plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node {
             let source = scan.source.as_ref() as &dyn std::any::Any;
             if let Some(source) = source.downcast_ref::<RelationSource>() {
-                visit(&source.source, scan.projected_schema.fields());
+                visit(source, scan.projected_schema.fields());
             }
         }
         Ok(TreeNodeRecursion::Continue)
@@ -78,7 +116,7 @@ fn each_scan(plan: &LogicalPlan, visit: &mut dyn FnMut(&Source, &Fields)) {
 
 pub(super) fn reads_published(plan: &LogicalPlan) -> bool {
     let mut reads = false;
-    each_scan(plan, &mut |source, _| reads |= matches!(source, Source::Published));
+    each_scan(plan, &mut |source, _| reads |= matches!(source.source, Source::Published));
     reads
 }
 

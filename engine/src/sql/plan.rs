@@ -304,29 +304,25 @@ pub(crate) fn optimize(plan: LogicalPlan) -> PlanResult<LogicalPlan> {
 }
 
 /// A condition over the output of a query, as an expression over its columns.
-pub(crate) fn condition(text: &str, output: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>, Diagnostic> {
-    let first = |diagnostics: Vec<Diagnostic>| {
-        let mut diagnostics = diagnostics.into_iter();
-        diagnostics.next().unwrap_or_else(|| Diagnostic::error(codes::PLAN, "this condition cannot be planned"))
-    };
+pub(crate) fn condition(text: &str, output: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>, Vec<Diagnostic>> {
     let (catalog, published) = (Catalog::default(), Published::default());
     let planner = Planner::new(&catalog, &published);
-    let condition = parse_condition(text, Place::START).map_err(first)?;
-    let condition = resolve_condition(condition, "hit", output.fields(), &FUNCTION_NAMES).map_err(first)?;
+    let condition = parse_condition(text, Place::START)?;
+    let condition = resolve_condition(condition, "hit", output.fields(), &FUNCTION_NAMES)?;
     let plan = || -> PlanResult<Arc<dyn PhysicalExpr>> {
         let schema = DFSchema::try_from_qualified_schema("hit", output)?;
         let expr = planner.coerced(&condition, &schema)?;
         let expr = super::total::total_condition(expr, &schema)?;
         super::lower::physical(&expr, &schema).map_err(|refusal| DataFusionError::Plan(refusal.message))
     };
-    plan().map_err(|error| Diagnostic::error(codes::PLAN, super::failure::message_of(&error)))
+    plan().map_err(|error| vec![Diagnostic::error(codes::PLAN, super::failure::message_of(&error))])
 }
 
 /// Whether a text is a condition over these columns, such as that of an exception over a query's output.
 ///
 /// # Errors
-/// The first thing that is wrong with it; its place counts from the beginning of the text.
-pub fn check_condition(text: &str, output: &SchemaRef) -> Result<(), Diagnostic> {
+/// What is wrong with it; places count from the beginning of the text.
+pub fn check_condition(text: &str, output: &SchemaRef) -> Result<(), Vec<Diagnostic>> {
     condition(text, output).map(drop)
 }
 

@@ -21,7 +21,7 @@ fn alert(uid: &str, severity: &str, data: Value) -> Value {
 
 fn expect(fields: Value) -> Expected {
     let Value::Object(fields) = fields else { panic!("a map") };
-    Expected { span: Span::at(Place { line: 7, column: 1 }), fields: fields.into_iter().collect() }
+    Expected { span: Span::at(Place { line: 7, column: 1 }), fields: fields.into_iter().collect(), written: Vec::new() }
 }
 
 fn check(expected: Value, alert: &Value) -> Vec<String> {

@@ -191,6 +191,15 @@ impl Resolver<'_> {
             .at(span_of(column.span))
             .maybe_hint(hint);
         }
+        if let (Some(source), []) = (qualified, rest)
+            && let Some(column) = source.visible().next()
+        {
+            let message = format!("`{}` is a whole row and no column", first.value);
+            let names: Vec<_> = source.visible().map(|column| column.name.as_str()).take(12).collect();
+            let hint =
+                format!("write `{}.{}`, or one of its columns alone: {}", source.alias, column.name, names.join(", "));
+            return Diagnostic::error(codes::UNKNOWN_COLUMN, message).at(span_of(first.span)).hint(hint);
+        }
         let what = if rest.is_empty() { "column" } else { "relation or column" };
         let forbidden = self
             .scopes

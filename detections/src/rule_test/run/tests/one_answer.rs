@@ -136,7 +136,7 @@ fn span() -> Span {
 
 fn expect(fields: Value) -> Expected {
     let Value::Object(fields) = fields else { unreachable!("the callers write maps") };
-    Expected { span: span(), fields: fields.into_iter().collect() }
+    Expected { span: span(), fields: fields.into_iter().collect(), written: Vec::new() }
 }
 
 /// Detections that no twin answers for: all runs must agree on them.

@@ -1,0 +1,343 @@
+//! YAML that cannot be read as a whole: which of its entries are wrong, and the others as a text that can be read, so that an
+//! open bracket does not hide what else is wrong in its file.
+//!
+//! The parser stops at the first mistake of syntax. What YAML means follows its indentation, so an entry that cannot be
+//! read alone is looked at entry by entry in turn, and the smallest that is wrong is told and cut out. In its place stands a
+//! value that no key takes: whoever reads the text refuses it, and that refusal is dropped here.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use serde::de::IgnoredAny;
+use serde_saphyr::{DuplicateKeyPolicy, UserMessageFormatter};
+use weir_engine::{Diagnostic, Place, Span};
+
+/// What stands for an entry that cannot be read.
+const NO_VALUE: &str = "[[]]";
+
+/// Which codes one kind of file has for what is told and dropped here.
+pub(crate) struct Codes {
+    /// It is no YAML.
+    pub(crate) syntax: &'static str,
+    /// A key is missing.
+    pub(crate) missing: &'static str,
+    /// What may be missed elsewhere where an entry of this key is cut out.
+    pub(crate) follow_ups: &'static [(&'static str, &'static str)],
+}
+
+/// A text as far as it can be read.
+pub(crate) struct Readable<'a> {
+    /// The text. Its lines are those of the author.
+    pub(crate) text: Cow<'a, str>,
+    lost: Lost,
+}
+
+/// What was cut out.
+#[derive(Default)]
+struct Lost {
+    mistakes: Vec<Mistake>,
+    lines: BTreeSet<u32>,
+    /// The keys of what was cut out.
+    keys: BTreeSet<String>,
+    /// An entry whose key cannot be told, so that no key can be said to be missing.
+    is_nameless: bool,
+    /// An entry of a list, which may have held anything.
+    has_items: bool,
+    /// Nothing can be read.
+    is_all: bool,
+}
+
+/// A mistake of syntax.
+struct Mistake {
+    place: Place,
+    message: String,
+    hint: &'static str,
+}
+
+/// Cuts out what is no YAML.
+pub(crate) fn readable(text: &str) -> Readable<'_> {
+    let lines: Vec<&str> = text.lines().collect();
+    let Some(mistake) = mistake(&lines, 0) else { return Readable { text: text.into(), lost: Lost::default() } };
+    let tabs = tabs(&lines);
+    let lines = match tabs {
+        Some(_) => lines.iter().map(|line| without_tabs(line)).collect(),
+        None => lines.iter().map(|line| (*line).to_owned()).collect(),
+    };
+    let mut mender = Mender { lines, lost: Lost::default() };
+    if tabs.is_none() {
+        mender.entries(0..mender.lines.len());
+    }
+    let Mender { lines, mut lost } = mender;
+    if self::mistake(&lines, 0).is_some() {
+        lost = Lost { is_all: true, mistakes: vec![mistake], ..Lost::default() };
+    }
+    if let Some(tabs) = tabs {
+        lost.mistakes = vec![tabs];
+    }
+    let text = if lost.is_all { String::new() } else { lines.join("\n") };
+    Readable { text: text.into(), lost }
+}
+
+impl Readable<'_> {
+    /// Whether it is the author's text.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.lost.mistakes.is_empty()
+    }
+
+    /// Makes of what is wrong with the text what is wrong with the author's: what was cut out is told, and what follows
+    /// from that is not.
+    pub(crate) fn judge(&self, file: &str, codes: &Codes, found: &mut Vec<Diagnostic>) {
+        if self.is_whole() {
+            return;
+        }
+        found.retain(|diagnostic| !self.lost.causes(diagnostic, codes));
+        found.extend(self.lost.mistakes.iter().map(|mistake| {
+            let diagnostic = Diagnostic::error(codes.syntax, mistake.message.clone()).at(Span::at(mistake.place));
+            diagnostic.hint(mistake.hint).in_file(file)
+        }));
+    }
+}
+
+impl Lost {
+    fn causes(&self, diagnostic: &Diagnostic, codes: &Codes) -> bool {
+        let may_be_named = |key: &str| self.has_items || self.is_nameless || self.keys.contains(key);
+        self.is_all
+            || diagnostic.span.is_some_and(|span| self.lines.contains(&span.start.line))
+            || self.is_nameless && diagnostic.code == codes.missing
+            || codes.follow_ups.iter().any(|(key, code)| *code == diagnostic.code && may_be_named(key))
+    }
+}
+
+/// Why these lines, of which the first is number `from` of its file, are no YAML.
+fn mistake(lines: &[impl AsRef<str>], from: usize) -> Option<Mistake> {
+    if lines.iter().all(|line| is_blank(line.as_ref())) {
+        return None;
+    }
+    let mut text = "\n".repeat(from);
+    lines.iter().for_each(|line| text.extend([line.as_ref(), "\n"]));
+    let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::PassThrough, with_snippet: false };
+    let error = serde_saphyr::from_str_with_options::<IgnoredAny>(&text, options).err()?;
+    let message = error.without_snippet().render_with_formatter(&UserMessageFormatter);
+    // The parser writes the place into its message, where it would stand twice.
+    let message = message.lines().next().unwrap_or("it cannot be read");
+    let message = message.rfind(" at line ").map_or(message, |at| &message[..at]).trim_end_matches([':', ',']);
+    let place = error.location().map(|location| (location.line() as u32, location.column() as u32));
+    let (line, column) = place.filter(|(line, _)| *line > 0).unwrap_or((from as u32 + 1, 1));
+    Some(Mistake {
+        place: Place { line, column: column.max(1) },
+        message: format!("this is not YAML: {message}"),
+        hint: "quote text that begins with `{`, `[`, `*`, `&`, `!`, `%`, `@` or contains `: ` or ` #`",
+    })
+}
+
+/// Lines that are indented with tabs, as one mistake at the first.
+fn tabs(lines: &[&str]) -> Option<Mistake> {
+    let tab = |line: &&str| indent_of(line).find('\t');
+    let (at, column) = lines.iter().enumerate().find_map(|(at, line)| Some((at, tab(line)?)))?;
+    let more = lines[at + 1..].iter().filter(|line| tab(line).is_some()).count();
+    let more = match more {
+        0 => String::new(),
+        1 => ", and one more".to_owned(),
+        more => format!(", and {more} more"),
+    };
+    Some(Mistake {
+        place: Place { line: at as u32 + 1, column: column as u32 + 1 },
+        message: format!("this line is indented with a tab{more}"),
+        hint: "YAML indents with spaces",
+    })
+}
+
+fn without_tabs(line: &str) -> String {
+    let indent = indent_of(line);
+    format!("{}{}", indent.replace('\t', " "), &line[indent.len()..])
+}
+
+fn indent_of(line: &str) -> &str {
+    &line[..line.len() - line.trim_start_matches([' ', '\t']).len()]
+}
+
+/// Whether a line says nothing.
+fn is_blank(line: &str) -> bool {
+    let line = line.trim();
+    line.is_empty() || line.starts_with('#')
+}
+
+/// The key that a line begins with, without quotes.
+fn key_of(line: &str) -> Option<&str> {
+    let (key, rest) = line.trim_start().split_once(':')?;
+    let is_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
+    (!key.is_empty() && key.chars().all(is_word) && (rest.is_empty() || rest.starts_with(' '))).then_some(key)
+}
+
+struct Mender {
+    lines: Vec<String>,
+    lost: Lost,
+}
+
+impl Mender {
+    /// Looks at the entries of a map or list one by one.
+    fn entries(&mut self, range: Range<usize>) {
+        let content = |line: &usize| !is_blank(&self.lines[*line]);
+        let Some(first) = range.clone().find(content) else { return };
+        let depth = indent_of(&self.lines[first]).len();
+        // A bracket that closes what an entry opened is a part of it.
+        let begins = |line: &usize| {
+            let text = &self.lines[*line];
+            indent_of(text).len() <= depth && !text.trim_start().starts_with([']', '}'])
+        };
+        let starts: Vec<usize> = range.clone().filter(content).filter(begins).chain([range.end]).collect();
+        for entry in starts.windows(2) {
+            self.entry(entry[0]..entry[1]);
+        }
+    }
+
+    /// Cuts out of an entry what is wrong with it, or the whole of it.
+    fn entry(&mut self, range: Range<usize>) {
+        let Some(mistake) = self.mistake(&range) else { return };
+        let told = self.lost.mistakes.len();
+        let line = self.lines[range.start].clone();
+        let indent = indent_of(&line).len();
+        let is_item = line[indent..].starts_with("- ");
+        let has_entries = line.trim_end().ends_with(':') && key_of(&line).is_some();
+        if is_item {
+            self.inside(range.clone(), range.clone(), &format!("{}  {}", &line[..indent], &line[indent + 2..]));
+            let rest = self.lines[range.start].get(indent + 2..).unwrap_or_default().to_owned();
+            self.lines[range.start] = format!("{}- {rest}", &line[..indent]);
+        } else if has_entries {
+            self.inside(range.clone(), range.start + 1..range.end, &line);
+        }
+        if self.mistake(&range).is_some() {
+            if self.lost.mistakes.len() == told {
+                self.lost.mistakes.push(mistake);
+            }
+            self.cut(range);
+        }
+    }
+
+    /// Looks at what is inside of an entry, whose first line is `head` for that. Where nothing is left, no value stands there.
+    fn inside(&mut self, range: Range<usize>, inside: Range<usize>, head: &str) {
+        let is_nameless = self.lost.is_nameless;
+        self.lines[range.start] = head.to_owned();
+        self.entries(inside.clone());
+        if inside.clone().all(|line| is_blank(&self.lines[line])) {
+            self.lost.is_nameless = is_nameless;
+            self.lost.lines.insert(range.start as u32 + 1);
+            match key_of(head).filter(|_| inside.start > range.start) {
+                Some(key) => {
+                    self.lost.keys.insert(key.to_owned());
+                    self.lines[range.start] = format!("{}{key}: {NO_VALUE}", indent_of(head));
+                }
+                None => {
+                    self.lost.has_items = true;
+                    self.lines[range.start] = format!("{}{NO_VALUE}", indent_of(head));
+                }
+            }
+        }
+    }
+
+    fn mistake(&self, range: &Range<usize>) -> Option<Mistake> {
+        // What an alias stands for is elsewhere.
+        let is_about_this =
+            |mistake: &Mistake| !mistake.message.contains("alias") && !mistake.message.contains("anchor");
+        mistake(&self.lines[range.clone()], range.start).filter(is_about_this)
+    }
+
+    /// Cuts out the whole of an entry.
+    fn cut(&mut self, range: Range<usize>) {
+        let line = self.lines[range.start].clone();
+        let indent = indent_of(&line);
+        self.lost.lines.extend(range.clone().map(|line| line as u32 + 1));
+        self.lines[range.clone()].fill(String::new());
+        self.lines[range.start] = match key_of(&line) {
+            Some(key) => {
+                self.lost.keys.insert(key.to_owned());
+                format!("{indent}{key}: {NO_VALUE}")
+            }
+            None if line[indent.len()..].starts_with("- ") => {
+                self.lost.has_items = true;
+                format!("{indent}- {NO_VALUE}")
+            }
+            None => {
+                self.lost.is_nameless = true;
+                String::new()
+            }
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is told, and the text that is left.
+    fn told(text: &str) -> (Vec<String>, String) {
+        let readable = readable(text);
+        let places = readable.lost.mistakes.iter().map(|mistake| {
+            let Place { line, column } = mistake.place;
+            format!("{line}:{column} {}", mistake.message.trim_start_matches("this is not YAML: "))
+        });
+        (places.collect(), readable.text.into_owned())
+    }
+
+    #[test]
+    fn text_without_mistakes_is_left_alone() {
+        for text in ["", "# nothing\n", "a: 1\na: 2\n", "a: &x [1]\nb: *x\n", "a: |\n\tb\n"] {
+            let readable = readable(text);
+            assert!(readable.is_whole() || text.contains('\t'), "{text:?}");
+            assert!(!readable.is_whole() || matches!(readable.text, Cow::Borrowed(left) if left == text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn smallest_entry_that_cannot_be_read_is_cut_out() {
+        let text = "id: p\nname: \"P\nsteps:\n  - notify: {a\n    id: first\n  - contain: device: x\n  - {b: [1}\n  - ask: y\n";
+        let (found, left) = told(text);
+        assert_eq!(found.len(), 4, "{found:#?}");
+        for (found, place) in found.iter().zip(["2:7 ", "4:13 ", "6:20 ", "7:"]) {
+            assert!(found.starts_with(place), "{found} is not at {place}");
+        }
+        assert_eq!(
+            left,
+            "id: p\nname: [[]]\nsteps:\n  - notify: [[]]\n    id: first\n  - contain: [[]]\n  - [[]]\n  - ask: y"
+        );
+    }
+
+    #[test]
+    fn brackets_that_close_at_the_margin_belong_to_what_opened_them() {
+        let (found, left) = told("cases: [\n  {name: x},\n]\nwith: [a\nlast: {\n}\n");
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert!(found[0].starts_with("4:7 "), "{found:#?}");
+        assert_eq!(left, "cases: [\n  {name: x},\n]\nwith: [[]]\nlast: {\n}");
+    }
+
+    #[test]
+    fn list_at_the_margin_of_its_key_is_read_item_by_item() {
+        let (found, left) = told("steps:\n- notify: a: b\n- ask: x\n");
+        assert_eq!((found.len(), left.as_str()), (1, "steps:\n- notify: [[]]\n- ask: x"), "{found:#?}");
+    }
+
+    #[test]
+    fn tabs_are_told_once_and_the_rest_is_read() {
+        let (found, left) = told("steps:\n\t- notify: hi\n\t- ask: x\n");
+        assert_eq!(found, ["2:1 this line is indented with a tab, and one more"]);
+        assert_eq!(left, "steps:\n - notify: hi\n - ask: x");
+        let (found, left) = told("- name: a\n\twhere: x\n");
+        assert_eq!((found, left.as_str()), (vec!["2:1 this line is indented with a tab".to_owned()], ""));
+    }
+
+    #[test]
+    fn what_follows_from_a_mistake_is_not_told_and_the_rest_is() {
+        let codes = Codes { syntax: "S1", missing: "S2", follow_ups: &[("id", "S3")] };
+        let at = |code, line| Diagnostic::error(code, "x").at(Span::at(Place { line, column: 1 }));
+        let judged = |text: &str| {
+            let mut found = vec![at("S9", 1), at("S9", 2), at("S2", 3), at("S3", 3)];
+            readable(text).judge("f", &codes, &mut found);
+            found.iter().map(|one| one.code).collect::<Vec<_>>()
+        };
+        assert_eq!(judged("a: 1\nb: 2\n"), ["S9", "S9", "S2", "S3"]);
+        assert_eq!(judged("a: 1\nb: [\n"), ["S9", "S2", "S3", "S1"], "the refusal of what stands there");
+        assert_eq!(judged("a: 1\nid: [\n"), ["S9", "S2", "S1"], "whoever names it");
+        assert_eq!(judged("a: 1\n[b\n"), ["S9", "S1"], "a key that may be there");
+    }
+}
