@@ -34,6 +34,7 @@ const PLAYBOOK: yaml::Codes = yaml::Codes {
     missing: codes::PLAYBOOK_MISSING,
     // Steps are named by their ids, and what was looked up by its name.
     follow_ups: &[
+        ("-", codes::PLAYBOOK_FIELD),
         ("id", codes::PLAYBOOK_FIELD),
         ("enrich", codes::PLAYBOOK_FIELD),
         ("steps", codes::PLAYBOOK_FIELD),

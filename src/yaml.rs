@@ -15,6 +15,8 @@ use weir_engine::{Diagnostic, Place, Span};
 
 /// What stands for an entry that cannot be read.
 const NO_VALUE: &str = "[[]]";
+/// What stands for the key of an entry of a list.
+const ITEM: &str = "-";
 
 /// Which codes one kind of file has for what is told and dropped here.
 pub(crate) struct Codes {
@@ -22,7 +24,7 @@ pub(crate) struct Codes {
     pub(crate) syntax: &'static str,
     /// A key is missing.
     pub(crate) missing: &'static str,
-    /// What may be missed elsewhere where an entry of this key is cut out.
+    /// What may be missed elsewhere where an entry of this key is cut out; `-` is an entry of a list.
     pub(crate) follow_ups: &'static [(&'static str, &'static str)],
 }
 
@@ -38,12 +40,10 @@ pub(crate) struct Readable<'a> {
 struct Lost {
     mistakes: Vec<Mistake>,
     lines: BTreeSet<u32>,
-    /// The keys of what was cut out.
+    /// The keys of what was cut out; `-` for an entry of a list.
     keys: BTreeSet<String>,
     /// An entry whose key cannot be told, so that no key can be said to be missing.
     is_nameless: bool,
-    /// An entry of a list, which may have held anything.
-    has_items: bool,
     /// Nothing can be read.
     is_all: bool,
 }
@@ -101,7 +101,7 @@ impl Readable<'_> {
 
 impl Lost {
     fn causes(&self, diagnostic: &Diagnostic, codes: &Codes) -> bool {
-        let may_be_named = |key: &str| self.has_items || self.is_nameless || self.keys.contains(key);
+        let may_be_named = |key: &str| self.is_nameless || self.keys.contains(key);
         self.is_all
             || diagnostic.span.is_some_and(|span| self.lines.contains(&span.start.line))
             || self.is_nameless && diagnostic.code == codes.missing
@@ -124,11 +124,12 @@ fn mistake(lines: &[impl AsRef<str>], from: usize) -> Option<Mistake> {
     let message = message.rfind(" at line ").map_or(message, |at| &message[..at]).trim_end_matches([':', ',']);
     let place = error.location().map(|location| (location.line() as u32, location.column() as u32));
     let (line, column) = place.filter(|(line, _)| *line > 0).unwrap_or((from as u32 + 1, 1));
-    Some(Mistake {
-        place: Place { line, column: column.max(1) },
-        message: format!("this is not YAML: {message}"),
-        hint: "quote text that begins with `{`, `[`, `*`, `&`, `!`, `%`, `@` or contains `: ` or ` #`",
-    })
+    let hint = match message.starts_with("unclosed") {
+        true => "close it, or quote the text that it is part of",
+        false => "quote text that begins with `{`, `[`, `*`, `&`, `!`, `%`, `@` or contains `: ` or ` #`",
+    };
+    let message = format!("this is not YAML: {message}");
+    Some(Mistake { place: Place { line, column: column.max(1) }, message, hint })
 }
 
 /// Lines that are indented with tabs, as one mistake at the first.
@@ -229,7 +230,7 @@ impl Mender {
                     self.lines[range.start] = format!("{}{key}: {NO_VALUE}", indent_of(head));
                 }
                 None => {
-                    self.lost.has_items = true;
+                    self.lost.keys.insert(ITEM.to_owned());
                     self.lines[range.start] = format!("{}{NO_VALUE}", indent_of(head));
                 }
             }
@@ -255,7 +256,7 @@ impl Mender {
                 format!("{indent}{key}: {NO_VALUE}")
             }
             None if line[indent.len()..].starts_with("- ") => {
-                self.lost.has_items = true;
+                self.lost.keys.insert(ITEM.to_owned());
                 format!("{indent}- {NO_VALUE}")
             }
             None => {

@@ -102,8 +102,8 @@ fn a_responder_tells_all_its_mistakes_and_makes_none_in_playbooks() {
 ",
         ],
     );
-    // What is no YAML at all may be anything, but its name can be seen.
-    project.write("responders/edr.yaml", "id: edr\noperations: [\n");
+    // Operations that are no YAML may be any.
+    project.write("responders/edr.yaml", "id: edr\nbase_url: https://edr.test\noperations: [\n");
     let checked = project.weir(&["check"]).expect_code(1);
     assert!(checked.stdout.starts_with("responders/edr.yaml:"), "{}", checked.stdout);
     assert!(checked.stdout.ends_with("1 error, 0 warnings\n"), "{}", checked.stdout);
@@ -120,14 +120,116 @@ fn a_rule_test_tells_mistakes_of_form_and_of_names_together() {
         places,
         [
             "detections/refused.test.yaml:4:7: error T006: no stream is called `dor`",
-            "detections/refused.test.yaml:6:9: error T006: the row of the alert has no column `hwo`",
-            "detections/refused.test.yaml:6:9: error T006: the row of the alert has no column `whom`",
+            "detections/refused.test.yaml:6:19: error T006: the row of the alert has no column `whom`",
+            "detections/refused.test.yaml:6:29: error T006: the row of the alert has no column `hwo`",
             "detections/refused.test.yaml:7:5: error T002: unknown key `lat` in the case",
             "detections/refused.test.yaml:8:5: error T005: the case has no `name`",
             "detections/refused.test.yaml:8:14: error T006: no stream is called `gate`",
             "detections/refused.test.yaml:11:5: error T001: the key `name` is there twice",
             "detections/refused.test.yaml:13:13: error T003: `expect` is a list, not a whole number",
         ]
+    );
+}
+
+#[test]
+fn a_rule_test_tells_what_it_gives_and_expects_wrongly() {
+    let text = "with: ['gate.*']\ncases:\n  - name: one\n    given:\n      door:\n        - file: none.ndjson\n        \
+                - repeat: 2\n          event: { at: '2026-01-01T00:00:00Z', who: '${j}' }\n    expect:\n      \
+                - { severity: hihg, time: noon }\n";
+    let checked = project(&[("detections/refused.test.yaml", text)]).weir(&["check"]).expect_code(1);
+    assert_told(
+        &checked,
+        &[
+            "detections/refused.test.yaml:1:8: error T007: no detection has an id like `gate.*`
+    1 | with: ['gate.*']
+      |        ^^^^^^^^
+",
+            "detections/refused.test.yaml:6:17: error T008: cannot read `none.ndjson`: No such file or directory (os error 2)
+    6 |         - file: none.ndjson
+      |                 ^^^^^^^^^^^
+      = a file is named from the folder of the test
+",
+            "detections/refused.test.yaml:8:53: error T004: `${j}` is not a placeholder; write `${i}`, `${i + 1}`, `${i * 2}` or `${i % 3}`
+    8 |           event: { at: '2026-01-01T00:00:00Z', who: '${j}' }
+      |                                                     ^^^^^^
+",
+            "detections/refused.test.yaml:10:21: error T004: `hihg` is no severity of an alert
+   10 |       - { severity: hihg, time: noon }
+      |                     ^^^^
+      = did you mean `high`?
+",
+            "detections/refused.test.yaml:10:33: error T004: `noon` is no time
+   10 |       - { severity: hihg, time: noon }
+      |                                 ^^^^
+      = write it as 2026-01-31T08:00:00Z
+",
+        ],
+    );
+}
+
+#[test]
+fn what_is_no_yaml_hides_nothing_else_and_makes_no_mistakes() {
+    let playbook = "id: p\nnmae: P\nsteps:\n  - contain: device: x\n    id: isolate\n  - contian: device y\n  \
+                    - contain: device ${steps.isolate.external_id}\n    responder: edrr\n";
+    let edr = "id: edr\nbase_url: https://edr.test\noperations:\n  - does: contain device\n    post: [\n    undo: \
+               'none: by hand'\n  - does: notify\n    post: y\n";
+    let exceptions = "- name: \"e\n  detection: dor.*\n  where: whom = 'bo'\n  owner: me\n  reason: r\n  \
+                      expires: 2999-01-01\n- name: f\n  detection: door.*\n\twhere: 'true'\n";
+    let rule_test = "cases:\n  - name: one\n    given: { door: []\n    expect: [ { data: { hwo: bo } } ]\n  \
+                     - { name: two, given: {}, expect: [}\n  - name: three\n    given: { dor: [] }\n";
+    let checked = project(&[
+        ("playbooks/p.yaml", playbook),
+        ("responders/edr.yaml", edr),
+        ("exceptions/e.yaml", exceptions),
+        ("exceptions/f.yaml", &exceptions.replace("\n\twhere", "\n  where")),
+        ("detections/refused.test.yaml", rule_test),
+    ]);
+    let checked = checked.weir(&["check"]).expect_code(1);
+    let told: Vec<&str> =
+        checked.stdout.lines().filter(|line| line.contains(": error ") || line.contains(": warning ")).collect();
+    assert_eq!(
+        told,
+        [
+            "detections/refused.test.yaml:3:12: error T001: this is not YAML: unclosed bracket '{'",
+            "detections/refused.test.yaml:4:25: error T006: the row of the alert has no column `hwo`",
+            "detections/refused.test.yaml:5:37: error T001: this is not YAML: mismatched bracket '[' closed by '}'",
+            "detections/refused.test.yaml:6:5: error T005: the case has no `expect`",
+            "detections/refused.test.yaml:7:14: error T006: no stream is called `dor`",
+            "exceptions/e.yaml:9:1: error X001: this line is indented with a tab",
+            "exceptions/f.yaml:1:9: error X001: this is not YAML: unclosed quote",
+            "exceptions/f.yaml:2:14: warning X007: the exception is about `dor.*`, and no detection of this project has \
+             such an id",
+            "exceptions/f.yaml:7:3: error X005: the exception has no `expires`",
+            "exceptions/f.yaml:7:3: error X005: the exception has no `owner`",
+            "exceptions/f.yaml:7:3: error X005: the exception has no `reason`",
+            "playbooks/p.yaml:2:1: error P002: unknown key `nmae`",
+            "playbooks/p.yaml:4:20: error P001: this is not YAML: mapping values are not allowed in this context",
+            "playbooks/p.yaml:6:5: error P008: `contian` is nothing a step can do",
+            "playbooks/p.yaml:8:16: error P009: unknown responder `edrr`",
+            "responders/edr.yaml:5:11: error R001: this is not YAML: unclosed bracket '['",
+            "responders/edr.yaml:8:11: error R004: a path begins with `/` and is below `base_url`",
+        ]
+    );
+}
+
+#[test]
+fn a_tab_is_told_as_such() {
+    let text = "id: p\nsteps:\n\t- contain: device x\n\t  respondr: edr\n";
+    let checked = project(&[("playbooks/p.yaml", text)]).weir(&["check"]).expect_code(1);
+    assert_told(
+        &checked,
+        &[
+            "playbooks/p.yaml:3:1: error P001: this line is indented with a tab, and one more
+    3 |     - contain: device x
+      | ^^^^
+      = YAML indents with spaces
+",
+            "playbooks/p.yaml:4:4: error P002: unknown key `respondr`
+    4 |       respondr: edr
+      |       ^^^^^^^^
+      = did you mean `responder`?
+",
+        ],
     );
 }
 

@@ -20,10 +20,13 @@ pub(crate) fn records(item: &Item, event_time: &str, lines: &Lines<'_>) -> Resul
     }
 }
 
-/// What is wrong with the time of a repetition that steps, in words for its author.
+/// What is wrong with the time of a repetition that steps, in words for its author. Placeholders are told with the form.
 pub(crate) fn wrong_step(item: &Item, event_time: &str) -> Option<String> {
     let ItemKind::Repeat { times, every_us: Some(every_us), event } = &item.kind else { return None };
-    let steps = |index| repeated(event, index, Some(*every_us), event_time).err();
+    let steps = |index| {
+        substituted(event, i64::from(index) + 1).ok()?;
+        repeated(event, index, Some(*every_us), event_time).err()
+    };
     steps(0).or_else(|| steps(times - 1))
 }
 
