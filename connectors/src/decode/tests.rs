@@ -193,6 +193,7 @@ fn a_broken_record_is_refused_with_a_reason_and_leaves_nothing() {
         (br#"{"time":"soon"}"#, RejectReason::BadTime),
         (br#"{"time":{}}"#, RejectReason::BadTime),
         (br#"{"time":"1969-12-31T23:59:59Z"}"#, RejectReason::TimeOutOfRange),
+        (br#"{"time":-1}"#, RejectReason::TimeOutOfRange),
         (br#"{"time":"2200-01-01"}"#, RejectReason::TimeOutOfRange),
     ];
     let good: &[u8] = br#"{"time":1577934245,"text":"good"}"#;
@@ -201,6 +202,18 @@ fn a_broken_record_is_refused_with_a_reason_and_leaves_nothing() {
         assert_eq!(rejects, [*reason], "{}", String::from_utf8_lossy(&bad[..bad.len().min(60)]));
         assert_eq!(batch.num_rows(), 2);
         assert_eq!(cell(batch.column(1), 1), json!("good"));
+    }
+}
+
+#[test]
+fn the_first_and_the_last_instant_are_times() {
+    for (line, us) in [
+        (r#"{"time":0}"#, 0),
+        (r#"{"time":"1970-01-01T00:00:00Z"}"#, 0),
+        (r#"{"time":"2199-12-31T23:59:59.999999Z"}"#, 7_258_118_399_999_999_i64),
+    ] {
+        let (batch, rejects) = decode(stream(), Vec::new(), &[line.as_bytes()]);
+        assert_eq!((cell(batch.column(0), 0), rejects), (json!(us), vec![]), "{line}");
     }
 }
 

@@ -18,6 +18,7 @@ mod oracle;
 mod over;
 mod sequence;
 mod sessions;
+mod times;
 mod windows;
 
 use super::Engine;
