@@ -114,8 +114,7 @@ fn mistake(lines: &[impl AsRef<str>], from: usize) -> Option<Mistake> {
     if lines.iter().all(|line| is_blank(line.as_ref())) {
         return None;
     }
-    let mut text = "\n".repeat(from);
-    lines.iter().for_each(|line| text.extend([line.as_ref(), "\n"]));
+    let text: String = lines.iter().flat_map(|line| [line.as_ref(), "\n"]).collect();
     let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::PassThrough, with_snippet: false };
     let error = serde_saphyr::from_str_with_options::<IgnoredAny>(&text, options).err()?;
     let message = error.without_snippet().render_with_formatter(&UserMessageFormatter);
@@ -123,7 +122,8 @@ fn mistake(lines: &[impl AsRef<str>], from: usize) -> Option<Mistake> {
     let message = message.lines().next().unwrap_or("it cannot be read");
     let message = message.rfind(" at line ").map_or(message, |at| &message[..at]).trim_end_matches([':', ',']);
     let place = error.location().map(|location| (location.line() as u32, location.column() as u32));
-    let (line, column) = place.filter(|(line, _)| *line > 0).unwrap_or((from as u32 + 1, 1));
+    let (line, column) = place.filter(|(line, _)| *line > 0).unwrap_or((1, 1));
+    let line = line + from as u32;
     let hint = match message.starts_with("unclosed") {
         true => "close it, or quote the text that it is part of",
         false => "quote text that begins with `{`, `[`, `*`, `&`, `!`, `%`, `@` or contains `: ` or ` #`",
@@ -200,7 +200,7 @@ impl Mender {
         let line = self.lines[range.start].clone();
         let indent = indent_of(&line).len();
         let is_item = line[indent..].starts_with("- ");
-        let has_entries = line.trim_end().ends_with(':') && key_of(&line).is_some();
+        let has_entries = key_of(&line).is_some_and(|key| line[indent + key.len()..].trim_end() == ":");
         if is_item {
             self.inside(range.clone(), range.clone(), &format!("{}  {}", &line[..indent], &line[indent + 2..]));
             let rest = self.lines[range.start].get(indent + 2..).unwrap_or_default().to_owned();
@@ -208,10 +208,11 @@ impl Mender {
         } else if has_entries {
             self.inside(range.clone(), range.start + 1..range.end, &line);
         }
-        if self.mistake(&range).is_some() {
-            if self.lost.mistakes.len() == told {
-                self.lost.mistakes.push(mistake);
-            }
+        let is_told = self.lost.mistakes.len() > told;
+        if !is_told {
+            self.lost.mistakes.push(mistake);
+        }
+        if !is_told || self.mistake(&range).is_some() {
             self.cut(range);
         }
     }
@@ -268,77 +269,4 @@ impl Mender {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What is told, and the text that is left.
-    fn told(text: &str) -> (Vec<String>, String) {
-        let readable = readable(text);
-        let places = readable.lost.mistakes.iter().map(|mistake| {
-            let Place { line, column } = mistake.place;
-            format!("{line}:{column} {}", mistake.message.trim_start_matches("this is not YAML: "))
-        });
-        (places.collect(), readable.text.into_owned())
-    }
-
-    #[test]
-    fn text_without_mistakes_is_left_alone() {
-        for text in ["", "# nothing\n", "a: 1\na: 2\n", "a: &x [1]\nb: *x\n", "a: |\n\tb\n"] {
-            let readable = readable(text);
-            assert!(readable.is_whole() || text.contains('\t'), "{text:?}");
-            assert!(!readable.is_whole() || matches!(readable.text, Cow::Borrowed(left) if left == text), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn smallest_entry_that_cannot_be_read_is_cut_out() {
-        let text = "id: p\nname: \"P\nsteps:\n  - notify: {a\n    id: first\n  - contain: device: x\n  - {b: [1}\n  - ask: y\n";
-        let (found, left) = told(text);
-        assert_eq!(found.len(), 4, "{found:#?}");
-        for (found, place) in found.iter().zip(["2:7 ", "4:13 ", "6:20 ", "7:"]) {
-            assert!(found.starts_with(place), "{found} is not at {place}");
-        }
-        assert_eq!(
-            left,
-            "id: p\nname: [[]]\nsteps:\n  - notify: [[]]\n    id: first\n  - contain: [[]]\n  - [[]]\n  - ask: y"
-        );
-    }
-
-    #[test]
-    fn brackets_that_close_at_the_margin_belong_to_what_opened_them() {
-        let (found, left) = told("cases: [\n  {name: x},\n]\nwith: [a\nlast: {\n}\n");
-        assert_eq!(found.len(), 1, "{found:#?}");
-        assert!(found[0].starts_with("4:7 "), "{found:#?}");
-        assert_eq!(left, "cases: [\n  {name: x},\n]\nwith: [[]]\nlast: {\n}");
-    }
-
-    #[test]
-    fn list_at_the_margin_of_its_key_is_read_item_by_item() {
-        let (found, left) = told("steps:\n- notify: a: b\n- ask: x\n");
-        assert_eq!((found.len(), left.as_str()), (1, "steps:\n- notify: [[]]\n- ask: x"), "{found:#?}");
-    }
-
-    #[test]
-    fn tabs_are_told_once_and_the_rest_is_read() {
-        let (found, left) = told("steps:\n\t- notify: hi\n\t- ask: x\n");
-        assert_eq!(found, ["2:1 this line is indented with a tab, and one more"]);
-        assert_eq!(left, "steps:\n - notify: hi\n - ask: x");
-        let (found, left) = told("- name: a\n\twhere: x\n");
-        assert_eq!((found, left.as_str()), (vec!["2:1 this line is indented with a tab".to_owned()], ""));
-    }
-
-    #[test]
-    fn what_follows_from_a_mistake_is_not_told_and_the_rest_is() {
-        let codes = Codes { syntax: "S1", missing: "S2", follow_ups: &[("id", "S3")] };
-        let at = |code, line| Diagnostic::error(code, "x").at(Span::at(Place { line, column: 1 }));
-        let judged = |text: &str| {
-            let mut found = vec![at("S9", 1), at("S9", 2), at("S2", 3), at("S3", 3)];
-            readable(text).judge("f", &codes, &mut found);
-            found.iter().map(|one| one.code).collect::<Vec<_>>()
-        };
-        assert_eq!(judged("a: 1\nb: 2\n"), ["S9", "S9", "S2", "S3"]);
-        assert_eq!(judged("a: 1\nb: [\n"), ["S9", "S2", "S3", "S1"], "the refusal of what stands there");
-        assert_eq!(judged("a: 1\nid: [\n"), ["S9", "S2", "S1"], "whoever names it");
-        assert_eq!(judged("a: 1\n[b\n"), ["S9", "S1"], "a key that may be there");
-    }
-}
+mod tests;

@@ -239,3 +239,6 @@ fn entities_that_are_not_there(expected: &Expected, detection: &Detection) -> Ve
     });
     missing.collect()
 }
+
+#[cfg(test)]
+mod tests;

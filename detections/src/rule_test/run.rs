@@ -358,4 +358,4 @@ fn shuffled(lanes: Vec<Vec<SourceBatch>>) -> Vec<SourceBatch> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

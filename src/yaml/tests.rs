@@ -1,0 +1,93 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// What is told, and the text that is left.
+fn told(text: &str) -> (Vec<String>, String) {
+    let readable = readable(text);
+    let places = readable.lost.mistakes.iter().map(|mistake| {
+        let Place { line, column } = mistake.place;
+        format!("{line}:{column} {}", mistake.message.trim_start_matches("this is not YAML: "))
+    });
+    (places.collect(), readable.text.into_owned())
+}
+
+#[test]
+fn text_without_mistakes_is_left_alone() {
+    for text in ["", "# nothing\n", "a: 1\na: 2\n", "a: &x [1]\nb: *x\n", "a: |\n\tb\n"] {
+        let readable = readable(text);
+        assert!(readable.is_whole() || text.contains('\t'), "{text:?}");
+        assert!(!readable.is_whole() || matches!(readable.text, Cow::Borrowed(left) if left == text), "{text:?}");
+    }
+}
+
+#[test]
+fn smallest_entry_that_cannot_be_read_is_cut_out() {
+    let text =
+        "id: p\nname: \"P\nsteps:\n  - notify: {a\n    id: first\n  - contain: device: x\n  - {b: [1}\n  - ask: y\n";
+    let (found, left) = told(text);
+    assert_eq!(found.len(), 4, "{found:#?}");
+    for (found, place) in found.iter().zip(["2:7 ", "4:13 ", "6:20 ", "7:"]) {
+        assert!(found.starts_with(place), "{found} is not at {place}");
+    }
+    assert_eq!(
+        left,
+        "id: p\nname: [[]]\nsteps:\n  - notify: [[]]\n    id: first\n  - contain: [[]]\n  - [[]]\n  - ask: y"
+    );
+}
+
+#[test]
+fn brackets_that_close_at_the_margin_belong_to_what_opened_them() {
+    let (found, left) = told("cases: [\n  {name: x},\n]\nwith: [a\nlast: {\n}\n");
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].starts_with("4:7 "), "{found:#?}");
+    assert_eq!(left, "cases: [\n  {name: x},\n]\nwith: [[]]\nlast: {\n}");
+}
+
+#[test]
+fn list_at_the_margin_of_its_key_is_read_item_by_item() {
+    let (found, left) = told("steps:\n- notify: a: b\n- ask: x\n");
+    assert_eq!((found.len(), left.as_str()), (1, "steps:\n- notify: [[]]\n- ask: x"), "{found:#?}");
+    let (found, left) = told("- a:  a:\n");
+    assert_eq!((found.len(), left.as_str()), (1, "- a: [[]]"), "{found:#?}");
+}
+
+proptest! {
+    #[test]
+    fn what_is_left_of_any_text_can_be_read(
+        pieces in prop::collection::vec("(- |  |a:|b: |\\{|\\}|\\[|\\]|\"|'|#|&x |\\*x|\\||\t|\n|\n  |\n- |c: 1\n|é|---\n)", 0..40)
+    ) {
+        let text = pieces.concat();
+        let readable = readable(&text);
+        let lines: Vec<&str> = readable.text.lines().collect();
+        prop_assert!(mistake(&lines, 0).is_none(), "{text:?} leaves {:?}", readable.text);
+        prop_assert!(lines.len() <= text.lines().count());
+        prop_assert_eq!(readable.is_whole(), mistake(&text.lines().collect::<Vec<_>>(), 0).is_none());
+        let last = text.lines().count().max(1) as u32 + 1;
+        prop_assert!(readable.lost.mistakes.iter().all(|mistake| (1..=last).contains(&mistake.place.line)));
+    }
+}
+
+#[test]
+fn tabs_are_told_once_and_the_rest_is_read() {
+    let (found, left) = told("steps:\n\t- notify: hi\n\t- ask: x\n");
+    assert_eq!(found, ["2:1 this line is indented with a tab, and one more"]);
+    assert_eq!(left, "steps:\n - notify: hi\n - ask: x");
+    let (found, left) = told("- name: a\n\twhere: x\n");
+    assert_eq!((found, left.as_str()), (vec!["2:1 this line is indented with a tab".to_owned()], ""));
+}
+
+#[test]
+fn what_follows_from_a_mistake_is_not_told_and_the_rest_is() {
+    let codes = Codes { syntax: "S1", missing: "S2", follow_ups: &[("id", "S3")] };
+    let at = |code, line| Diagnostic::error(code, "x").at(Span::at(Place { line, column: 1 }));
+    let judged = |text: &str| {
+        let mut found = vec![at("S9", 1), at("S9", 2), at("S2", 3), at("S3", 3)];
+        readable(text).judge("f", &codes, &mut found);
+        found.iter().map(|one| one.code).collect::<Vec<_>>()
+    };
+    assert_eq!(judged("a: 1\nb: 2\n"), ["S9", "S9", "S2", "S3"]);
+    assert_eq!(judged("a: 1\nb: [\n"), ["S9", "S2", "S3", "S1"], "the refusal of what stands there");
+    assert_eq!(judged("a: 1\nid: [\n"), ["S9", "S2", "S1"], "whoever names it");
+    assert_eq!(judged("a: 1\n[b\n"), ["S9", "S1"], "a key that may be there");
+}
