@@ -124,9 +124,12 @@ fn mistake(lines: &[impl AsRef<str>], from: usize) -> Option<Mistake> {
     let place = error.location().map(|location| (location.line() as u32, location.column() as u32));
     let (line, column) = place.filter(|(line, _)| *line > 0).unwrap_or((1, 1));
     let line = line + from as u32;
-    let hint = match message.starts_with("unclosed") {
-        true => "close it, or quote the text that it is part of",
-        false => "quote text that begins with `{`, `[`, `*`, `&`, `!`, `%`, `@` or contains `: ` or ` #`",
+    let (message, hint) = if message.starts_with("unclosed") {
+        (message, "close it, or quote the text that it is part of")
+    } else if message.contains("did not find expected") {
+        ("this is indented like nothing above it", "the entries of a list or map begin in one column")
+    } else {
+        (message, "quote text that begins with `{`, `[`, `*`, `&`, `!`, `%`, `@` or contains `: ` or ` #`")
     };
     let message = format!("this is not YAML: {message}");
     Some(Mistake { place: Place { line, column: column.max(1) }, message, hint })

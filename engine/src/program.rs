@@ -414,9 +414,9 @@ pub(crate) fn output_column(schema: &Schema, name: &str) -> Option<usize> {
 }
 
 fn not_an_output(name: &str, schema: &Schema) -> Diagnostic {
-    let names = schema.fields().iter().map(|field| field.name().as_str());
-    Diagnostic::error(codes::NOT_AN_OUTPUT, format!("`{name}` is not a column of the SELECT"))
-        .maybe_hint(nearest(name, names))
+    let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let hint = nearest(name, names.iter().copied()).unwrap_or_else(|| format!("its columns are {}", names.join(", ")));
+    Diagnostic::error(codes::NOT_AN_OUTPUT, format!("`{name}` is not a column of the SELECT")).hint(hint)
 }
 
 /// The consumers of every node: who reads it, and as which input.

@@ -69,6 +69,13 @@ proptest! {
 }
 
 #[test]
+fn line_that_is_indented_like_no_other_is_told_as_such() {
+    let (found, left) = told("steps:\n  - notify: hi\n   id: x\n  - ask: y\n");
+    assert_eq!(found, ["3:4 this is indented like nothing above it"]);
+    assert_eq!(left, "steps:\n  - [[]]\n\n  - ask: y");
+}
+
+#[test]
 fn tabs_are_told_once_and_the_rest_is_read() {
     let (found, left) = told("steps:\n\t- notify: hi\n\t- ask: x\n");
     assert_eq!(found, ["2:1 this line is indented with a tab, and one more"]);

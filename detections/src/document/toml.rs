@@ -12,6 +12,9 @@ use super::{Entry, Lost, Node, Report, Value};
 /// An entry has at most so many lines where it has to be found among others that cannot be read.
 const ENTRY_LINES_MAX: usize = 200;
 
+/// What opens and closes a text of several lines.
+const QUOTES: [&str; 2] = ["\"\"\"", "'''"];
+
 /// Parses `text`, whose keys are among `known`, and says which of its entries cannot be read; `place` turns a place of `text`
 /// into one of the file it was taken from.
 pub(crate) fn parse_toml(
@@ -63,6 +66,9 @@ fn broken_entries(text: &str, known: &[&str]) -> Vec<Range<usize>> {
         // An entry has as many lines as it takes to be whole.
         let mut ends = at + 1..=lines.min(at + ENTRY_LINES_MAX);
         at = ends.find(|end| is_toml(&text[starts[at]..starts[*end]])).unwrap_or_else(|| {
+            // In an open text of several lines every word may begin a line.
+            let is_open_text = QUOTES.iter().any(|quotes| text[starts[at]..starts[at + 1]].contains(quotes));
+            let known = if is_open_text { &[] } else { known };
             let next = (at + 1..lines).find(|line| begins_an_entry(&text[starts[*line]..starts[line + 1]], known));
             let end = next.unwrap_or(lines);
             broken.push(starts[at]..starts[end]);
@@ -110,24 +116,34 @@ impl Places<'_> {
         Span { start: at(range.start), end: at(range.end.max(range.start + 1)) }
     }
 
-    /// What the parser says about the text behind `part.start`.
+    /// What the parser says about the text behind `part.start`, in an author's words where those are better.
     fn mistake(&self, error: Option<&Error>, part: &Range<usize>, code: &'static str) -> Diagnostic {
         let Some(error) = error else {
             return Diagnostic::error(code, "this is not TOML").at(self.span(part.clone()));
         };
         let range = error.span().map(|range| range.start + part.start..range.end + part.start);
-        let word = range.clone().and_then(|range| self.text.get(range)).map(bare_word).unwrap_or_default();
-        let is_unquoted =
-            ["string values must be quoted", "invalid boolean"].iter().any(|text| error.message().starts_with(text));
-        let diagnostic = if error.message() == "duplicate key" {
-            Diagnostic::error(code, format!("the key `{word}` is there twice"))
-        } else if is_unquoted && word.starts_with(|c: char| c.is_ascii_alphabetic()) {
-            Diagnostic::error(code, format!("`{word}` is text and stands in quotes"))
-                .hint(format!("write `\"{word}\"`"))
-        } else {
-            Diagnostic::error(code, error.message())
-        };
-        diagnostic.at(range.map(|range| self.span(range)))
+        let words = range.clone().and_then(|range| self.text.get(range)).unwrap_or_default();
+        let at = range.map(|range| self.span(range));
+        let said = error.message();
+        let is_text = ["string values must be quoted", "invalid boolean"].iter().any(|text| said.starts_with(text));
+        let opened = self.text[part.clone()].find(QUOTES[0]).or_else(|| self.text[part.clone()].find(QUOTES[1]));
+        match opened.filter(|_| said.starts_with("invalid multi-line")) {
+            Some(opened) => {
+                let opened = part.start + opened;
+                let quotes = &self.text[opened..opened + QUOTES[0].len()];
+                let diagnostic = Diagnostic::error(code, "the text that begins here is not closed");
+                diagnostic.at(self.span(opened..opened + quotes.len())).hint(format!("close it with `{quotes}`"))
+            }
+            None if said == "duplicate key" => {
+                Diagnostic::error(code, format!("the key `{words}` is there twice")).at(at)
+            }
+            None if is_text && !words.contains(['"', '\'', '\n']) => {
+                let message = format!("`{words}` is text and stands in quotes");
+                Diagnostic::error(code, message).at(at).hint(format!("write `\"{words}\"`"))
+            }
+            None if words.starts_with(':') => Diagnostic::error(code, "a key is followed by `=` and not by `:`").at(at),
+            None => Diagnostic::error(code, said).at(at),
+        }
     }
 
     fn table(&self, table: DeTable<'_>, report: &mut Report) -> Value {

@@ -207,6 +207,23 @@ SELECT 1
 }
 
 #[test]
+fn what_is_no_toml_is_said_in_plain_words() {
+    let told = |line: &str, expected: &str| assert_eq!(one_error(line), format!("x.sql:4:{expected}"), "{line}");
+    told("cooldown = 1 hour", "16: D101 `1 hour` is text and stands in quotes; write `\"1 hour\"`");
+    told(
+        "playbook = tell the team",
+        "16: D101 `tell the team` is text and stands in quotes; write `\"tell the team\"`",
+    );
+    told("status: \"test\"", "11: D101 a key is followed by `=` and not by `:`");
+    told("entities = { user: \"user\" }", "22: D101 a key is followed by `=` and not by `:`");
+    told(
+        "description = \"\"\"\n--! status of it, and\n--! owner too",
+        "19: D101 the text that begins here is not closed; close it with `\"\"\"`",
+    );
+    told("attack = [\"T1078\" \"T1079\"]", "23: D101 missing comma between array elements, expected `,`");
+}
+
+#[test]
 fn a_table_in_the_header_is_read_up_to_what_is_wrong() {
     let found = errors(&with("version = 1\n--! [params]\n--! n = 3\n--! m = x\n--! o = [4]"));
     assert_eq!(
