@@ -95,13 +95,16 @@ fn link(catalog: Catalog, read: Read, exceptions: ReadExceptions) -> Compiled {
         |of: &[Arc<Detection>], exceptions: &[Exception]| of.iter().map(|one| one.query(exceptions)).collect();
     let (mut program, mut faults) = Program::compile(&catalog, &published, queries(&detections, &exceptions));
     let mut schemas = output_schemas(&program, &detections);
-    for at in faulty(&faults).into_iter().filter(|at| told.iter().any(|one| one.covers(&detections[*at].id))) {
+    let faulty: Vec<usize> =
+        faulty(&faults).into_iter().filter(|at| told.iter().any(|one| one.covers(&detections[*at].id))).collect();
+    for at in &faulty {
         // What is wrong may be an exception's condition.
-        let alone = detections[at].query(&[]);
-        schemas[at] = Program::compile(&catalog, &published, vec![alone]).0.output_schema(0).cloned();
+        let alone = detections[*at].query(&[]);
+        schemas[*at] = Program::compile(&catalog, &published, vec![alone]).0.output_schema(0).cloned();
     }
     let before = exceptions.len();
-    exceptions.retain(|exception| misfits(exception, &detections, &schemas).is_empty());
+    let of_faulty = || faulty.iter().map(|at| (&detections[*at], &schemas[*at]));
+    exceptions.retain(|exception| misfits(exception, of_faulty()).is_empty());
     if exceptions.len() < before {
         // A detection must not go blind because an exception about it is wrong.
         (program, faults) = Program::compile(&catalog, &published, queries(&detections, &exceptions));
@@ -122,7 +125,12 @@ fn link(catalog: Catalog, read: Read, exceptions: ReadExceptions) -> Compiled {
         found.retain(|diagnostic| !is_follow_up(diagnostic));
         diagnostics.extend(found);
     }
-    diagnostics.extend(told.iter().flat_map(|exception| misfits(exception, &everything, &schemas)));
+    for exception in &told {
+        // One that is part of the program fits what is part of the program.
+        let is_in_use = exceptions.iter().any(|used| (&used.file, used.span) == (&exception.file, exception.span));
+        let fits = if is_in_use { detections.len() } else { 0 };
+        diagnostics.extend(misfits(exception, everything.iter().zip(&schemas).skip(fits)));
+    }
     sort(&mut diagnostics);
     let (catalog, program) = (Arc::new(catalog), Arc::new(program));
     Compiled { catalog, detections, drafts, exceptions, program, published, diagnostics }
@@ -226,13 +234,15 @@ fn faulty(faults: &[Fault]) -> BTreeSet<usize> {
 }
 
 /// What is wrong with an exception's condition over the columns of the detections that it covers, each place once.
-fn misfits(exception: &Exception, detections: &[Arc<Detection>], schemas: &[Option<SchemaRef>]) -> Vec<Diagnostic> {
+fn misfits<'a>(
+    exception: &Exception,
+    detections: impl Iterator<Item = (&'a Arc<Detection>, &'a Option<SchemaRef>)>,
+) -> Vec<Diagnostic> {
     if exception.condition.is_empty() {
         return Vec::new();
     }
     let mut found: Vec<Diagnostic> = Vec::new();
-    let covered = detections.iter().zip(schemas).filter(|(detection, _)| exception.covers(&detection.id));
-    for (detection, schema) in covered {
+    for (detection, schema) in detections.filter(|(detection, _)| exception.covers(&detection.id)) {
         let Some(Err(mistakes)) = schema.as_ref().map(|schema| check_condition(&exception.condition, schema)) else {
             continue;
         };

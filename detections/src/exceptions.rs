@@ -161,7 +161,9 @@ fn patterns(fields: &mut Fields, report: &mut Report) -> (Vec<String>, Vec<(Glob
     for text in &texts {
         match Glob::new(&text.value) {
             Ok(glob) => patterns.push((glob.compile_matcher(), text.span)),
-            Err(error) => report.wrong_value(error.to_string(), text.span, None),
+            Err(error) => {
+                report.wrong_value(format!("`{}` is no pattern: {}", text.value, error.kind()), text.span, None);
+            }
         }
     }
     (texts.into_iter().map(|text| text.value).collect(), patterns)
@@ -242,6 +244,14 @@ mod tests {
         assert!(found.iter().any(|d| d.contains("7:12: X004 `next year` is not a day")), "{found:#?}");
         assert!(found.iter().any(|d| d.contains("e.yaml:8:") && d.contains("no `reason`")), "{found:#?}");
         assert_eq!(found.len(), 4, "what is misspelt is not missing: {found:#?}");
+    }
+
+    #[test]
+    fn a_pattern_that_is_none_is_refused_at_its_place() {
+        let (exceptions, found) = parse("e.yaml", &GOOD.replace("network.*", "[a.b, 'network.[a']"));
+        let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(found, ["e.yaml:3:20: X004 `network.[a` is no pattern: unclosed character class; missing ']'"]);
+        assert!(exceptions[0].covers("a.b") && !exceptions[0].is_whole);
     }
 
     #[test]

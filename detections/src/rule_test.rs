@@ -166,7 +166,7 @@ pub fn parse(file: &str, text: &str) -> Result<RuleTest, Vec<Diagnostic>> {
     }
 }
 
-/// Reads as much of a test file as can be read, so that [`check`] can look at it, and gives everything that is wrong
+/// Reads as much of a test file as can be read, so that [`check`](check()) can look at it, and gives everything that is wrong
 /// with its form. Only a test without mistakes is fit to be run.
 #[must_use]
 pub fn read(file: &str, text: &str) -> (Option<RuleTest>, Vec<Diagnostic>) {

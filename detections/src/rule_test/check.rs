@@ -14,6 +14,7 @@ use super::run::{inline_table, is_detection, table};
 use super::{Case, Expected, Given, Item, ItemKind, Lines, RuleTest, TableRows, given, subject};
 use crate::compile::Compiled;
 use crate::document::{Entry, Value};
+use crate::published::ALERTS;
 use crate::{Detection, EntityKind, codes};
 
 /// What is wrong with a test that can be known without running it: its detections, streams, tables, columns, entities and
@@ -99,6 +100,10 @@ impl<'a> Project<'a> {
             let message = format!("`{LATE_EVENTS}` are made of what comes late, and cannot be given");
             let hint = "give events of a stream, one of them behind the others by more than its lateness";
             return vec![unknown(message).hint(hint)];
+        }
+        if given.stream.eq_ignore_ascii_case(ALERTS) {
+            let hint = "give the events that other detections find something in, and name those in `with`";
+            return vec![unknown(format!("`{ALERTS}` are made by detections, and cannot be given")).hint(hint)];
         }
         let catalog = &self.compiled.catalog;
         let Some(stream) = catalog.stream(&given.stream) else {

@@ -57,6 +57,7 @@ cases:
         - file: data/none.ndjson
         - { repeat: 3, every: 10s, event: { user: ann } }
       other: []
+      alerts: []
     tables:
       indicators: [ { ipp: 10.0.0.1 }, { ip: 10.0.0.1, score: high } ]
     expect:
@@ -74,10 +75,12 @@ cases:
              a file is named from the folder of the test",
             "failure.test.yaml:8:31: T004 `every` moves the event time, but the event has no `time`",
             "failure.test.yaml:9:7: T006 no stream is called `other`",
-            "failure.test.yaml:11:23: T006 the table `indicators` has no column `ipp`; did you mean `ip`?",
-            "failure.test.yaml:11:63: T004 `score` of `indicators` is a whole number, not \"high\"",
-            "failure.test.yaml:13:34: T006 identity.failure names no entity `host`; its entities are user, src_ip",
-            "failure.test.yaml:14:22: T007 no detection has the id `identity.gessing`; did you mean `identity.guessing`?",
+            "failure.test.yaml:10:7: T006 `alerts` are made by detections, and cannot be given; \
+             give the events that other detections find something in, and name those in `with`",
+            "failure.test.yaml:12:23: T006 the table `indicators` has no column `ipp`; did you mean `ip`?",
+            "failure.test.yaml:12:63: T004 `score` of `indicators` is a whole number, not \"high\"",
+            "failure.test.yaml:14:34: T006 identity.failure names no entity `host`; its entities are user, src_ip",
+            "failure.test.yaml:15:22: T007 no detection has the id `identity.gessing`; did you mean `identity.guessing`?",
         ]
     );
 }

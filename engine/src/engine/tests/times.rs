@@ -7,9 +7,9 @@ use arrow::array::{ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use serde_json::Value;
 
-use super::{batch, compile, event, indicators, leases, query};
+use super::{batch, check, compile, event, indicators, leases, query};
 use crate::engine::Engine;
-use crate::{LateReason, PartitionId, SourceBatch};
+use crate::{LateReason, PartitionId, Program, Query, SourceBatch};
 
 /// An ordinary instant, in seconds; a minute begins with it.
 const NOW: i64 = 1_800_000_000;
@@ -29,24 +29,36 @@ struct Told {
     counted: Vec<(i64, i64)>,
 }
 
-/// Events of one partition, each with its time and the arrival, where that is known; whole and one by one.
+/// Events of one partition, each with its time and the arrival, where that is known; whole, one by one, and stopped and
+/// restored behind each of them.
 fn told(events: &[(i64, Option<i64>)]) -> Told {
-    let whole = told_in(events, events.len());
-    assert_eq!(told_in(events, 1), whole, "one by one");
+    let whole = told_in(events, events.len(), None);
+    assert_eq!(told_in(events, 1, None), whole, "one by one");
+    for behind in 0..events.len() {
+        assert_eq!(told_in(events, 1, Some(behind)), whole, "restored behind event {behind}");
+    }
     whole
 }
 
-fn told_in(events: &[(i64, Option<i64>)], rows_per_batch: usize) -> Told {
-    let rows = query("rows", "SELECT time, user_name AS who FROM signin");
-    let minutes = query(
+fn minutes() -> Query {
+    query(
         "minutes",
         "SELECT window_end AS time, count(*) AS n FROM TUMBLE(signin, time, INTERVAL '1 minute')
          GROUP BY window_start, window_end",
-    );
-    let program = compile(vec![rows, minutes]);
-    let mut engine = Engine::new(Arc::clone(&program), 1, &[indicators(), leases()]).expect("tables are given");
+    )
+}
+
+fn started(program: &Arc<Program>) -> Engine {
+    let mut engine = Engine::new(Arc::clone(program), 1, &[indicators(), leases()]).expect("tables are given");
     engine.add_partition("signin", PartitionId(0));
     engine.start();
+    engine
+}
+
+fn told_in(events: &[(i64, Option<i64>)], rows_per_batch: usize, restored_behind: Option<usize>) -> Told {
+    let rows = query("rows", "SELECT time, user_name AS who FROM signin");
+    let program = compile(vec![rows, minutes()]);
+    let mut engine = started(&program);
     let mut outputs = Vec::new();
     for (at, part) in events.chunks(rows_per_batch).enumerate() {
         let numbered = (0..).zip(part).map(|(n, (time, _))| {
@@ -55,6 +67,11 @@ fn told_in(events: &[(i64, Option<i64>)], rows_per_batch: usize) -> Told {
         });
         let batch = batch(&program, 0, &numbered.collect::<Vec<Value>>());
         outputs.push(engine.push(arrived(batch, part)).expect("a batch of its own program"));
+        if restored_behind == Some(at) {
+            let saved = engine.snapshot().expect("operators can be saved");
+            engine = started(&program);
+            engine.restore(&saved).expect("own snapshot");
+        }
     }
     outputs.push(engine.finish().expect("the end"));
 
@@ -162,4 +179,11 @@ fn arrival_tells_at_once_what_is_from_the_future() {
     let told = told(&[(FAR, Some(0)), (0, Some(0)), (GUARD + 1, Some(0)), (GUARD, Some(0)), (FAR, Some(FAR))]);
     assert_eq!(told.late, [(FAR, LateReason::Future), (GUARD + 1, LateReason::Future)]);
     assert_eq!(told.counted, [(60, 1), (GUARD + 60, 1), (FAR + 60, 1)], "an arrival in ten years is believed");
+}
+
+#[test]
+fn partition_that_went_into_the_future_closes_no_window_of_another() {
+    let at = |times: [i64; 3]| times.map(|time| event(NOW + time, "ann", "Success", "1.1.1.1", Some(time))).to_vec();
+    let partitions = [at([0, FAR, FAR + 1]), at([1, 2, 3])];
+    check(vec![minutes()], &partitions, &["2027-01-15T08:01:00|4 x1", "2037-01-12T08:01:00|2 x1"]);
 }
