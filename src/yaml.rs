@@ -59,24 +59,30 @@ struct Mistake {
 pub(crate) fn readable(text: &str) -> Readable<'_> {
     let lines: Vec<&str> = text.lines().collect();
     let Some(mistake) = mistake(&lines, 0) else { return Readable { text: text.into(), lost: Lost::default() } };
-    let tabs = tabs(&lines);
-    let lines = match tabs {
-        Some(_) => lines.iter().map(|line| without_tabs(line)).collect(),
-        None => lines.iter().map(|line| (*line).to_owned()).collect(),
-    };
-    let mut mender = Mender { lines, lost: Lost::default() };
-    if tabs.is_none() {
-        mender.entries(0..mender.lines.len());
+    if let Some(tabs) = tabs(&lines) {
+        let spaced: Vec<String> = lines.iter().map(|line| without_tabs(line)).collect();
+        let is_cured = self::mistake(&spaced, 0).is_none();
+        if is_cured {
+            let lost = Lost { mistakes: vec![tabs], ..Lost::default() };
+            return Readable { text: spaced.join("\n").into(), lost };
+        }
+        // A tab in the text of a value does no harm.
+        if ["a tab", "tabs"].iter().any(|word| mistake.message.contains(word)) {
+            return unreadable(tabs);
+        }
     }
-    let Mender { lines, mut lost } = mender;
-    if self::mistake(&lines, 0).is_some() {
-        lost = Lost { is_all: true, mistakes: vec![mistake], ..Lost::default() };
+    let mut mender = Mender { lines: lines.iter().map(|line| (*line).to_owned()).collect(), lost: Lost::default() };
+    mender.entries(0..lines.len());
+    match self::mistake(&mender.lines, 0) {
+        None => Readable { text: mender.lines.join("\n").into(), lost: mender.lost },
+        Some(_) => unreadable(mistake),
     }
-    if let Some(tabs) = tabs {
-        lost.mistakes = vec![tabs];
-    }
-    let text = if lost.is_all { String::new() } else { lines.join("\n") };
-    Readable { text: text.into(), lost }
+}
+
+/// A text of which nothing can be told but one mistake.
+fn unreadable<'a>(mistake: Mistake) -> Readable<'a> {
+    let lost = Lost { is_all: true, mistakes: vec![mistake], ..Lost::default() };
+    Readable { text: "".into(), lost }
 }
 
 impl Readable<'_> {

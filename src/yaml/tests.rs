@@ -82,6 +82,9 @@ fn tabs_are_told_once_and_the_rest_is_read() {
     assert_eq!(left, "steps:\n - notify: hi\n - ask: x");
     let (found, left) = told("- name: a\n\twhere: x\n");
     assert_eq!((found, left.as_str()), (vec!["2:1 this line is indented with a tab".to_owned()], ""));
+    let (found, left) = told("text: |\n  make:\n  \tcc\nname: [x\n");
+    assert_eq!(found, ["4:7 unclosed bracket '['"], "a tab in a text is no indent");
+    assert_eq!(left, "text: |\n  make:\n  \tcc\nname: [[]]");
 }
 
 #[test]
