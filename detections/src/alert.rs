@@ -166,6 +166,9 @@ impl Alert<'_> {
             (6, "Deleted")
         } else if self.hit.suppressed_by.is_some() || self.hit.exception.is_some() {
             (3, "Suppressed")
+        } else if self.hit.provisional {
+            // OCSF has no such status; "other" is told by its caption.
+            (99, "Provisional")
         } else {
             (1, "New")
         }

@@ -99,27 +99,29 @@ impl Engine {
         Ok(outputs)
     }
 
-    /// The state of all workers at this point.
+    /// Ends an epoch: what is stated with its end, and the state of all workers at this point.
     ///
     /// # Errors
     /// An operator that cannot save its state.
-    pub fn snapshot(&mut self) -> Result<Vec<WorkerSnapshot>, EngineError> {
+    pub fn snapshot(&mut self) -> Result<(Outputs, Vec<WorkerSnapshot>), EngineError> {
         self.epoch += 1;
         let epoch = self.epoch;
         let mut snapshots: Vec<Option<WorkerSnapshot>> = vec![None; self.workers.len()];
         let mut inbox = VecDeque::new();
+        let mut outputs = Outputs::default();
         for worker in 0..self.workers.len() {
             let mut output = WorkerOutput::default();
             self.workers[worker].barrier(epoch, &mut output)?;
-            self.collect(worker, output, &mut inbox, &mut Outputs::default(), &mut snapshots);
+            self.collect(worker, output, &mut inbox, &mut outputs, &mut snapshots);
         }
-        self.deliver(inbox, &mut Outputs::default(), &mut snapshots)?;
-        snapshots
+        self.deliver(inbox, &mut outputs, &mut snapshots)?;
+        let snapshots = snapshots
             .into_iter()
             .map(|snapshot| {
                 snapshot.ok_or_else(|| EngineError::Snapshot("a worker did not finish its epoch".to_owned()))
             })
-            .collect()
+            .collect::<Result<_, _>>()?;
+        Ok((outputs, snapshots))
     }
 
     /// Takes up a state that any number of workers saved. Call it before any batch.

@@ -351,6 +351,10 @@ pub(crate) struct CooldownSpec {
     pub(crate) period_us: i64,
     /// Indices of the entity columns.
     pub(crate) keys: Vec<usize>,
+    /// How far hits of the same entities are apart in time at least; 0 where they may have the same.
+    pub(crate) grain_us: i64,
+    /// Whether hits come in the order of time where their streams do, so that none is missing once these are silent.
+    pub(crate) settles_in_silence: bool,
 }
 
 /// The end of one query.

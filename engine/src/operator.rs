@@ -31,6 +31,7 @@ mod window;
 
 pub(crate) use emit::hit_schema;
 pub use sequence::SequenceRun;
+pub(crate) use sink::PROVISIONAL;
 
 /// What operators hand on.
 #[derive(Debug, Default)]
@@ -57,6 +58,16 @@ pub(crate) trait Operator: Send {
     /// What the readers of this node may conclude once it has seen `watermark`: no row before this instant will follow.
     fn forwards(&self, watermark: EventTime) -> EventTime {
         watermark
+    }
+
+    /// Learns that all that the node reads has fallen silent.
+    fn silence(&mut self, _out: &mut Outbox) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    /// The epoch ends: what is put out now is the last of it. [`Self::snapshot`] follows.
+    fn end_epoch(&mut self, _out: &mut Outbox) -> Result<(), EngineError> {
+        Ok(())
     }
 
     /// Swaps a look-up table for another version.

@@ -38,6 +38,8 @@ pub struct Hit {
     pub events: Vec<Uid>,
     /// The hit this one was folded into by the cooldown.
     pub suppressed_by: Option<Uid>,
+    /// Whether the cooldown cannot tell yet that it is no repeat: an earlier hit may still come. A later record tells.
+    pub provisional: bool,
     /// The exception that hides it.
     pub exception: Option<Arc<str>>,
     /// Whether all events that caused it were late.

@@ -4,12 +4,13 @@ mod allowance;
 mod explain;
 mod publish;
 mod reads;
+mod settling;
 mod weight;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
@@ -19,7 +20,7 @@ use crate::catalog::{Catalog, Relation, Stream};
 use crate::error::{Diagnostic, codes, nearest};
 use crate::graph::{CooldownSpec, Edge, EmitSpec, Graph, NodeId, PublishSpec, SinkSpec, Spec};
 use crate::late_events::LATE_EVENTS;
-use crate::operator::hit_schema;
+use crate::operator::{PROVISIONAL, hit_schema};
 use crate::query::{Published, PublishedValue, Query};
 use crate::sql::failure::place_of_refusal;
 use crate::sql::lower::{Lowered, Lowering, Refusal, source_node};
@@ -298,7 +299,7 @@ impl Compiler<'_> {
         if let Some(period_us) = query.cooldown_us {
             // Which hit repeats which is a matter of their times, and that of a session moves until it is over.
             self.graph.settle(emit, &|windows| windows.is_sessions());
-            last = self.cooldown(query, &schema, emit, period_us)?;
+            last = self.cooldown(query, (lowered.node, emit), period_us)?;
         }
         let spec = SinkSpec {
             query: index,
@@ -315,10 +316,10 @@ impl Compiler<'_> {
     fn cooldown(
         &mut self,
         query: &Query,
-        schema: &SchemaRef,
-        emit: NodeId,
+        (node, emit): (NodeId, NodeId),
         period_us: i64,
     ) -> Result<NodeId, Diagnostic> {
+        let schema = &Arc::clone(&self.graph.nodes[node].schema);
         let keys = query
             .cooldown_keys
             .iter()
@@ -326,8 +327,12 @@ impl Compiler<'_> {
             .collect::<Result<Vec<_>, _>>()?;
         let exprs = keys.iter().map(|key| column(schema, *key)).collect();
         let mut fields = self.graph.nodes[emit].schema.fields().to_vec();
-        fields.push(Arc::new(arrow::datatypes::Field::new("__suppressed_by", DataType::FixedSizeBinary(16), true)));
-        let spec = CooldownSpec { period_us, keys };
+        fields.push(Arc::new(Field::new("__suppressed_by", DataType::FixedSizeBinary(16), true)));
+        fields.push(Arc::new(Field::new(PROVISIONAL, DataType::Boolean, false)));
+        let is_revised = query.allowed_lateness_us > 0;
+        let grain_us = if is_revised { 0 } else { settling::grain_us(&self.graph, node, &keys) };
+        let settles_in_silence = !is_revised && (grain_us > 0 || settling::comes_in_order(&self.graph, node));
+        let spec = CooldownSpec { period_us, keys, grain_us, settles_in_silence };
         let what = format!("cooldown {} {}", query.id, span_in_words(period_us));
         let edge = Edge::by(emit, exprs);
         Ok(self.graph.add(&what, Spec::Cooldown(spec), vec![edge], Arc::new(Schema::new(fields))))

@@ -41,6 +41,7 @@ fn hit(columns: Vec<(&str, ArrayRef)>) -> Hit {
         count: 3,
         events: vec![Uid([1; 16]), Uid([2; 16])],
         suppressed_by: None,
+        provisional: false,
         exception: None,
         late: false,
         arrival: None,

@@ -222,7 +222,8 @@ impl Bench<'_> {
         let mut answer = Answer::default();
         for (at, piece) in pieces.into_iter().enumerate() {
             if at == half {
-                let saved = engine.snapshot()?;
+                let (outputs, saved) = engine.snapshot()?;
+                answer.add(outputs);
                 let saved = saved.iter().map(WorkerSnapshot::to_bytes).collect::<Result<Vec<_>, _>>()?;
                 let saved = saved.iter().map(|bytes| WorkerSnapshot::from_bytes(bytes));
                 let saved = saved.collect::<Result<Vec<_>, _>>()?;

@@ -11,6 +11,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde_json::Value;
 
 mod allowed;
+mod cooldown;
 mod golden;
 mod ids;
 mod joins;
@@ -183,7 +184,8 @@ fn run(program: &Arc<Program>, partitions: &[Vec<Value>], run: Run) -> Vec<Hit> 
             }
         }
         if run.restore_after.is_some_and(|after| pushed >= after) && pushed < 1000 {
-            let saved = at_work.snapshot().expect("operators can be saved");
+            let (outputs, saved) = at_work.snapshot().expect("operators can be saved");
+            hits.extend(outputs.hits);
             let bytes: Vec<Vec<u8>> = saved.iter().map(|part| part.to_bytes().expect("bytes")).collect();
             let read: Vec<_> =
                 bytes.iter().map(|bytes| crate::WorkerSnapshot::from_bytes(bytes).expect("own bytes")).collect();

@@ -1,17 +1,21 @@
 //! Repeats are marked as suppressed and folded into the alert they repeat.
 //!
 //! The rule, in (time, uid) order per entities: a hit less than the period after the last hit that was not suppressed is
-//! suppressed by it. Live, a hit leaves at once with what is known then; when the watermark has passed its time the
-//! order is certain, the rule is applied, and what was said wrongly is said again. Hits of late events alone stand apart:
-//! they neither suppress nor are suppressed. A repeat counts once, however many copies of its record came: copies can come
-//! late, and the count must not depend on when they do.
+//! suppressed by it. A hit waits until no earlier one can come any more: then its place in the order is certain, the rule
+//! is applied, and what is said of it holds. What still waits when an epoch ends is told with it, as provisional where it
+//! looks like the first and as suppressed where it looks like a repeat; what turns out otherwise is said again. Outputs leave
+//! with their epoch anyway, so nobody hears of a hit any later for its having waited. Silence settles as well, but only what
+//! is said: the hit keeps its place, and one that comes earlier all the same is still the first.
+//!
+//! Hits of late events alone stand apart: they neither suppress nor are suppressed. A repeat counts once, however many
+//! copies of its record came: copies can come late, and the count must not depend on when they do.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder, RecordBatch, TimestampMicrosecondArray,
-    UInt8Array, UInt64Array,
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder, RecordBatch,
+    TimestampMicrosecondArray, UInt8Array, UInt64Array,
 };
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType, UInt8Type, UInt64Type};
@@ -32,6 +36,11 @@ const UPDATE: u8 = 2;
 /// How long after the watermark a decision is remembered, for later updates of the same hit.
 const DECISION_HORIZON_US: i64 = 24 * 3_600_000_000;
 
+/// Roles of saved hits. One that waits repeats another if it says which, and is provisional if not.
+const WAITS: u8 = 0;
+const LEADS: u8 = 1;
+const WAITS_AND_IS_TOLD_TO_LEAD: u8 = 2;
+
 /// Marks the repeats of one query.
 pub(super) struct Cooldown {
     spec: CooldownSpec,
@@ -39,6 +48,8 @@ pub(super) struct Cooldown {
     entities: HashMap<Vec<u8>, Entity>,
     /// Hits whose order is not certain yet, all entities together.
     pending: BTreeMap<(i64, Uid), Vec<u8>>,
+    /// Those of them of which there is something to tell.
+    news: BTreeSet<(i64, Uid)>,
     /// What was decided, for later updates: who suppresses the hit.
     decided: HashMap<Uid, Decision>,
     watermark: EventTime,
@@ -60,14 +71,53 @@ struct Lead {
 
 struct Pending {
     hit: Rows,
-    said: Option<Uid>,
+    /// Activity of the next record about it.
+    code: u8,
+    said: Option<Standing>,
+}
+
+/// What a record says about the place of its hit among the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// Nothing suppresses it.
+    Leads,
+    /// It looks so, and an earlier one may still come.
+    Provisional,
+    /// It repeats that one.
+    Repeats(Uid),
+}
+
+impl Standing {
+    const fn suppressor(self) -> Option<Uid> {
+        match self {
+            Self::Repeats(by) => Some(by),
+            Self::Leads | Self::Provisional => None,
+        }
+    }
 }
 
 struct Decision {
     time: i64,
-    suppressed_by: Option<Uid>,
+    standing: Standing,
     /// Hits folded into it, where it leads.
     folded: u64,
+}
+
+/// A record on its way out.
+struct Statement {
+    hit: Rows,
+    code: u8,
+    folded: u64,
+    standing: Standing,
+}
+
+/// Records by the place of their hits, so that the one that leads comes first.
+type Statements = BTreeMap<(i64, Uid), Statement>;
+
+impl Lead {
+    const fn covers(&self, time: i64, period_us: i64) -> bool {
+        time < self.time.saturating_add(period_us)
+    }
 }
 
 impl Cooldown {
@@ -77,6 +127,7 @@ impl Cooldown {
             output,
             entities: HashMap::new(),
             pending: BTreeMap::new(),
+            news: BTreeSet::new(),
             decided: HashMap::new(),
             watermark: EventTime::MIN,
         })
@@ -87,21 +138,28 @@ impl Cooldown {
         Ok(encode_rows(&columns, rows.len())?)
     }
 
-    /// One row on its way out. `code` replaces its activity, `folded` is added to its count.
-    fn say(&self, hit: &Rows, code: Option<u8>, folded: u64, by: Option<Uid>) -> Result<Rows, EngineError> {
+    /// One row on its way out, with its count raised by what was folded into it.
+    fn say(&self, statement: &Statement) -> Result<Rows, EngineError> {
+        let Statement { hit, code, folded, standing } = statement;
         let width = hit.columns.num_columns() - HIT_COLUMNS;
         let mut columns = hit.columns.columns().to_vec();
-        if let Some(code) = code {
-            columns[width] = Arc::new(UInt8Array::from(vec![code; hit.len()]));
-        }
+        columns[width] = Arc::new(UInt8Array::from(vec![*code; hit.len()]));
         let counts = columns[width + 2].as_primitive::<UInt64Type>().clone();
         columns[width + 2] = Arc::new(counts.unary::<_, UInt64Type>(|count| count + folded));
-        columns.push(Arc::new(suppressor(&vec![by; hit.len()])));
+        columns.push(Arc::new(suppressor(&vec![standing.suppressor(); hit.len()])));
+        columns.push(Arc::new(BooleanArray::from(vec![*standing == Standing::Provisional; hit.len()])));
         let columns = batch_of(Arc::clone(&self.output), columns, hit.len())?;
         Ok(hit.clone().with_columns(columns))
     }
 
-    /// Takes one hit; says what is known of it now.
+    fn say_all(&self, statements: &Statements, out: &mut Outbox) -> Result<(), EngineError> {
+        for statement in statements.values() {
+            out.rows.push(self.say(statement)?);
+        }
+        Ok(())
+    }
+
+    /// Takes one hit. It waits, unless its place does not matter or is known.
     fn take(&mut self, key: &[u8], hit: Rows, out: &mut Outbox) -> Result<(), EngineError> {
         let width = hit.columns.num_columns() - HIT_COLUMNS;
         let code = hit.columns.column(width).as_primitive::<UInt8Type>().value(0);
@@ -109,81 +167,123 @@ impl Cooldown {
             return Ok(());
         }
         let (uid, time) = (hit.uid(0), hit.time.value(0));
-        if code == WITHDRAW {
-            // What is taken back leads nobody. Its window still allows for late rows, so nothing was decided about it.
-            self.pending.remove(&(time, uid));
-            let known = self.entities.get_mut(key).and_then(|entity| entity.pending.remove(&(time, uid)));
-            out.rows.push(self.say(&hit, None, 0, known.and_then(|known| known.said))?);
-            return Ok(());
-        }
-        if let Some(decision) = self.decided.get(&uid) {
+        if let Some(decision) = self.decided.get(&uid).filter(|_| code != WITHDRAW) {
             // A late copy of the same record: whoever leads is restated with it from now on.
             let lead = self.entities.get_mut(key).and_then(|entity| entity.lead.as_mut());
             if let Some(lead) = lead.filter(|lead| lead.uid == uid) {
                 lead.hit = hit.clone();
             }
-            out.rows.push(self.say(&hit, None, decision.folded, decision.suppressed_by)?);
+            let statement = Statement { hit, code, folded: decision.folded, standing: decision.standing };
+            out.rows.push(self.say(&statement)?);
             return Ok(());
         }
         let is_hidden = hit.columns.column(width + 4).is_valid(0);
-        if hit.is_late(0) || is_hidden || time < self.watermark.0 {
-            out.rows.push(self.say(&hit, None, 0, None)?);
+        if code != WITHDRAW && !is_hidden && !hit.is_late(0) && time >= self.watermark.0 {
+            self.wait(key, hit, code);
             return Ok(());
         }
-        let period = self.spec.period_us;
-        let entity = self.entities.entry(key.to_vec()).or_default();
-        let said = match entity.pending.get(&(time, uid)) {
-            Some(known) => known.said,
-            None => {
-                let covers = |lead: i64| lead <= time && time < lead.saturating_add(period);
-                let before = entity.pending.range(..(time, uid)).rev();
-                let pending =
-                    before.take_while(|((lead, _), _)| covers(*lead)).find(|(_, pending)| pending.said.is_none());
-                let lead = entity.lead.as_ref().filter(|lead| covers(lead.time)).map(|lead| lead.uid);
-                lead.or(pending.map(|((_, lead), _)| *lead))
-            }
+        // What stands apart or is taken back leads nobody. The window of one that is taken back still allows for late
+        // rows, so nothing was decided about it.
+        let waited = self.forget(key, (time, uid));
+        let code = match waited.as_ref().filter(|waited| waited.said.is_none()) {
+            Some(_) if code == WITHDRAW => return Ok(()),
+            Some(waited) => waited.code,
+            None => code,
         };
-        self.pending.insert((time, uid), key.to_vec());
-        entity.pending.insert((time, uid), Pending { hit: hit.clone(), said });
-        out.rows.push(self.say(&hit, None, 0, said)?);
+        let said = waited.and_then(|waited| waited.said).filter(|_| code == WITHDRAW);
+        let standing = said.unwrap_or(Standing::Leads);
+        out.rows.push(self.say(&Statement { hit, code, folded: 0, standing })?);
         Ok(())
     }
 
+    fn wait(&mut self, key: &[u8], hit: Rows, code: u8) {
+        let at = (hit.time.value(0), hit.uid(0));
+        let entity = self.entities.entry(key.to_vec()).or_default();
+        match entity.pending.get_mut(&at) {
+            Some(waiting) => waiting.hit = hit,
+            None => drop(entity.pending.insert(at, Pending { hit, code, said: None })),
+        }
+        self.pending.insert(at, key.to_vec());
+        self.news.insert(at);
+    }
+
+    fn forget(&mut self, key: &[u8], at: (i64, Uid)) -> Option<Pending> {
+        self.pending.remove(&at);
+        self.news.remove(&at);
+        self.entities.get_mut(key).and_then(|entity| entity.pending.remove(&at))
+    }
+
+    /// Decides what is certain.
+    fn settle(&mut self, out: &mut Outbox) -> Result<(), EngineError> {
+        let mut statements = Statements::new();
+        while let Some((at, _)) = self.pending.first_key_value() {
+            if at.0.saturating_sub(self.spec.grain_us) >= self.watermark.0 {
+                break;
+            }
+            let Some((at, key)) = self.pending.pop_first() else { break };
+            self.decide(&key, at, &mut statements);
+        }
+        self.say_all(&statements, out)
+    }
+
     /// Applies the rule to one hit whose place in the order is certain.
-    fn decide(
-        &mut self,
-        key: &[u8],
-        at: (i64, Uid),
-        touched: &mut BTreeMap<Uid, Vec<u8>>,
-        out: &mut Outbox,
-    ) -> Result<(), EngineError> {
+    fn decide(&mut self, key: &[u8], at: (i64, Uid), statements: &mut Statements) {
         let (time, uid) = at;
-        let period = self.spec.period_us;
-        let Some(entity) = self.entities.get_mut(key) else { return Ok(()) };
-        let Some(Pending { hit, said }) = entity.pending.remove(&at) else { return Ok(()) };
-        let lead = entity.lead.as_mut().filter(|lead| time < lead.time.saturating_add(period));
-        let by = match lead {
+        let has_news = self.news.remove(&at);
+        let Some(entity) = self.entities.get_mut(key) else { return };
+        let Some(Pending { hit, code, said }) = entity.pending.remove(&at) else { return };
+        let standing = match entity.lead.as_mut().filter(|lead| lead.covers(time, self.spec.period_us)) {
             Some(lead) => {
                 lead.folded += 1;
-                touched.insert(lead.uid, key.to_vec());
                 if let Some(decision) = self.decided.get_mut(&lead.uid) {
                     decision.folded = lead.folded;
                 }
-                Some(lead.uid)
+                let restated = statements.entry((lead.time, lead.uid)).or_insert_with(|| Statement {
+                    hit: lead.hit.clone(),
+                    code: UPDATE,
+                    folded: 0,
+                    standing: Standing::Leads,
+                });
+                restated.folded = lead.folded;
+                Standing::Repeats(lead.uid)
             }
             None => {
-                let last = entity.lead.replace(Lead { uid, time, folded: 0, hit: hit.clone() });
-                if let Some(last) = last.filter(|last| touched.remove(&last.uid).is_some()) {
-                    out.rows.push(self.say(&last.hit, Some(UPDATE), last.folded, None)?);
-                }
-                None
+                entity.lead = Some(Lead { uid, time, folded: 0, hit: hit.clone() });
+                Standing::Leads
             }
         };
-        self.decided.insert(uid, Decision { time, suppressed_by: by, folded: 0 });
-        if by != said {
-            out.rows.push(self.say(&hit, Some(UPDATE), 0, by)?);
+        self.decided.insert(uid, Decision { time, standing, folded: 0 });
+        if has_news || said != Some(standing) {
+            statements.insert(at, Statement { hit, code, folded: 0, standing });
         }
-        Ok(())
+    }
+
+    /// Tells how the hits that wait look as things are, where that is news. `first` is said of those that nothing covers.
+    fn tell(&mut self, keys: BTreeSet<Vec<u8>>, first: Standing, out: &mut Outbox) -> Result<(), EngineError> {
+        let mut statements = Statements::new();
+        for key in keys {
+            let Some(entity) = self.entities.get_mut(&key) else { continue };
+            let mut lead = entity.lead.as_ref().map(|lead| (lead.time, lead.uid));
+            for (at, waiting) in &mut entity.pending {
+                let by = lead.filter(|(time, _)| at.0 < time.saturating_add(self.spec.period_us));
+                let standing = match (by, waiting.said) {
+                    (Some((_, by)), _) => Standing::Repeats(by),
+                    // What silence has settled is not taken back without a reason.
+                    (None, Some(Standing::Leads)) => Standing::Leads,
+                    (None, _) => first,
+                };
+                if by.is_none() {
+                    lead = Some(*at);
+                }
+                let is_settled = first == Standing::Leads;
+                if self.news.remove(at) || (is_settled && waiting.said != Some(standing)) {
+                    let statement = Statement { hit: waiting.hit.clone(), code: waiting.code, folded: 0, standing };
+                    statements.insert(*at, statement);
+                    (waiting.code, waiting.said) = (UPDATE, Some(standing));
+                }
+            }
+        }
+        self.say_all(&statements, out)
     }
 }
 
@@ -205,25 +305,12 @@ impl Operator for Cooldown {
             let hit = rows.take(&UInt64Array::from(vec![at as u64]))?;
             self.take(key, hit, out)?;
         }
-        Ok(())
+        self.settle(out)
     }
 
     fn watermark(&mut self, watermark: EventTime, out: &mut Outbox) -> Result<(), EngineError> {
         self.watermark = self.watermark.max(watermark);
-        let mut touched = BTreeMap::new();
-        while let Some((at, _)) = self.pending.first_key_value() {
-            if at.0 >= watermark.0 {
-                break;
-            }
-            let Some((at, key)) = self.pending.pop_first() else { break };
-            self.decide(&key, at, &mut touched, out)?;
-        }
-        for (uid, key) in touched {
-            let lead = self.entities.get(&key).and_then(|entity| entity.lead.as_ref()).filter(|lead| lead.uid == uid);
-            if let Some(lead) = lead {
-                out.rows.push(self.say(&lead.hit, Some(UPDATE), lead.folded, None)?);
-            }
-        }
+        self.settle(out)?;
         let period = self.spec.period_us;
         let is_over = |time: i64| time.saturating_add(period) < watermark.0;
         self.entities.retain(|_, entity| {
@@ -235,20 +322,36 @@ impl Operator for Cooldown {
         Ok(())
     }
 
+    fn silence(&mut self, out: &mut Outbox) -> Result<(), EngineError> {
+        if !self.spec.settles_in_silence {
+            return Ok(());
+        }
+        self.tell(self.pending.values().cloned().collect(), Standing::Leads, out)
+    }
+
+    fn end_epoch(&mut self, out: &mut Outbox) -> Result<(), EngineError> {
+        let keys = self.news.iter().filter_map(|at| self.pending.get(at)).cloned().collect();
+        self.tell(keys, Standing::Provisional, out)
+    }
+
     fn table(&mut self, _table: &TableVersion) -> Result<(), EngineError> {
         Ok(())
     }
 
-    /// Two batches. Hits: role (0 pending, 1 lead), folded, who suppresses it, then the hit. Decisions: uid, time, folded,
-    /// who suppresses it, and the key group.
+    /// Two batches. Hits: role, folded, who suppresses it, then the hit. Decisions: uid, time, folded, who suppresses it.
+    /// Of all that waits something has been said, at the end of the epoch at the latest.
     fn snapshot(&mut self) -> Result<Vec<RecordBatch>, EngineError> {
         let mut parts: Vec<RecordBatch> = vec![];
         let mut keys: Vec<&Vec<u8>> = self.entities.keys().collect();
         keys.sort();
         for key in keys {
             let Some(entity) = self.entities.get(key) else { continue };
-            let pending = entity.pending.values().map(|pending| (0_u8, 0_u64, pending.said, &pending.hit));
-            let lead = entity.lead.iter().map(|lead| (1, lead.folded, None, &lead.hit));
+            let pending = entity.pending.values().map(|pending| {
+                let is_told_to_lead = pending.said == Some(Standing::Leads);
+                let role = if is_told_to_lead { WAITS_AND_IS_TOLD_TO_LEAD } else { WAITS };
+                (role, 0_u64, pending.said.and_then(Standing::suppressor), &pending.hit)
+            });
+            let lead = entity.lead.iter().map(|lead| (LEADS, lead.folded, None, &lead.hit));
             for (role, folded, by, hit) in pending.chain(lead) {
                 let batch = hit.to_batch()?;
                 let mut fields = vec![
@@ -288,13 +391,17 @@ impl Operator for Cooldown {
                 let hit = rows.take(&UInt64Array::from(vec![at as u64]))?;
                 let (time, uid) = (hit.time.value(0), hit.uid(0));
                 let entity = self.entities.entry(key.clone()).or_default();
-                if roles.value(at) == 1 {
-                    entity.lead = Some(Lead { uid, time, folded: folded.value(at), hit });
-                } else {
-                    let said = by.is_valid(at).then(|| uid_at(by, at));
-                    entity.pending.insert((time, uid), Pending { hit, said });
-                    self.pending.insert((time, uid), key);
-                }
+                let said = match roles.value(at) {
+                    LEADS => {
+                        entity.lead = Some(Lead { uid, time, folded: folded.value(at), hit });
+                        continue;
+                    }
+                    WAITS_AND_IS_TOLD_TO_LEAD => Standing::Leads,
+                    _ if by.is_valid(at) => Standing::Repeats(uid_at(by, at)),
+                    _ => Standing::Provisional,
+                };
+                entity.pending.insert((time, uid), Pending { hit, code: UPDATE, said: Some(said) });
+                self.pending.insert((time, uid), key);
             }
         }
         Ok(())
@@ -311,7 +418,7 @@ impl Cooldown {
             Field::new("folded", DataType::UInt64, false),
             Field::new("by", DataType::FixedSizeBinary(16), true),
         ]);
-        let by: Vec<Option<Uid>> = decided.iter().map(|(_, decision)| decision.suppressed_by).collect();
+        let by: Vec<Option<Uid>> = decided.iter().map(|(_, decision)| decision.standing.suppressor()).collect();
         let columns: Vec<ArrayRef> = vec![
             Arc::new(uid_array(decided.iter().map(|(uid, _)| **uid))),
             Arc::new(decided.iter().map(|(_, decision)| Some(decision.time)).collect::<TimestampMicrosecondArray>()),
@@ -328,8 +435,8 @@ impl Cooldown {
         let folded = batch.column(2).as_primitive::<UInt64Type>();
         let by = batch.column(3).as_fixed_size_binary();
         for at in 0..batch.num_rows() {
-            let suppressed_by = by.is_valid(at).then(|| uid_at(by, at));
-            let decision = Decision { time: times.value(at), suppressed_by, folded: folded.value(at) };
+            let standing = if by.is_valid(at) { Standing::Repeats(uid_at(by, at)) } else { Standing::Leads };
+            let decision = Decision { time: times.value(at), standing, folded: folded.value(at) };
             self.decided.insert(uid_at(uids, at), decision);
         }
     }

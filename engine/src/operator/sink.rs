@@ -28,13 +28,15 @@ impl Sink {
     }
 }
 
-/// Columns that the cooldown adds after those of a hit.
-pub(super) const COOLDOWN_COLUMNS: usize = 1;
+/// The last column of hits that went through a cooldown.
+pub(crate) const PROVISIONAL: &str = "__provisional";
+/// Columns that the cooldown adds after those of a hit: who suppresses it, and whether it is provisional.
+pub(super) const COOLDOWN_COLUMNS: usize = 2;
 
 impl Operator for Sink {
     fn rows(&mut self, _input: usize, rows: Rows, out: &mut Outbox) -> Result<(), EngineError> {
         let schema = rows.columns.schema();
-        let has_cooldown = schema.fields().last().is_some_and(|field| field.name() == "__suppressed_by");
+        let has_cooldown = schema.fields().last().is_some_and(|field| field.name() == PROVISIONAL);
         let own = HIT_COLUMNS + if has_cooldown { COOLDOWN_COLUMNS } else { 0 };
         let width = rows.columns.num_columns() - own;
         let leading = (0..width).collect::<Vec<_>>();
@@ -44,6 +46,7 @@ impl Operator for Sink {
         let causes = rows.columns.column(width + 3).as_fixed_size_binary();
         let exceptions = rows.columns.column(width + 4).as_primitive::<UInt16Type>();
         let suppressed = has_cooldown.then(|| rows.columns.column(width + 5).as_fixed_size_binary());
+        let provisional = has_cooldown.then(|| rows.columns.column(width + 6).as_boolean());
         let tables: Vec<(Arc<str>, Uid)> =
             self.versions.iter().map(|(name, version)| (Arc::clone(name), *version)).collect();
         for at in 0..rows.len() {
@@ -59,6 +62,7 @@ impl Operator for Sink {
                 count: counts.value(at),
                 events: if self.spec.has_event_as_cause { vec![uid_at(causes, at)] } else { vec![] },
                 suppressed_by: suppressed.filter(|by| by.is_valid(at)).map(|by| uid_at(by, at)),
+                provisional: provisional.is_some_and(|provisional| provisional.value(at)),
                 exception: exception.flatten().cloned(),
                 late: rows.is_late(at),
                 arrival: rows.arrival.is_valid(at).then(|| EventTime(rows.arrival.value(at))),

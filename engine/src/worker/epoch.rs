@@ -8,6 +8,7 @@ use crate::canonical::owner;
 use crate::clock::PartitionClock;
 use crate::error::EngineError;
 use crate::graph::NodeId;
+use crate::operator::Outbox;
 use crate::snapshot::{SavedClock, SavedClocks, WorkerSnapshot};
 
 impl Worker {
@@ -32,8 +33,12 @@ impl Worker {
         self.close_epoch(output)
     }
 
-    /// All senders have ended the epoch: save the operator, hand the barrier on, take up what was held back.
+    /// All senders have ended the epoch: let the operator end it and save it, hand the barrier on, take up what was held
+    /// back.
     pub(super) fn pass_barrier(&mut self, node: NodeId, output: &mut WorkerOutput) -> Result<(), EngineError> {
+        let mut out = Outbox::default();
+        self.nodes[node].operator.end_epoch(&mut out)?;
+        self.leave((node, 0), out, None, output)?;
         let state = &mut self.nodes[node];
         let snapshot = state.operator.snapshot()?;
         state.barriers += 1;

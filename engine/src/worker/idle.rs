@@ -48,6 +48,11 @@ impl Worker {
             self.leave((node, input), out, Some(forwarded), output)?;
         }
         if has_turned {
+            if is_idle {
+                let mut out = Outbox::default();
+                self.nodes[node].operator.silence(&mut out)?;
+                self.leave((node, input), out, None, output)?;
+            }
             self.tell_idle(node, is_idle, output);
         }
         Ok(())

@@ -129,9 +129,9 @@ fn run(case: &Case, catalog: &Catalog, program: &Arc<Program>, way: Way) -> Outp
     let mut outputs = Outputs::default();
     for (pushed, (stream, number, events)) in batches(&partitions, way).into_iter().enumerate() {
         if let Some((_, workers)) = way.restart.filter(|(after, _)| *after == pushed) {
-            let saved: Vec<WorkerSnapshot> = engine
-                .snapshot()
-                .expect("operators can be saved")
+            let (more, saved) = engine.snapshot().expect("operators can be saved");
+            outputs.extend(more);
+            let saved: Vec<WorkerSnapshot> = saved
                 .iter()
                 .map(|part| WorkerSnapshot::from_bytes(&part.to_bytes().expect("bytes")).expect("own bytes"))
                 .collect();
@@ -179,7 +179,7 @@ fn last_records(hits: &[Hit]) -> Vec<String> {
 
 fn show(hit: &Hit) -> String {
     let cells: Vec<String> = hit.row.columns().iter().map(cell).collect();
-    let marks = [(hit.suppressed_by.is_some(), " suppressed"), (hit.late, " late")];
+    let marks = [(hit.provisional, " provisional"), (hit.suppressed_by.is_some(), " suppressed"), (hit.late, " late")];
     let marks: String = marks.iter().filter(|(is_so, _)| *is_so).map(|(_, mark)| *mark).collect();
     format!("{} x{}{marks} | {}", seconds(hit.time.0), hit.count, cells.join(" | "))
 }

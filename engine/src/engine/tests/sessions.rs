@@ -78,7 +78,7 @@ fn what_a_session_remembers_does_not_grow_with_its_length() {
             let pushed = engine.push(batch(&program, 0, &[failed(at * 10)])).expect("a batch of its own program");
             assert!(pushed.hits.is_empty(), "the session is not over");
         }
-        let saved = engine.snapshot().expect("operators can be saved");
+        let (_, saved) = engine.snapshot().expect("operators can be saved");
         saved.iter().map(|part| part.to_bytes().expect("bytes").len()).sum::<usize>()
     };
     // The last event is at 400 and at 19990 seconds, which lie alike in their slices.

@@ -106,7 +106,9 @@ fn in_engine(program: &Arc<Program>, partitions: &[&Partition], way: &Way, steps
             Step::Push(batch) => outputs.extend(engine.push(batch).expect("a batch of its own program")),
             Step::End(stream, number) => outputs.extend(engine.end_partition(stream, number).expect("an end")),
             Step::Restart(workers) => {
-                let saved = through_bytes(&engine.snapshot().expect("operators can be saved"));
+                let (more, saved) = engine.snapshot().expect("operators can be saved");
+                outputs.extend(more);
+                let saved = through_bytes(&saved);
                 engine = started(workers);
                 engine.restore(&saved).expect("own snapshot");
                 engine.start();

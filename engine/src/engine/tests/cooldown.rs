@@ -1,0 +1,205 @@
+//! What is said of repeats, and when.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+const EVERY_FAILURE: &str = "SELECT time, who, src_ip FROM failures";
+
+fn cooling(sql: &str, seconds: i64) -> Query {
+    Query { cooldown_us: Some(seconds * 1_000_000), cooldown_keys: vec!["who".to_owned()], ..query("q", sql) }
+}
+
+fn is_new(hit: &Hit) -> bool {
+    hit.activity != Activity::Withdraw && !hit.provisional && hit.suppressed_by.is_none()
+}
+
+/// What a record says, and of which event.
+fn told(hits: &[Hit]) -> Vec<String> {
+    let word = |hit: &Hit| match (hit.provisional, hit.suppressed_by) {
+        (true, None) => "provisional",
+        (true, Some(_)) => "provisional and suppressed",
+        (false, None) => "new",
+        (false, Some(_)) => "suppressed",
+    };
+    hits.iter()
+        .map(|hit| format!("{:?} {} {}", hit.activity, show(hit).replace(" suppressed", ""), word(hit)))
+        .collect()
+}
+
+fn engine(program: &Arc<Program>, parallelism: usize) -> Engine {
+    let mut engine = Engine::new(Arc::clone(program), parallelism, &[]).expect("no tables are read");
+    engine.add_partition("signin", PartitionId(0));
+    engine.start();
+    engine
+}
+
+fn failure(seconds: i64, user: &str, ip: &str) -> Value {
+    event(seconds, user, "Failure", ip, None)
+}
+
+/// Six users fail twice in the same instant every four seconds, eight times.
+fn in_order() -> Vec<Value> {
+    let users = ["ann", "bob", "cid", "dot", "eve", "fay"];
+    let at =
+        |seconds: i64| users.iter().flat_map(move |user| ["1.1.1.1", "2.2.2.2"].map(|ip| failure(seconds, user, ip)));
+    (0..8).flat_map(|n| at(n * 4)).collect()
+}
+
+/// All records of a run; `epoch` is how many batches one has.
+fn records(program: &Arc<Program>, events: &[Value], parallelism: usize, cut: usize, epoch: Option<usize>) -> Vec<Hit> {
+    let mut engine = engine(program, parallelism);
+    let mut hits = vec![];
+    for (at, events) in events.chunks(cut).enumerate() {
+        hits.extend(engine.push(batch(program, 0, events)).expect("a batch of its own program").hits);
+        if epoch.is_some_and(|epoch| at % epoch == epoch - 1) {
+            hits.extend(engine.snapshot().expect("operators can be saved").0.hits);
+        }
+    }
+    hits.extend(engine.finish().expect("the end").hits);
+    hits
+}
+
+/// Under a cooldown of ten seconds one of the two failures at 0, 12 and 24 seconds leads, for each of six users: 18 alerts,
+/// into which the other 78 are folded.
+fn check_leads(events: &[Value]) {
+    let program = compile(vec![cooling(EVERY_FAILURE, 10)]);
+    for (parallelism, cut, epoch) in [1, 2, 4].iter().flat_map(|n| {
+        [(1, None), (5, None), (96, None), (1, Some(1)), (5, Some(2))].map(|(cut, epoch)| (*n, cut, epoch))
+    }) {
+        let hits = records(&program, events, parallelism, cut, epoch);
+        let last: BTreeMap<Uid, &Hit> = hits.iter().map(|hit| (hit.uid, hit)).collect();
+        assert_eq!(last.len(), 96, "every failure has a record");
+        let leads: BTreeSet<Uid> = last.values().filter(|hit| is_new(hit)).map(|hit| hit.uid).collect();
+        let counts: u64 = last.values().filter(|hit| is_new(hit)).map(|hit| hit.count).sum();
+        assert_eq!((leads.len(), counts), (18, 96), "the last records at parallelism {parallelism}, cut by {cut}");
+        let ever: BTreeSet<Uid> = hits.iter().filter(|hit| is_new(hit)).map(|hit| hit.uid).collect();
+        assert_eq!(ever, leads, "told as new at parallelism {parallelism}, cut by {cut}, epochs of {epoch:?}");
+        assert!(last.values().all(|hit| !hit.provisional), "everything is settled at the end");
+        let first: BTreeMap<Uid, Activity> = hits.iter().rev().map(|hit| (hit.uid, hit.activity)).collect();
+        assert!(
+            first.values().all(|activity| *activity == Activity::Create),
+            "the first record of an alert creates it"
+        );
+    }
+}
+
+#[test]
+fn only_what_leads_is_told_as_new_where_events_come_in_order() {
+    check_leads(&in_order());
+}
+
+#[test]
+fn only_what_leads_is_told_as_new_where_events_come_in_disorder() {
+    let mut events = in_order();
+    // Within the lateness of thirty seconds everything is on time.
+    events.reverse();
+    check_leads(&events);
+    events.sort_by_key(|event| (event["src_ip"].to_string(), event["time"].as_i64().map(|time| time * 7 % 32)));
+    check_leads(&events);
+}
+
+#[test]
+fn a_run_without_epochs_tells_each_alert_once_and_right() {
+    let program = compile(vec![cooling(EVERY_FAILURE, 10)]);
+    let events = [failure(0, "ann", "1.1.1.1"), failure(4, "ann", "1.1.1.1"), failure(12, "ann", "1.1.1.1")];
+    let expected = [
+        "Create 1970-01-01T00:00:00|ann|1.1.1.1 x2 new",
+        "Create 1970-01-01T00:00:04|ann|1.1.1.1 x1 suppressed",
+        "Create 1970-01-01T00:00:12|ann|1.1.1.1 x1 new",
+    ];
+    assert_eq!(told(&records(&program, &events, 1, 1, None)), expected);
+}
+
+#[test]
+fn what_waits_is_told_with_its_epoch_and_settled_behind_the_watermark() {
+    let program = compile(vec![cooling(EVERY_FAILURE, 10)]);
+    let mut before = engine(&program, 2);
+    let pushed = before.push(batch(&program, 0, &[failure(5, "ann", "1.1.1.1"), failure(8, "ann", "1.1.1.1")]));
+    assert_eq!(told(&pushed.expect("a batch of its own program").hits), [] as [&str; 0]);
+    let (ended, saved) = before.snapshot().expect("operators can be saved");
+    let mut first = told(&ended.hits);
+    first.sort();
+    let expected = [
+        "Create 1970-01-01T00:00:05|ann|1.1.1.1 x1 provisional",
+        "Create 1970-01-01T00:00:08|ann|1.1.1.1 x1 suppressed",
+    ];
+    assert_eq!(first, expected);
+
+    // An earlier failure comes, when another number of workers goes on.
+    let mut after = engine(&program, 1);
+    after.restore(&saved).expect("own snapshot");
+    after.push(batch(&program, 0, &[failure(0, "ann", "1.1.1.1")])).expect("a batch of its own program");
+    let (ended, _) = after.snapshot().expect("operators can be saved");
+    assert_eq!(told(&ended.hits), ["Create 1970-01-01T00:00:00|ann|1.1.1.1 x1 provisional"]);
+    let settled = after.push(batch(&program, 0, &[failure(39, "bob", "1.1.1.1")])).expect("a batch of its own program");
+    let expected = [
+        "Update 1970-01-01T00:00:00|ann|1.1.1.1 x3 new",
+        "Update 1970-01-01T00:00:05|ann|1.1.1.1 x1 suppressed",
+        "Update 1970-01-01T00:00:08|ann|1.1.1.1 x1 suppressed",
+    ];
+    assert_eq!(told(&settled.hits), expected);
+    assert_eq!(told(&after.finish().expect("the end").hits), ["Create 1970-01-01T00:00:39|bob|1.1.1.1 x1 new"]);
+}
+
+#[test]
+fn silence_settles_what_is_told_and_not_the_order() {
+    let program = compile(vec![cooling(EVERY_FAILURE, 10)]);
+    let mut engine = engine(&program, 2);
+    engine.push(batch(&program, 0, &[failure(5, "ann", "1.1.1.1")])).expect("a batch of its own program");
+    engine.snapshot().expect("operators can be saved");
+    let silent = engine.idle_partition("signin", PartitionId(0)).expect("silence");
+    assert_eq!(told(&silent.hits), ["Update 1970-01-01T00:00:05|ann|1.1.1.1 x1 new"]);
+    engine.push(batch(&program, 0, &[failure(0, "ann", "1.1.1.1")])).expect("a batch of its own program");
+    let expected =
+        ["Create 1970-01-01T00:00:00|ann|1.1.1.1 x2 new", "Update 1970-01-01T00:00:05|ann|1.1.1.1 x1 suppressed"];
+    assert_eq!(told(&engine.finish().expect("the end").hits), expected);
+}
+
+const GUESSING: &str = "SELECT who, src_ip, count(*) AS n FROM TUMBLE(failures, time, INTERVAL '1 hour')
+                        GROUP BY who, src_ip, window_start HAVING count(*) >= $n";
+
+/// The watermark is in the window that is crossed, so the one before has told all it had to tell.
+#[test]
+fn a_threshold_of_one_group_per_entity_is_new_at_the_event_that_crosses_it() {
+    let sql = GUESSING.replace("src_ip, ", "");
+    let program = compile(vec![cooling(&sql, 3 * 3600)]);
+    for parallelism in [1, 2, 4] {
+        let mut engine = engine(&program, parallelism);
+        let mut crossed = vec![];
+        for seconds in [40, 41, 42, 43] {
+            let pushed = engine.push(batch(&program, 0, &[failure(seconds, "ann", "1.1.1.1")]));
+            crossed.push(told(&pushed.expect("a batch of its own program").hits));
+        }
+        assert_eq!(crossed, [vec![], vec![], vec!["Create ann|3 x1 new".to_owned()], vec![]]);
+        // Two hours later it is a repeat, and told to be one at once.
+        let mut later = vec![];
+        for seconds in [7300, 7301, 7302] {
+            let pushed = engine.push(batch(&program, 0, &[failure(seconds, "ann", "1.1.1.1")]));
+            later.extend(told(&pushed.expect("a batch of its own program").hits));
+        }
+        later.sort();
+        let expected = ["Create ann|3 x1 suppressed", "Update ann|4 x1 new", "Update ann|4 x2 new"];
+        assert_eq!(later, expected, "at parallelism {parallelism}");
+    }
+}
+
+/// Another group of the same user may come first in the order of the same instant, so only the close settles it.
+#[test]
+fn a_threshold_of_many_groups_per_entity_is_provisional_until_the_close() {
+    let program = compile(vec![cooling(GUESSING, 3 * 3600)]);
+    let mut engine = engine(&program, 2);
+    let mut hits = vec![];
+    for ip in ["1.1.1.1", "2.2.2.2", "3.3.3.3"] {
+        let events: Vec<Value> = (40..43).map(|seconds| failure(seconds, "ann", ip)).collect();
+        hits.extend(engine.push(batch(&program, 0, &events)).expect("a batch of its own program").hits);
+        hits.extend(engine.snapshot().expect("operators can be saved").0.hits);
+    }
+    assert_eq!(hits.len(), 3);
+    assert!(told(&hits)[0].ends_with("provisional") && !hits.iter().any(is_new), "{:?}", told(&hits));
+    let closed =
+        engine.push(batch(&program, 0, &[failure(3631, "bob", "1.1.1.1")])).expect("a batch of its own program");
+    let first = hits.iter().map(|hit| hit.uid).min().expect("three hits");
+    let new: Vec<(Uid, u64)> = closed.hits.iter().filter(|hit| is_new(hit)).map(|hit| (hit.uid, hit.count)).collect();
+    assert_eq!(new, [(first, 3)]);
+}
