@@ -53,6 +53,10 @@ pub(crate) const FIELDS: [&str; 31] = [
     "unmapped",
 ];
 
+/// The status of an alert that may still turn out to repeat another. OCSF has no word for it, so it is "other" (99), which
+/// is told by its caption.
+pub const PROVISIONAL: &str = "Provisional";
+
 /// One record about one alert.
 ///
 /// Shape: an OCSF Detection Finding with the datetime profile. The row of the `SELECT` is `evidences[0].data`; what
@@ -167,8 +171,7 @@ impl Alert<'_> {
         } else if self.hit.suppressed_by.is_some() || self.hit.exception.is_some() {
             (3, "Suppressed")
         } else if self.hit.provisional {
-            // OCSF has no such status; "other" is told by its caption.
-            (99, "Provisional")
+            (99, PROVISIONAL)
         } else {
             (1, "New")
         }

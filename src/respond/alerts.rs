@@ -31,13 +31,14 @@ struct Attempt {
 
 impl Respond {
     /// Takes an alert record in. When this returns, case and runs are in the journal, and the runs go on by themselves. The
-    /// same record may come again, after a crash or a redelivery: it changes nothing.
+    /// same record may come again, after a crash or a redelivery: it changes nothing. Nothing is done about a provisional
+    /// alert; the record that settles it comes later.
     ///
     /// # Errors
     /// The record is no alert, or the journal cannot be used.
     pub(crate) async fn alert(&self, record: &Value) -> anyhow::Result<Taken> {
         let record = alert_facts(record)?;
-        if record.is_suppressed {
+        if record.is_suppressed || record.is_provisional {
             return Ok(Taken::default());
         }
         let names = if record.is_withdrawn { Vec::new() } else { self.applying(&record) };

@@ -2,6 +2,7 @@
 
 use chrono::DateTime;
 use serde_json::{Map, Value};
+use weir_detections::alert::PROVISIONAL;
 use weir_playbooks::facts::{AlertFacts, Severity};
 
 /// What an alert record says, apart from the facts.
@@ -15,6 +16,8 @@ pub(crate) struct AlertRecord {
     pub(crate) is_withdrawn: bool,
     /// Whether a cooldown or exception hides it.
     pub(crate) is_suppressed: bool,
+    /// Whether it may turn out to be a repeat, so that it is not the time to act.
+    pub(crate) is_provisional: bool,
 }
 
 /// A record that is no alert. Nothing mends it, so it is said, and passed over.
@@ -59,6 +62,7 @@ pub(crate) fn alert_facts(record: &Value) -> Result<AlertRecord, NotAnAlert> {
         playbook: text("/unmapped/weir/playbook"),
         is_withdrawn: number("/activity_id") == Some(3),
         is_suppressed: number("/status_id") == Some(3),
+        is_provisional: text("/status").as_deref() == Some(PROVISIONAL),
     })
 }
 

@@ -407,6 +407,35 @@ async fn low_alert_without_a_playbook_opens_no_case_and_a_suppressed_one_does_no
     assert!(refused.is::<NotAnAlert>(), "whoever delivers can pass it over: {refused}");
 }
 
+/// A cooldown's records in their order: the later alert is heard of first, and turns out to repeat the earlier one.
+#[tokio::test]
+async fn a_playbook_starts_once_and_for_the_alert_that_turns_out_to_lead() {
+    let house = house().await;
+    let told = |uid: &str, activity: u64, status: (u64, &str), count: u64| {
+        let mut record = alert(uid, "quick", &[("host", "ws1")]);
+        (record["activity_id"], record["count"]) = (json!(activity), json!(count));
+        (record["status_id"], record["status"]) = (json!(status.0), json!(status.1));
+        record
+    };
+    let provisional = (99, "Provisional");
+    let early =
+        [told("later", 1, provisional, 1), told("earlier", 1, provisional, 1), told("repeat", 1, (3, "Suppressed"), 1)];
+    for record in &early {
+        assert_eq!(house.respond.alert(record).await.unwrap(), Taken::default(), "{record}");
+    }
+    let cases = house.respond.inner.journal(|journal| journal.cases(&CaseFilter::default())).await.unwrap();
+    assert_eq!((house.runs().await.len(), cases.len()), (0, 0), "nothing is done before it is settled");
+
+    let settled = [told("earlier", 2, (1, "New"), 3), told("later", 2, (3, "Suppressed"), 1)];
+    for record in settled.iter().chain(&early).chain(&settled) {
+        house.respond.alert(record).await.unwrap();
+    }
+    house.respond.idle().await;
+    let runs = house.runs().await;
+    assert_eq!(runs.iter().map(|run| run.alert.uid.as_str()).collect::<Vec<_>>(), ["earlier"]);
+    assert_eq!(house.case().await.alerts.len(), 1);
+}
+
 #[tokio::test]
 async fn only_approvers_may_answer_and_only_once() {
     let strict = "

@@ -184,6 +184,11 @@ fn a_suppressed_hit_says_by_what_and_is_not_alerted() {
     assert_eq!(by_cooldown["status_id"], 3);
     assert_eq!(by_cooldown["is_alert"], false);
     assert_eq!(by_cooldown["unmapped"]["weir"]["suppressed_by"], "09".repeat(16));
+    let provisional = ocsf(&detection(), &Hit { provisional: true, ..usual() });
+    assert_eq!(
+        (&provisional["status_id"], &provisional["status"], &provisional["is_alert"]),
+        (&json!(99), &json!("Provisional"), &json!(false))
+    );
     let by_exception = ocsf(&detection(), &Hit { exception: Some("scan".into()), ..usual() });
     assert_eq!(by_exception["status"], "Suppressed");
     assert_eq!(by_exception["unmapped"]["weir"]["exception"], "scan");
