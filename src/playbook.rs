@@ -54,7 +54,8 @@ fn start(globals: &Globals, args: &PlaybookRunArgs) -> CommandResult {
         Ok::<_, CommandError>(taken.runs)
     })?;
     if runs.is_empty() {
-        let text = "it does not apply to this alert, or has run for it before; `weir case list` shows what was done";
+        let text = "it does not apply to this alert, which may be suppressed or provisional, or has run for it before; \
+                    `weir case list` shows what was done";
         return Err(CommandError::usage(anyhow!(text)));
     }
     print_steps(&project, &runs, Format::or_default(globals.format))

@@ -2,7 +2,9 @@
 
 use super::reads::Reads;
 use super::{Program, weight};
-use crate::graph::{AggregateKind, AggregateSpec, Graph, JoinKind, JoinSpec, Keep, Node, NodeId, Spec, WindowSpec};
+use crate::graph::{
+    AggregateKind, AggregateSpec, CooldownSpec, Graph, JoinKind, JoinSpec, Keep, Node, NodeId, Spec, WindowSpec,
+};
 use crate::sql::in_order::VALUES_MAX;
 use crate::sql::over::kept_in_words;
 use crate::sql::window_kind::{Windows, span_in_words};
@@ -39,18 +41,36 @@ impl Program {
             (false, false) if has_sessions => "when the watermark has passed the session's last event by its gap",
             (false, false) => "when the watermark closes the window",
         };
+        let certainty = nodes().find_map(|(_, node)| match &node.spec {
+            Spec::Cooldown(cooldown) => Some(certainty(cooldown)),
+            _ => None,
+        });
         let sections = [
             ("plan", plan.lines().map(str::to_owned).collect()),
             ("operators", nodes().map(|(id, node)| operator(&self.graph, id, node)).collect()),
             ("state", nodes().filter_map(|(_, node)| weighed(&self.graph, node)).collect()),
             ("reads", compiled.reads.iter().map(Reads::in_words).collect()),
-            ("emission", vec![emission.to_owned()]),
+            ("emission", std::iter::once(emission).chain(certainty).map(str::to_owned).collect()),
         ];
         let section = |(title, lines): &(&str, Vec<String>)| {
             let lines: String = lines.iter().map(|line| format!("  {line}\n")).collect();
             format!("{title}\n{lines}")
         };
         Some(sections.iter().map(section).collect::<Vec<_>>().join("\n"))
+    }
+}
+
+/// When a cooldown knows whether an alert is a repeat.
+const fn certainty(cooldown: &CooldownSpec) -> &'static str {
+    match (cooldown.grain_us > 0, cooldown.settles_in_silence) {
+        (true, _) => {
+            "its cooldown leaves it provisional until the watermark has passed the end of the window before, or all its streams \
+             are silent"
+        }
+        (false, true) => {
+            "its cooldown leaves it provisional until the watermark has passed it, or all its streams are silent"
+        }
+        (false, false) => "its cooldown leaves it provisional until the watermark has passed it",
     }
 }
 
@@ -90,7 +110,10 @@ fn state(node: &Node) -> Option<String> {
         }
         Spec::Emit(_) => Some("one entry per alert, until its window closes".to_owned()),
         Spec::Cooldown(cooldown) => {
-            Some(format!("one entry per entity for {}, one per alert for 24 h", span_in_words(cooldown.period_us)))
+            let period = span_in_words(cooldown.period_us);
+            Some(format!(
+                "one entry per entity for {period}, one per alert for 24 h, the alerts that are not certain yet"
+            ))
         }
         _ => None,
     }

@@ -203,3 +203,31 @@ fn a_threshold_of_many_groups_per_entity_is_provisional_until_the_close() {
     let new: Vec<(Uid, u64)> = closed.hits.iter().filter(|hit| is_new(hit)).map(|hit| (hit.uid, hit.count)).collect();
     assert_eq!(new, [(first, 3)]);
 }
+
+/// Each id is delivered once, whatever becomes of it.
+#[test]
+fn repeats_are_alerts_that_others_read() {
+    let counting =
+        "SELECT user, count(*) AS n FROM TUMBLE(alerts, time, INTERVAL '1 minute') GROUP BY user, window_start";
+    let events = [failure(0, "ann", "1.1.1.1"), failure(4, "ann", "1.1.1.1"), failure(8, "ann", "2.2.2.2")];
+    let program = compile(vec![query("counting", counting), cooling(EVERY_FAILURE, 10)]);
+    for (parallelism, epoch) in [(1, None), (2, Some(1)), (4, Some(2))] {
+        let hits = records(&program, &events, parallelism, 1, epoch);
+        let counted: Vec<Hit> = hits.into_iter().filter(|hit| hit.query == 0).collect();
+        assert_eq!(told(&counted), ["Create ann|3 x1 new"], "at parallelism {parallelism}");
+    }
+}
+
+#[test]
+fn what_looks_back_is_not_settled_by_silence() {
+    let preceded = "SELECT f.time, f.who, f.src_ip FROM failures f WHERE EXISTS (SELECT 1 FROM signin s
+                    WHERE s.user_name = f.who AND s.status = 'Success' AND s.time BETWEEN f.time AND f.time + INTERVAL '1 minute')";
+    let program = compile(vec![cooling(preceded, 10)]);
+    let mut engine = engine(&program, 1);
+    let events = [failure(5, "ann", "1.1.1.1"), event(6, "ann", "Success", "1.1.1.1", None)];
+    engine.push(batch(&program, 0, &events)).expect("a batch of its own program");
+    let (ended, _) = engine.snapshot().expect("operators can be saved");
+    assert_eq!(told(&ended.hits), ["Create 1970-01-01T00:00:05|ann|1.1.1.1 x1 provisional"]);
+    assert_eq!(told(&engine.idle_partition("signin", PartitionId(0)).expect("silence").hits), [] as [&str; 0]);
+    assert_eq!(told(&engine.finish().expect("the end").hits), ["Update 1970-01-01T00:00:05|ann|1.1.1.1 x1 new"]);
+}
