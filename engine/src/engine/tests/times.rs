@@ -68,7 +68,8 @@ fn told_in(events: &[(i64, Option<i64>)], rows_per_batch: usize, restored_behind
         let batch = batch(&program, 0, &numbered.collect::<Vec<Value>>());
         outputs.push(engine.push(arrived(batch, part)).expect("a batch of its own program"));
         if restored_behind == Some(at) {
-            let saved = engine.snapshot().expect("operators can be saved");
+            let (told, saved) = engine.snapshot().expect("operators can be saved");
+            outputs.push(told);
             engine = started(&program);
             engine.restore(&saved).expect("own snapshot");
         }
