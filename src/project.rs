@@ -1,9 +1,10 @@
 //! A project folder: its texts, by kind, with names relative to the folder. What cannot be read is a diagnostic too.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
-use weir_engine::Diagnostic;
+use weir_engine::{Diagnostic, Place, Span};
 
 use crate::config::{self, Config, Need};
 use crate::render::Texts;
@@ -162,7 +163,10 @@ impl Reader<'_> {
         match read_text(path) {
             Ok(text) => Some(text),
             Err(error) => {
-                self.unreadable(name, &error);
+                match error.get_ref().and_then(|inner| inner.downcast_ref::<NotUtf8>()) {
+                    Some(bad) => self.diagnostics.push(bad.diagnostic().in_file(name)),
+                    None => self.unreadable(name, &error),
+                }
                 None
             }
         }
@@ -176,8 +180,42 @@ impl Reader<'_> {
 
 /// A file's text, without the mark that some editors put before the first character.
 pub(crate) fn read_text(path: &Path) -> std::io::Result<String> {
-    let text = std::fs::read_to_string(path)?;
+    let text = decoded(std::fs::read(path)?).map_err(|bad| std::io::Error::new(ErrorKind::InvalidData, bad))?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+/// A file's text has a byte that UTF-8 does not have there.
+#[derive(Debug, thiserror::Error)]
+#[error("line {}, column {}: the byte 0x{byte:02X} is no UTF-8", place.line, place.column)]
+struct NotUtf8 {
+    place: Place,
+    byte: u8,
+    is_utf16: bool,
+}
+
+impl NotUtf8 {
+    fn diagnostic(&self) -> Diagnostic {
+        let message = format!("this is no UTF-8: the byte 0x{:02X} does not go here", self.byte);
+        let hint = if self.is_utf16 {
+            "the file is UTF-16; save it as UTF-8"
+        } else {
+            "save the file as UTF-8; an editor for Latin-1 or Windows-1252 writes such bytes for letters with accents"
+        };
+        Diagnostic::error(config::codes::UNREADABLE, message).at(Span::at(self.place)).hint(hint)
+    }
+}
+
+fn decoded(bytes: Vec<u8>) -> Result<String, NotUtf8> {
+    String::from_utf8(bytes).map_err(|error| {
+        let offset = error.utf8_error().valid_up_to();
+        let bytes = error.as_bytes();
+        let before = String::from_utf8_lossy(&bytes[..offset]);
+        NotUtf8 {
+            place: Place::of_offset(&before, offset),
+            byte: bytes.get(offset).copied().unwrap_or_default(),
+            is_utf16: bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]),
+        }
+    })
 }
 
 /// A path relative to `dir` with `/` between its parts; the path itself where it lies elsewhere.
@@ -185,4 +223,27 @@ pub(crate) fn relative(dir: &Path, path: &Path) -> String {
     let inside = path.strip_prefix(dir).unwrap_or(path);
     let separator = std::path::MAIN_SEPARATOR_STR;
     inside.to_string_lossy().replace(separator, "/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(bytes: &[u8]) -> String {
+        decoded(bytes.to_vec()).unwrap_err().diagnostic().in_file("x.sql").to_string()
+    }
+
+    #[test]
+    fn bytes_that_are_no_utf_8_are_told_at_their_place() {
+        assert_eq!(
+            told(b"SELECT 1\n-- \xC3\xB6 f\xFCr"),
+            "x.sql:2:7: C010 this is no UTF-8: the byte 0xFC does not go here; save the file as UTF-8; an editor for \
+             Latin-1 or Windows-1252 writes such bytes for letters with accents"
+        );
+        assert_eq!(
+            told(b"\xFF\xFES\0E\0"),
+            "x.sql:1:1: C010 this is no UTF-8: the byte 0xFF does not go here; the file is UTF-16; save it as UTF-8"
+        );
+        assert_eq!(decoded("für".into()).unwrap(), "für");
+    }
 }

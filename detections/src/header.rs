@@ -375,7 +375,7 @@ impl Reader<'_> {
             self.report.wrong_value(format!("`{key}` cannot name a parameter"), key_span, Some(hint));
             return None;
         }
-        self.places.insert(format!("params.{key}"), value.span);
+        self.places.insert(format!("params.{key}"), key_span);
         let param = match &value.value {
             Value::Bool(value) => Param::Bool(*value),
             Value::Int(value) => Param::Int(i64::try_from(*value).ok()?),

@@ -3,9 +3,9 @@
 //! Reading order: [`dialect`] (what SQL looks like here), [`tokens`] (text to words with places), [`flink`] (Flink's windows
 //! in short form), [`match_recognize`] (sequences in the form that the parser reads), [`as_of`] (the version of a
 //! look-up table), [`parse`] (one `SELECT` and nothing else), [`params`] (`$name`), [`depth`] and [`balance`] (no text is too
-//! deep for the stack), [`refuse`] (what has no meaning on a stream), [`ddl`] (`CREATE STREAM`, `VIEW` and `TABLE`),
+//! deep for the stack), [`hints`] (the usual mistakes), [`refuse`] (what has no meaning on a stream), [`ddl`] (`CREATE STREAM`, `VIEW` and `TABLE`),
 //! [`types`] (column types and durations), [`resolve`] (every name made exact), [`written`] (what stands for an output
-//! column); then [`plan`], [`first_seen`] and [`total_order`] (what looks at more rows than one, and in which order), [`lower`].
+//! column); [`judge`] and [`failure`] (what is wrong with expressions); then [`plan`], [`first_seen`] and [`total_order`] (what looks at more rows than one, and in which order), [`lower`].
 //!
 //! Every diagnostic of these modules has a place in the author's file: tokens are moved to it before they are parsed,
 //! so that places in syntax trees, in messages of sqlparser and in DataFusion's own spans agree.
@@ -21,9 +21,12 @@ pub(crate) mod failure;
 pub(crate) mod first_seen;
 pub(crate) mod flink;
 pub(crate) mod functions;
+mod hints;
 mod identified;
 pub(crate) mod in_order;
+mod interval;
 mod join;
+mod judge;
 mod lookup;
 pub(crate) mod lower;
 mod match_recognize;

@@ -310,6 +310,29 @@ fn a_reserved_column_that_cannot_be_what_it_stands_for_is_refused() {
 }
 
 #[test]
+fn an_exception_that_is_no_condition_is_told_in_plain_words() {
+    let told = |condition: &str| {
+        let exception = EXCEPTION.replace("src_ip = '10.0.0.9'", condition);
+        messages(&compile(&texts(&[("detections/x.sql", FAILURE)], &exception), None))
+    };
+    let fit = "the condition does not fit identity.failure";
+    assert_eq!(
+        told("src_ip"),
+        [format!(
+            "exceptions/all.yaml:1:53: D006 {fit}: `WHERE` takes a condition, and `src_ip` is STRING; compare it: \
+             src_ip = '...', or src_ip IS NOT NULL"
+        )]
+    );
+    assert_eq!(
+        told("time = 'x'"),
+        [format!(
+            "exceptions/all.yaml:1:60: D006 {fit}: `'x'` is no TIMESTAMP, so a comparison with `time` is never true; \
+             write a time as '2026-01-31 12:00:00'"
+        )]
+    );
+}
+
+#[test]
 fn an_allowance_that_cannot_be_kept_is_refused_in_the_header() {
     let found = check(&FAILURE.replace("\"low\"", "\"low\"\n--! allowed_lateness = \"10 minutes\""));
     assert_eq!(found.len(), 1, "{found:#?}");
@@ -330,7 +353,7 @@ fn a_parameter_that_the_sql_does_not_name_is_a_warning() {
     let found = check(&with.replace("'Failure'", "$status -- not $n"));
     assert_eq!(
         found,
-        ["detections/x.sql:4:40: D110 the SQL does not name the parameter `n`; write `$n` where its value is meant, \
+        ["detections/x.sql:4:36: D110 the SQL does not name the parameter `n`; write `$n` where its value is meant, \
          or take it out"]
     );
 }

@@ -9,14 +9,14 @@ use std::ops::ControlFlow;
 use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::ast::{Expr, Query};
 use datafusion::sql::sqlparser::ast::{Spanned, VisitMut, VisitorMut};
-use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
 use super::dialect::WeirDialect;
+use super::judge::Text;
 use super::params::Parameters;
 use super::tokens::{is_word, lower_first, place_of, shown, span_of, tokenize};
-use super::{as_of, balance, depth, flink, match_recognize, refuse};
+use super::{as_of, balance, depth, flink, hints, match_recognize, refuse};
 use crate::error::{Diagnostic, Place, Span, codes, nearest};
 
 /// Where a `SELECT` runs, which decides what it may say.
@@ -38,7 +38,7 @@ pub(crate) struct Refused {
 }
 
 /// Mistakes that leave every name what it is.
-const NAMES_HOLD: &[&str] = &[codes::UNKNOWN_PARAMETER, codes::NOT_ON_A_STREAM, codes::NON_DETERMINISTIC];
+const NAMES_HOLD: &[&str] = &[codes::UNKNOWN_PARAMETER, codes::NOT_ON_A_STREAM, codes::NON_DETERMINISTIC, codes::PLAN];
 
 impl Refused {
     fn new(diagnostics: Vec<Diagnostic>, query: Box<Query>) -> Self {
@@ -82,7 +82,7 @@ pub(crate) fn parse_select(
     expect_end(&parser, &tokens)?;
     let mut diagnostics = as_of::rewrite(&mut query);
     balance::balance(&mut query);
-    diagnostics.extend(refuse::refuse(&query, &tokens, runs));
+    diagnostics.extend(refuse::refuse(&query, &tokens, &Text::new(text, start), runs));
     diagnostics.extend(fill_parameters(&mut *query, params));
     if diagnostics.is_empty() { Ok(query) } else { Err(Refused::new(diagnostics, query)) }
 }
@@ -108,7 +108,7 @@ pub(crate) fn parse_condition(text: &str, start: Place) -> Result<Expr, Vec<Diag
     let mut condition = parser.parse_expr().map_err(|error| vec![syntax_error(&error, &tokens)])?;
     expect_end(&parser, &tokens).map_err(|diagnostic| vec![diagnostic])?;
     balance::balance(&mut condition);
-    let mut diagnostics = refuse::refuse(&condition, &tokens, Runs::OnStreams);
+    let mut diagnostics = refuse::refuse(&condition, &tokens, &Text::new(text, start), Runs::OnStreams);
     diagnostics.extend(fill_parameters(&mut condition, &BTreeMap::new()));
     if diagnostics.is_empty() { Ok(condition) } else { Err(sorted(diagnostics)) }
 }
@@ -194,9 +194,14 @@ fn expect_end(parser: &Parser<'_>, tokens: &[TokenWithSpan]) -> Result<(), Diagn
     }
     let into = is_word(&next.token, "INTO");
     let code = if into { codes::NOT_ONE_SELECT } else { codes::SYNTAX };
-    let message = format!("expected the end of the SELECT, found `{}`", next.token);
     let index = tokens.iter().position(|token| token.span == next.span);
-    let hint = index.and_then(|index| end_hint(tokens, index));
+    if let Some((before, hint)) = index.and_then(|index| hints::misspelt_clause(tokens, index)) {
+        let word = &tokens[before];
+        let message = format!("`{}` does not go here", word.token);
+        return Err(Diagnostic::error(code, message).at(span_of(word.span)).hint(hint));
+    }
+    let message = format!("expected the end of the SELECT, found `{}`", next.token);
+    let hint = index.and_then(|index| hints::behind(tokens, index));
     Err(Diagnostic::error(code, message).at(span_of(next.span)).maybe_hint(hint))
 }
 
@@ -215,7 +220,10 @@ fn syntax_error(error: &ParserError, tokens: &[TokenWithSpan]) -> Diagnostic {
         (None, Some(place)) => Some(Span::at(place)),
         (None, None) => tokens.last().map(|token| Span::at(place_of(token.span.end))),
     };
-    let hint = index.and_then(|index| syntax_hint(message, tokens, index));
+    let hint = match index {
+        Some(index) => hints::inside(message, tokens, index),
+        None => hints::at_the_end(tokens),
+    };
     let message = in_our_words(message, index.map(|index| &tokens[index].token));
     Diagnostic::error(codes::SYNTAX, message).at(span).maybe_hint(hint)
 }
@@ -225,6 +233,9 @@ fn in_our_words(message: &str, token: Option<&Token>) -> String {
         return format!("{} does not go here", shown(token));
     }
     let message = lower_first(message);
+    if message.contains("DISTINCT | [form] NORMALIZED FROM after IS") {
+        return format!("`IS` goes with NULL, TRUE, FALSE and DISTINCT FROM, not with {}", shown(token));
+    }
     let parts = message.strip_prefix("expected").and_then(|rest| rest.trim_start_matches(':').split_once(", found: "));
     let Some((wanted, found)) = parts else { return message };
     let wanted = wanted.trim_start();
@@ -255,50 +266,6 @@ fn split_place(text: &str) -> (&str, Option<Place>) {
         Some(Place { line: line.trim().parse().ok()?, column: column.trim().parse().ok()? })
     });
     (message, numbers)
-}
-
-/// The usual mistakes behind a syntax error at this token.
-fn syntax_hint(message: &str, tokens: &[TokenWithSpan], index: usize) -> Option<String> {
-    let token = &tokens[index].token;
-    let before = |distance: usize| index.checked_sub(distance).map(|before| &tokens[before].token);
-    let is_comma = |token: Option<&Token>| token == Some(&Token::Comma);
-    if is_comma(before(1)) && *token != Token::Comma {
-        return Some(format!("remove the comma before {}", shown(Some(token))));
-    }
-    if is_comma(before(2)) && before(1).is_some_and(|token| is_word(token, "SELECT")) {
-        return Some("remove the comma before `SELECT`".to_owned());
-    }
-    match token {
-        Token::Overlap => Some("write AND".to_owned()),
-        Token::Word(Word { value, quote_style: None, keyword, .. })
-            if *keyword != Keyword::NoKeyword && message.contains("identifier") =>
-        {
-            Some(format!("to use `{value}` as a name, quote it: \"{value}\""))
-        }
-        _ => unended_case(tokens),
-    }
-}
-
-/// The usual mistakes behind words that follow a complete `SELECT`.
-fn end_hint(tokens: &[TokenWithSpan], index: usize) -> Option<String> {
-    let token = &tokens[index].token;
-    if let Some(word) = ["GROUP", "ORDER", "PARTITION"].into_iter().find(|word| is_word(token, word)) {
-        return Some(format!("write {word} BY"));
-    }
-    let clauses = ["FROM", "WHERE", "GROUP", "HAVING", "QUALIFY", "UNION", "JOIN", "LEFT", "INNER", "WINDOW"];
-    let misspelt =
-        [index.checked_sub(1), Some(index)].into_iter().flatten().find_map(|index| match &tokens[index].token {
-            Token::Word(Word { value, quote_style: None, keyword: Keyword::NoKeyword, .. }) if value.len() > 3 => {
-                nearest(value, clauses)
-            }
-            _ => None,
-        });
-    misspelt.or_else(|| unended_case(tokens))
-}
-
-fn unended_case(tokens: &[TokenWithSpan]) -> Option<String> {
-    let count = |word| tokens.iter().filter(|token| is_word(&token.token, word)).count();
-    (count("CASE") > count("END")).then(|| "a CASE ends with END".to_owned())
 }
 
 /// Where a part of a tree stands.

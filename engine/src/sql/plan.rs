@@ -29,6 +29,7 @@ use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast;
 
 use super::functions::FUNCTIONS;
+use super::judge::{self, Text};
 use super::parse::{Runs, parse_condition, parse_select};
 use super::resolve::{RelationColumns, Relations, Resolved, resolve, resolve_condition};
 use super::sequence::{Sequence, SequencePlanner};
@@ -142,19 +143,44 @@ impl<'a> Planner<'a> {
         params: &BTreeMap<String, ScalarValue>,
     ) -> Result<LogicalPlan, Vec<Diagnostic>> {
         let runs = if self.overrides.is_some() { Runs::OnArchive } else { Runs::OnStreams };
+        let text = Text::new(sql, start);
         let query = parse_select(sql, start, runs, params)
-            .map_err(|refused| refused.with(|query| resolve(query, self, &FUNCTION_NAMES).err().unwrap_or_default()))?;
-        let Resolved { query, open_columns, .. } = resolve(query, self, &FUNCTION_NAMES)?;
+            .map_err(|refused| refused.with(|query| self.names_and_types(query, &text).err().unwrap_or_default()))?;
+        let query = self.names_and_types(query, &text)?;
+        let plan = self.bind(&query).map_err(|error| match error.to_string().contains(VIEW_IS_FAULTY) {
+            true => vec![],
+            false => super::failure::explain(self, &query, &text, &error),
+        })?;
+        if judge::may_hold_a_bad_constant(&plan) {
+            let bad = judge::bad_constants(self, &query, &text);
+            if !bad.is_empty() {
+                return Err(bad);
+            }
+        }
+        Ok(plan)
+    }
+
+    /// The `SELECT` with exact names; where some mean nothing, also what is wrong with the types of the others.
+    fn names_and_types(&self, query: Box<ast::Query>, text: &Text<'_>) -> Result<Box<ast::Query>, Vec<Diagnostic>> {
+        let (Resolved { query, open_columns, .. }, mut told) = resolve(query, self, &FUNCTION_NAMES);
         {
             let mut state = self.state.borrow_mut();
             for (stream, columns) in open_columns {
                 state.open.entry(stream.to_lowercase()).or_default().extend(columns);
             }
         }
-        self.bind(&query).map_err(|error| match error.to_string().contains(VIEW_IS_FAULTY) {
-            true => vec![],
-            false => super::failure::explain(self, &query, &error, start),
-        })
+        if told.is_empty() {
+            return Ok(query);
+        }
+        for diagnostic in &mut told {
+            text.move_to_type(diagnostic);
+        }
+        let mut more = judge::judge(self, &query, text);
+        let begins = |one: &Diagnostic| one.span.map(|span| span.start);
+        more.retain(|one| told.iter().all(|other| begins(other) != begins(one)));
+        told.append(&mut more);
+        told.sort_by_key(|diagnostic| diagnostic.span);
+        Err(told)
     }
 
     fn bind(&self, query: &ast::Query) -> PlanResult<LogicalPlan> {
@@ -167,7 +193,8 @@ impl<'a> Planner<'a> {
         totalize(plan)
     }
 
-    fn to_rel(&self, query: &ast::Query) -> PlanResult<LogicalPlan> {
+    /// The plan of a `SELECT` as it stands, its types not yet brought together.
+    pub(crate) fn to_rel(&self, query: &ast::Query) -> PlanResult<LogicalPlan> {
         let statement = ast::Statement::Query(Box::new(query.clone()));
         SqlToRel::new_with_options(self, parser_options()).sql_statement_to_plan(statement)
     }
@@ -253,18 +280,6 @@ impl<'a> Planner<'a> {
         columns
     }
 
-    /// The plan of the relations of a `FROM` alone; used to find the place of a type error.
-    pub(crate) fn plan_from(&self, from: &[ast::TableWithJoins], with: Option<&ast::With>) -> PlanResult<LogicalPlan> {
-        let text = from.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let with = with.map_or_else(String::new, |with| format!("{with} "));
-        let sql = format!("{with}SELECT * FROM {text}");
-        let statement = datafusion::sql::sqlparser::parser::Parser::new(&super::dialect::WeirDialect)
-            .try_with_sql(&sql)
-            .and_then(|mut parser| parser.parse_query())
-            .map_err(|error| DataFusionError::Plan(error.to_string()))?;
-        self.to_rel(&statement)
-    }
-
     /// An expression over a schema, with its types brought together.
     pub(crate) fn coerced(&self, expr: &ast::Expr, schema: &DFSchema) -> PlanResult<Expr> {
         let planner = SqlToRel::new_with_options(self, parser_options());
@@ -309,13 +324,18 @@ pub(crate) fn condition(text: &str, output: &SchemaRef) -> Result<Arc<dyn Physic
     let planner = Planner::new(&catalog, &published);
     let condition = parse_condition(text, Place::START)?;
     let condition = resolve_condition(condition, "hit", output.fields(), &FUNCTION_NAMES)?;
+    let refused = |error: DataFusionError| vec![Diagnostic::error(codes::PLAN, super::failure::message_of(&error))];
+    let schema = DFSchema::try_from_qualified_schema("hit", output).map_err(refused)?;
+    let bad = judge::judge_condition(&planner, &condition, &schema, &Text::new(text, Place::START));
+    if !bad.is_empty() {
+        return Err(bad);
+    }
     let plan = || -> PlanResult<Arc<dyn PhysicalExpr>> {
-        let schema = DFSchema::try_from_qualified_schema("hit", output)?;
         let expr = planner.coerced(&condition, &schema)?;
         let expr = super::total::total_condition(expr, &schema)?;
         super::lower::physical(&expr, &schema).map_err(|refusal| DataFusionError::Plan(refusal.message))
     };
-    plan().map_err(|error| vec![Diagnostic::error(codes::PLAN, super::failure::message_of(&error))])
+    plan().map_err(refused)
 }
 
 /// Whether a text is a condition over these columns, such as that of an exception over a query's output.

@@ -1,15 +1,18 @@
 //! What a `SELECT` may not say: statements in disguise, clauses without a meaning on a stream, and constructs that this
 //! version does not run. Nothing is ignored in silence.
 
+mod misplaced;
+
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, Function, JoinConstraint, JoinOperator, LimitClause, OrderByKind, Query, RowsPerMatch, Select,
-    SelectItem, SetExpr, TableFactor, Visit, Visitor,
+    Distinct, Expr, Function, FunctionArg, FunctionArgExpr, JoinConstraint, JoinOperator, LimitClause, OrderByKind,
+    Query, RowsPerMatch, Select, SelectItem, SetExpr, TableFactor, Visit, Visitor,
 };
 use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
 
 use super::flink::WINDOW_FUNCTIONS;
+use super::judge::Text;
 use super::parse::{Runs, spot};
 use super::tokens::{span_of, word_before};
 use crate::error::{Diagnostic, Place, Span, codes};
@@ -33,15 +36,19 @@ const NON_DETERMINISTIC: &[&str] = &[
 ];
 
 /// Everything in the tree that is refused, in no particular order.
-pub(super) fn refuse(tree: &impl Visit, tokens: &[TokenWithSpan], runs: Runs) -> Vec<Diagnostic> {
-    let mut refusing = Refusing { tokens, on_streams: runs == Runs::OnStreams, diagnostics: Vec::new() };
+pub(super) fn refuse(tree: &impl Visit, tokens: &[TokenWithSpan], text: &Text<'_>, runs: Runs) -> Vec<Diagnostic> {
+    let on_streams = runs == Runs::OnStreams;
+    let mut refusing = Refusing { tokens, text, on_streams, relations: Vec::new(), diagnostics: Vec::new() };
     let ControlFlow::Continue(()) = tree.visit(&mut refusing);
     refusing.diagnostics
 }
 
 struct Refusing<'a> {
     tokens: &'a [TokenWithSpan],
+    text: &'a Text<'a>,
     on_streams: bool,
+    /// Arguments of table functions, by their address in the tree: a `SELECT` among them is no value.
+    relations: Vec<*const Expr>,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -90,6 +97,7 @@ impl Visitor for Refusing<'_> {
         for (what, _) in absent.into_iter().filter(|(_, present)| *present) {
             self.unsupported(what, place);
         }
+        self.diagnostics.extend(misplaced::misplaced(select, self.text));
         for item in &select.projection {
             self.item(item);
         }
@@ -115,6 +123,11 @@ impl Visitor for Refusing<'_> {
                     self.unsupported("WITH ORDINALITY", at);
                 }
                 let function = name.to_string().to_uppercase();
+                let arguments = args.iter().flat_map(|args| &args.args);
+                self.relations.extend(arguments.filter_map(|argument| match argument {
+                    FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(std::ptr::from_ref(expr)),
+                    _ => None,
+                }));
                 if args.is_some() && !WINDOW_FUNCTIONS.contains(&function.as_str()) {
                     self.unsupported(&format!("the table function `{name}`"), at);
                 }
@@ -150,6 +163,12 @@ impl Visitor for Refusing<'_> {
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
         match expr {
             Expr::Function(function) => self.function(function, spot(expr)),
+            Expr::Subquery(_) if self.on_streams && !self.relations.contains(&std::ptr::from_ref(expr)) => {
+                let message = "a SELECT as a value does not run on a stream";
+                let hint = "put it into a WITH and join it, with a bound in time";
+                let at = self.text.whole(expr);
+                self.diagnostics.push(Diagnostic::error(codes::UNSUPPORTED, message).at(at).hint(hint));
+            }
             Expr::Prior(_) => self.unsupported("PRIOR", spot(expr)),
             Expr::OuterJoin(_) => self.unsupported("the `(+)` of an outer join", spot(expr)),
             Expr::MatchAgainst { .. } => self.unsupported("MATCH ... AGAINST", spot(expr)),
@@ -222,23 +241,7 @@ impl Refusing<'_> {
     }
 
     fn join(&mut self, operator: &JoinOperator, at: Option<Span>) {
-        let constraint = match operator {
-            JoinOperator::Join(constraint)
-            | JoinOperator::Inner(constraint)
-            | JoinOperator::Left(constraint)
-            | JoinOperator::LeftOuter(constraint)
-            | JoinOperator::Right(constraint)
-            | JoinOperator::RightOuter(constraint)
-            | JoinOperator::FullOuter(constraint)
-            | JoinOperator::CrossJoin(constraint)
-            | JoinOperator::Semi(constraint)
-            | JoinOperator::LeftSemi(constraint)
-            | JoinOperator::RightSemi(constraint)
-            | JoinOperator::Anti(constraint)
-            | JoinOperator::LeftAnti(constraint)
-            | JoinOperator::RightAnti(constraint) => constraint,
-            _ => return self.unsupported("this kind of join", at),
-        };
+        let Some(constraint) = constraint_of(operator) else { return self.unsupported("this kind of join", at) };
         if matches!(constraint, JoinConstraint::None) && !matches!(operator, JoinOperator::CrossJoin(_)) {
             let message = "a JOIN needs a condition";
             self.diagnostics.push(
@@ -276,6 +279,27 @@ impl Refusing<'_> {
 
     fn unsupported(&mut self, what: &str, at: Option<Span>) {
         self.diagnostics.push(Diagnostic::error(codes::UNSUPPORTED, format!("{what} is not supported yet")).at(at));
+    }
+}
+
+/// What a join demands of its rows; `None` for kinds of joins that are not supported.
+pub(super) const fn constraint_of(operator: &JoinOperator) -> Option<&JoinConstraint> {
+    match operator {
+        JoinOperator::Join(constraint)
+        | JoinOperator::Inner(constraint)
+        | JoinOperator::Left(constraint)
+        | JoinOperator::LeftOuter(constraint)
+        | JoinOperator::Right(constraint)
+        | JoinOperator::RightOuter(constraint)
+        | JoinOperator::FullOuter(constraint)
+        | JoinOperator::CrossJoin(constraint)
+        | JoinOperator::Semi(constraint)
+        | JoinOperator::LeftSemi(constraint)
+        | JoinOperator::RightSemi(constraint)
+        | JoinOperator::Anti(constraint)
+        | JoinOperator::LeftAnti(constraint)
+        | JoinOperator::RightAnti(constraint) => Some(constraint),
+        _ => None,
     }
 }
 

@@ -28,6 +28,7 @@ use datafusion::sql::sqlparser::tokenizer::Span as SqlSpan;
 
 use crate::catalog::{Stream, Table};
 use crate::error::Diagnostic;
+pub(crate) use from::demand_nothing;
 use scope::{Scope, Source};
 pub(crate) use shape::Column;
 
@@ -91,7 +92,7 @@ impl RelationColumns {
     }
 }
 
-/// A `SELECT` whose names are exact.
+/// A `SELECT` whose names are exact, as far as they mean something.
 #[derive(Debug, Clone)]
 pub(crate) struct Resolved {
     /// The `SELECT`.
@@ -103,22 +104,17 @@ pub(crate) struct Resolved {
     pub(crate) open_columns: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// Makes every name of a `SELECT` exact. `functions` are the names that can be called, in lower case.
-///
-/// # Errors
-/// All names that mean nothing or more than one thing.
+/// Makes every name of a `SELECT` exact, and says which ones mean nothing or more than one thing. These stay as they are
+/// written; the others can be judged all the same. `functions` are the names that can be called, in lower case.
 pub(crate) fn resolve(
     mut query: Box<Query>,
     relations: &dyn Relations,
     functions: &BTreeSet<String>,
-) -> Result<Resolved, Vec<Diagnostic>> {
+) -> (Resolved, Vec<Diagnostic>) {
     let mut resolver = Resolver::new(relations, functions);
     let output = resolver.query(&mut query);
     let Resolver { open_columns, diagnostics, .. } = resolver;
-    if diagnostics.is_empty() {
-        return Ok(Resolved { query, output, open_columns });
-    }
-    Err(sorted(diagnostics))
+    (Resolved { query, output, open_columns }, sorted(diagnostics))
 }
 
 /// Makes every name of a condition over one row exact, such as an exception's over the output of a query.

@@ -209,15 +209,17 @@ impl ScalarUDFImpl for SecurityFunction {
             matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null)
         };
         if !self.function.takes(arg_types.len()) {
-            return plan_err!(
-                "`{}` does not take {} arguments; write {}",
-                self.name(),
-                arg_types.len(),
-                self.function.usage()
-            );
+            let count = match arg_types.len() {
+                1 => "1 argument".to_owned(),
+                several => format!("{several} arguments"),
+            };
+            return plan_err!("`{}` does not take {count}; write {}", self.name(), self.function.usage());
         }
         match arg_types.iter().find(|data_type| !is_text(data_type)) {
-            Some(other) => plan_err!("`{}` takes text, not type {other}; write {}", self.name(), self.function.usage()),
+            Some(other) => {
+                let other = crate::sql::types::type_name(other);
+                plan_err!("`{}` takes text, not {other}; write {}", self.name(), self.function.usage())
+            }
             // A constant stays a constant: a cast around it would hide it from the check of `return_field_from_args`.
             None => Ok(arg_types
                 .iter()

@@ -25,7 +25,9 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::sqlparser::ast::{self, Spanned};
 use datafusion::sql::sqlparser::tokenizer::Span as SqlSpan;
 
+use super::failure::message_of;
 use super::match_recognize::{WITHIN, Written};
+use super::types::type_name;
 use super::window_kind::span_in_words;
 use super::window_table::interval_us;
 use crate::catalog::TIME_TYPE;
@@ -293,8 +295,10 @@ fn plan_sequence(written: Written<'_>, context: &mut dyn RelationPlannerContext)
         } else if let Some(index) = index(&symbol) {
             let of = DFSchema::new_with_metadata(schema.clone(), HashMap::new())?;
             let condition = planned(context, definition, &of)?;
-            if condition.get_type(&of)? != DataType::Boolean {
-                let message = format!("`{}` is defined by a value of another type than BOOLEAN", symbol.value);
+            let data_type = condition.get_type(&of)?;
+            if data_type != DataType::Boolean {
+                let message =
+                    format!("`DEFINE` takes a condition, and that of `{}` is {}", symbol.value, type_name(&data_type));
                 return Err(at(message, span));
             }
             conditions[index] = Some(condition);
@@ -357,6 +361,14 @@ fn each_row(input: &DFSchema) -> Result<DFSchema> {
 
 /// An expression over a made-up schema, with its types brought together, and total.
 fn planned(context: &mut dyn RelationPlannerContext, expr: ast::Expr, schema: &DFSchema) -> Result<Expr> {
+    let span = expr.span();
+    planned_by_itself(context, expr, schema).map_err(|error| match error {
+        DataFusionError::Diagnostic(..) => error,
+        other => at(message_of(&other), span),
+    })
+}
+
+fn planned_by_itself(context: &mut dyn RelationPlannerContext, expr: ast::Expr, schema: &DFSchema) -> Result<Expr> {
     let expr = context.sql_to_expr(expr, schema)?;
     let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build();
     let simplifier = ExprSimplifier::new(context);

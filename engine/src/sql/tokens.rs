@@ -18,9 +18,27 @@ pub(super) fn tokenize(text: &str, start: Place) -> (Vec<TokenWithSpan>, Option<
     }
     let error = outcome.err().map(|error| {
         let place = place_of(shifted(error.location, start));
-        Diagnostic::error(codes::SYNTAX, lower_first(&error.message)).at(Span::at(place))
+        let (message, hint) = unended(&error.message);
+        Diagnostic::error(codes::SYNTAX, message).at(Span::at(place)).maybe_hint(hint.map(str::to_owned))
     });
     (tokens, error)
+}
+
+/// What does not end, in our words, and how it would.
+fn unended(message: &str) -> (String, Option<&'static str>) {
+    if message.starts_with("Unterminated string literal") {
+        return (
+            lower_first(message),
+            Some("a text ends with a single quote; one that is part of it is written twice: 'it''s'"),
+        );
+    }
+    if message.starts_with("Expected close delimiter") {
+        return ("a quoted name does not end".to_owned(), Some("a name is quoted as \"name\", a text as 'text'"));
+    }
+    if message.contains("multi-line comment") {
+        return ("a comment does not end".to_owned(), Some("what begins with /* ends with */"));
+    }
+    (lower_first(message), None)
 }
 
 fn shifted(location: Location, start: Place) -> Location {

@@ -198,6 +198,9 @@ pub(crate) fn type_name(data_type: &DataType) -> String {
             format!("STRUCT<{}>", fields.join(", "))
         }
         DataType::Utf8 | DataType::LargeUtf8 => "STRING".to_owned(),
+        DataType::Timestamp(..) => "TIMESTAMP".to_owned(),
+        DataType::Duration(_) | DataType::Interval(_) => "INTERVAL".to_owned(),
+        DataType::Null => "NULL".to_owned(),
         other => SCALARS
             .iter()
             .find(|(_, data_type)| data_type == other)

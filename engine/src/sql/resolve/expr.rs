@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, CaseWhen, Expr, Ident, Query, StructField, Subscript, Value, ValueWithSpan,
+    AccessExpr, BinaryOperator, CaseWhen, Expr, Ident, Query, SetExpr, StructField, Subscript, Value, ValueWithSpan,
 };
 
 use super::Resolver;
 use super::casts::exact_type;
 use super::names::append_access;
+use super::select::columns as counted;
 use super::shape::Shape;
 use crate::error::{Diagnostic, codes};
+use crate::sql::interval;
 use crate::sql::parse::spot;
 use crate::sql::tokens::span_of;
 
@@ -173,7 +175,10 @@ impl Resolver<'_> {
                 self.tell(exact_type(data_type, place));
                 self.expr(inner);
             }
-            Expr::Interval(interval) => drop(self.expr(&mut interval.value)),
+            Expr::Interval(interval) => {
+                self.diagnostics.extend(interval::unreadable(interval));
+                self.expr(&mut interval.value);
+            }
             Expr::IsDistinctFrom(left, right)
             | Expr::IsNotDistinctFrom(left, right)
             | Expr::Like { expr: left, pattern: right, .. }
@@ -237,7 +242,17 @@ impl Resolver<'_> {
 
     /// A query inside an expression that gives one value per row.
     pub(super) fn scalar_query(&mut self, query: &mut Query) -> Shape {
+        let told = self.diagnostics.len();
         let columns = self.subquery(query, true);
+        if columns.len() > 1
+            && self.diagnostics.len() == told
+            && let SetExpr::Select(select) = query.body.as_ref()
+        {
+            let message = format!("this SELECT stands for one value, and it has {}", counted(columns.len()));
+            let place = select.projection.get(1).and_then(spot);
+            let hint = "select one column; for several, write EXISTS (SELECT 1 FROM ... WHERE a = b AND c = d)";
+            self.diagnostics.push(Diagnostic::error(codes::PLAN, message).at(place).hint(hint));
+        }
         columns.into_iter().next().map_or(Shape::Unknown, |column| column.shape)
     }
 }

@@ -1,13 +1,10 @@
 //! `first_seen(keys, interval)`: where it may stand, what its arguments are, and by which time it goes. What comes out is
 //! a window function: `first_seen(time, interval) OVER (PARTITION BY keys ORDER BY time)`.
 
-use arrow::compute::kernels::cast_utils::{IntervalParseConfig, IntervalUnit, parse_interval_month_day_nano_config};
 use arrow::datatypes::DataType;
-use datafusion::common::ScalarValue;
-use datafusion::logical_expr::lit;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Interval,
-    OrderByExpr, OrderByOptions, Value, ValueWithSpan, WindowSpec, WindowType,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, OrderByExpr,
+    OrderByOptions, WindowSpec, WindowType,
 };
 use datafusion::sql::sqlparser::tokenizer::Span as SqlSpan;
 
@@ -18,8 +15,8 @@ use super::shape::Shape;
 use crate::catalog::system;
 use crate::error::{Diagnostic, Span, codes};
 use crate::sql::first_seen::NAME;
+use crate::sql::interval;
 use crate::sql::parse::spot;
-use crate::sql::window_table::interval_us;
 
 /// How it is called.
 const FORM: &str = "first_seen(user_name, INTERVAL '30 days'), or first_seen((user_name, country), INTERVAL '30 days')";
@@ -63,7 +60,10 @@ impl Resolver<'_> {
         let Some((mut keys, mut interval)) = self.keys_and_interval(function, place) else { return Shape::Unknown };
         self.in_clause(Clause::Elsewhere, |resolver| keys.iter_mut().for_each(|key| drop(resolver.expr(key))));
         self.span_of_time(&mut interval, FORM);
-        self.refuse_empty_span(&interval);
+        if let Expr::Interval(interval) = &interval {
+            let refused = interval::unreadable(interval).or_else(|| interval::refuse_length(interval, FORM));
+            self.diagnostics.extend(refused);
+        }
         let Some(time) = self.time_of_rows(place) else { return Shape::Unknown };
         let options = OrderByOptions { asc: None, nulls_first: None };
         function.over = Some(WindowType::WindowSpec(WindowSpec {
@@ -125,17 +125,6 @@ impl Resolver<'_> {
         None
     }
 
-    fn refuse_empty_span(&mut self, interval: &Expr) {
-        let Expr::Interval(interval) = interval else { return };
-        let message = match microseconds(interval) {
-            Some(us) if us > 0 => return,
-            Some(_) => format!("`{interval}` is not longer than nothing"),
-            None => format!("`{interval}` is not a number of days or of shorter units"),
-        };
-        self.diagnostics
-            .push(Diagnostic::error(codes::WRONG_TYPE, message).at(spot(interval.value.as_ref())).hint(FORM));
-    }
-
     /// The event time of the rows behind `FROM`: of a stream `_time`, of what a `SELECT` gives its column `time`.
     fn time_of_rows(&mut self, place: Option<Span>) -> Option<Expr> {
         let sources = &self.scopes.last()?.sources;
@@ -166,20 +155,4 @@ fn is_first_seen(function: &Function) -> bool {
 fn time_column(source: &Source) -> Option<&str> {
     let named = |name: &str| source.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name));
     named(system::TIME).or_else(|| named("time")).map(|column| column.name.as_str())
-}
-
-/// The length of a literal interval, if it has a fixed one.
-fn microseconds(interval: &Interval) -> Option<i64> {
-    let Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text) | Value::Number(text, _), .. }) =
-        interval.value.as_ref()
-    else {
-        return None;
-    };
-    let text = match &interval.leading_field {
-        Some(field) => format!("{text} {field}"),
-        None => text.clone(),
-    };
-    let config = IntervalParseConfig::new(IntervalUnit::Second);
-    let value = parse_interval_month_day_nano_config(&text, config).ok()?;
-    interval_us(&lit(ScalarValue::IntervalMonthDayNano(Some(value)))).ok()
 }

@@ -2,7 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    JoinConstraint, JoinOperator, ObjectName, TableAlias, TableFactor, TableWithJoins,
+    JoinConstraint, JoinOperator, ObjectName, TableAlias, TableFactor, TableWithJoins, Value,
 };
 use datafusion::sql::sqlparser::tokenizer::Span as SqlSpan;
 
@@ -338,6 +338,15 @@ fn name_side(operator: &mut JoinOperator) {
         JoinOperator::Anti(constraint) => JoinOperator::LeftAnti(constraint),
         other => other,
     };
+}
+
+/// Makes a join one of all rows with all: its columns are the same.
+pub(crate) fn demand_nothing(operator: &mut JoinOperator) {
+    if let Some(constraint) = constraint(operator)
+        && !matches!(constraint, JoinConstraint::None)
+    {
+        *constraint = JoinConstraint::On(Expr::Value(Value::Boolean(true).with_empty_span()));
+    }
 }
 
 fn constraint(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {

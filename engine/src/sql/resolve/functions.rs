@@ -1,5 +1,6 @@
 //! Function calls: names found without regard to case, arguments resolved, and what is known about the result.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{
@@ -73,7 +74,8 @@ impl Resolver<'_> {
         let place = spot(&function.name);
         let [ObjectNamePart::Identifier(ident)] = &mut function.name.0[..] else {
             let message = format!("there is no function `{}`; a function's name has one part", function.name);
-            self.diagnostics.push(Diagnostic::error(codes::UNKNOWN_FUNCTION, message).at(place));
+            let hint = as_a_method(&function.name.0, self.functions);
+            self.diagnostics.push(Diagnostic::error(codes::UNKNOWN_FUNCTION, message).at(place).maybe_hint(hint));
             return String::new();
         };
         let name = ident.value.to_lowercase();
@@ -83,10 +85,17 @@ impl Resolver<'_> {
             let window = WINDOW_FUNCTIONS.iter().find(|window| window.eq_ignore_ascii_case(&name));
             let hint = match window {
                 Some(window) => Some(format!("a window stands behind FROM: FROM {window}(stream, time, ...)")),
-                None => nearest(&name, known),
+                None => synonym(&name).map(str::to_owned).or_else(|| nearest(&name, known)),
             };
             self.diagnostics
                 .push(Diagnostic::error(codes::UNKNOWN_FUNCTION, message).at(span_of(ident.span)).maybe_hint(hint));
+        }
+        let needs_over = function.over.is_none() && is_of_rows_alone(&name);
+        if needs_over && self.functions.contains(&name) {
+            let message = format!("`{name}` looks at other rows, and nothing says at which");
+            let hint = format!("write {name}(...) OVER (PARTITION BY ... ORDER BY time)");
+            self.diagnostics
+                .push(Diagnostic::error(codes::UNKNOWN_FUNCTION, message).at(span_of(ident.span)).hint(hint));
         }
         ident.value.clone_from(&name);
         name
@@ -152,6 +161,45 @@ impl Resolver<'_> {
             self.expr(&mut order.expr);
         }
     }
+}
+
+/// What to write for `column.function(...)`.
+fn as_a_method(parts: &[ObjectNamePart], functions: &BTreeSet<String>) -> Option<String> {
+    let (last, value) = parts.split_last()?;
+    let name = last.as_ident()?.value.to_lowercase();
+    let value = value.iter().map(ToString::to_string).collect::<Vec<_>>().join(".");
+    functions.contains(&name).then(|| format!("write {name}({value}, ...)"))
+}
+
+/// Whether a function is one of rows in an `OVER` and nothing else.
+fn is_of_rows_alone(name: &str) -> bool {
+    let is_other = FUNCTIONS.scalar.contains_key(name) || FUNCTIONS.aggregate.contains_key(name);
+    FUNCTIONS.window.contains_key(name) && !is_other && name != first_seen::NAME
+}
+
+/// What other systems call a function, and what to write here.
+fn synonym(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "if" | "iif" | "switch" => "write CASE WHEN condition THEN value ELSE value END",
+        "isnull" | "is_null" | "isempty" => {
+            "write column IS NULL; for another value in its place, coalesce(column, value)"
+        }
+        "isnotnull" | "isnotempty" => "write column IS NOT NULL",
+        "dcount" | "count_distinct" | "countdistinct" | "approx_count_distinct" | "dc" => {
+            "write count(DISTINCT column)"
+        }
+        "countif" | "count_if" | "sumif" => "write count(*) FILTER (WHERE condition)",
+        "matches" | "match" | "rlike" | "regex_match" | "regexp" => "write regexp_like(column, 'pattern')",
+        "charindex" | "indexof" | "locate" => "write strpos(text, part)",
+        "len" | "strlen" => "write length(text)",
+        "tostring" | "to_string" | "str" => "write CAST(value AS STRING)",
+        "toint" | "to_int" | "tolong" | "to_number" => "write CAST(value AS BIGINT)",
+        "dateadd" | "date_add" | "date_sub" | "timestampadd" => "add a span of time: time + INTERVAL '5 minutes'",
+        "datediff" | "date_diff" | "timestampdiff" => "subtract the times: a - b < INTERVAL '5 minutes'",
+        "cidrmatch" | "ipv4_is_in_range" | "inet_contains" => "write cidr_match(ip, '10.0.0.0/8')",
+        "values" | "collect_list" | "collect_set" | "make_list" | "make_set" => "write array_agg(column)",
+        _ => return None,
+    })
 }
 
 /// Names of windows are compared without case; DataFusion compares them as they are.

@@ -207,6 +207,8 @@ impl Resolver<'_> {
             .is_some_and(|scope| rest.is_empty() && scope.forbidden_aliases.iter().any(|alias| means(first, alias)));
         let hint = if forbidden {
             Some("it is an alias of this SELECT, which is made later; repeat its expression, or put the SELECT into a WITH".to_owned())
+        } else if self.scopes.iter().all(|scope| scope.sources.is_empty() && scope.aliases.is_empty()) {
+            Some("this SELECT has no FROM, so it has no columns".to_owned())
         } else {
             nearest(&first.value, self.scopes.iter().rev().flat_map(Scope::names)).or_else(|| {
                 if first.quote_style.is_some() && rest.is_empty() {

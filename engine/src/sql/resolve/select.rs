@@ -15,7 +15,8 @@ use super::names::column_expr;
 use super::scope::{Clause, Scope, Source, means};
 use super::shape::{Column, Shape};
 use super::{Cte, Resolver};
-use crate::error::{Diagnostic, codes, nearest};
+use crate::error::{Diagnostic, Place, Span, codes, nearest};
+use crate::sql::parse::spot;
 use crate::sql::tokens::{exact, span_of};
 
 /// One item of a `SELECT` list, resolved.
@@ -76,8 +77,13 @@ impl Resolver<'_> {
             SetExpr::Select(select) => return self.select(select, order_by, named),
             SetExpr::Query(query) => self.subquery(query, named),
             SetExpr::SetOperation { left, right, set_quantifier, .. } => {
+                let told = self.diagnostics.len();
                 let left = self.body(left, None, named);
+                let place = spot(right.as_ref());
                 let right = self.body(right, None, named);
+                if self.diagnostics.len() == told && left.len() != right.len() && !is_by_name(*set_quantifier) {
+                    self.uneven(left.len(), right.len(), place);
+                }
                 united(left, right, *set_quantifier)
             }
             SetExpr::Values(values) => {
@@ -101,6 +107,13 @@ impl Resolver<'_> {
             self.scopes.pop();
         }
         columns
+    }
+
+    fn uneven(&mut self, left: usize, right: usize, place: Option<Span>) {
+        let message = format!("this SELECT has {}, and the one before it {left}", columns(right));
+        let place = place.map(|Span { start, .. }| Span { start, end: Place { column: start.column + 6, ..start } });
+        let hint = "the columns of a UNION go by their order; write NULL AS name for one that is missing";
+        self.diagnostics.push(Diagnostic::error(codes::PLAN, message).at(place).hint(hint));
     }
 
     fn select(&mut self, select: &mut Select, order_by: Option<&mut OrderBy>, named: bool) -> Vec<Column> {
@@ -353,11 +366,18 @@ fn left_out(options: &WildcardAdditionalOptions) -> Vec<Ident> {
     except.chain(exclude).collect()
 }
 
+const fn is_by_name(quantifier: SetQuantifier) -> bool {
+    matches!(quantifier, SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName)
+}
+
+/// How many columns, in words.
+pub(super) fn columns(count: usize) -> String {
+    format!("{count} column{}", if count == 1 { "" } else { "s" })
+}
+
 /// The columns of a UNION: those of the left side, and by name also what only the right side has.
 fn united(left: Vec<Column>, right: Vec<Column>, quantifier: SetQuantifier) -> Vec<Column> {
-    let by_name =
-        matches!(quantifier, SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName);
-    if by_name {
+    if is_by_name(quantifier) {
         let more: Vec<_> =
             right.into_iter().filter(|column| !left.iter().any(|other| other.name == column.name)).collect();
         return left.into_iter().chain(more).collect();

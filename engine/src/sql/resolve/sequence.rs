@@ -18,6 +18,7 @@ use super::scope::{Scope, Source, means};
 use super::shape::{Column, Shape};
 use crate::catalog::TIME_TYPE;
 use crate::error::{Diagnostic, codes, nearest};
+use crate::sql::interval;
 use crate::sql::match_recognize::{WITHIN, Written};
 use crate::sql::parse::spot;
 use crate::sql::sequence::{AGGREGATES, CLASSIFIER, EACH_ROW, MARK, MATCH, MATCH_TIME};
@@ -66,6 +67,7 @@ impl Resolver<'_> {
         let mut columns: Vec<Column> = vec![];
         for key in keys {
             let place = spot(key);
+            let told = self.diagnostics.len();
             let shape = self.expr(key);
             match written_column(key) {
                 Some((_, name)) if columns.iter().any(|column| column.name == name) => {
@@ -73,7 +75,7 @@ impl Resolver<'_> {
                     self.diagnostics.push(Diagnostic::error(codes::DUPLICATE_NAME, message).at(place));
                 }
                 Some((_, name)) => columns.push(Column::new(name, shape)),
-                None if source.broken => {}
+                None if source.broken || self.diagnostics.len() > told => {}
                 None => {
                     let message = "PARTITION BY takes columns";
                     let hint = "give the expression a name in a WITH before it";
@@ -134,6 +136,10 @@ impl Resolver<'_> {
         match symbols.iter_mut().find(|symbol| symbol.symbol.value == WITHIN) {
             Some(within) => {
                 self.span_of_time(&mut within.definition, hint);
+                if let Expr::Interval(interval) = &within.definition {
+                    let refused = interval::unreadable(interval).or_else(|| interval::refuse_length(interval, hint));
+                    self.diagnostics.extend(refused);
+                }
             }
             None => {
                 let message =

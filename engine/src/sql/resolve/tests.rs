@@ -86,7 +86,8 @@ impl Context {
     fn resolve(&self, sql: &str) -> Result<Resolved, Vec<Diagnostic>> {
         let params = BTreeMap::from([("n".to_owned(), ScalarValue::from(5_i64))]);
         let query = parse_select(sql, Place::START, Runs::OnArchive, &params).map_err(|refused| refused.diagnostics)?;
-        resolve(query, &Known(self.catalog.clone()), &self.names())
+        let (resolved, diagnostics) = resolve(query, &Known(self.catalog.clone()), &self.names());
+        if diagnostics.is_empty() { Ok(resolved) } else { Err(diagnostics) }
     }
 }
 

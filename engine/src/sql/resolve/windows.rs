@@ -12,6 +12,7 @@ use super::scope::{Scope, Source};
 use super::shape::{Column, Shape};
 use crate::catalog::TIME_TYPE;
 use crate::error::{Diagnostic, codes};
+use crate::sql::interval::refuse_length;
 use crate::sql::parse::spot;
 use crate::sql::tokens::{exact, span_of};
 use crate::sql::types::type_name;
@@ -110,6 +111,10 @@ impl Resolver<'_> {
         for (at, expr) in exprs.iter_mut().enumerate() {
             if at > 0 && at <= form.durations {
                 self.span_of_time(expr, form.text);
+                // Behind the lengths may stand an offset, which may be anything.
+                if at <= form.required {
+                    self.diagnostics.extend(length(expr).and_then(|length| refuse_length(length, form.text)));
+                }
             }
             let place = spot(expr);
             let shape = self.expr(expr);
@@ -165,6 +170,13 @@ impl Resolver<'_> {
         }
         alias.name = exact(&alias.name.value, alias.name.span);
         Source { alias: alias.name.value.clone(), columns, open, span: alias.name.span, broken: false }
+    }
+}
+
+fn length(expr: &Expr) -> Option<&Interval> {
+    match expr {
+        Expr::Interval(interval) => Some(interval),
+        _ => None,
     }
 }
 
