@@ -22,8 +22,10 @@ pub(crate) fn explain(
     told.extend(ungrouped(query, text));
     // Where an expression is wrong by itself, the planner's own words about the whole add nothing.
     if told.is_empty() {
-        let span = diagnostic_span(error).unwrap_or_else(|| Span::at(text.start()));
-        told.push(said(&message_of(error)).at(span));
+        let message = message_of(error);
+        let constant = || message.split('\'').nth(1).and_then(|constant| text.place_of_constant(constant));
+        let span = diagnostic_span(error).or_else(constant).unwrap_or_else(|| Span::at(text.start()));
+        told.push(said(&message).at(span));
     }
     told.sort_by_key(|diagnostic| diagnostic.span);
     told
@@ -103,6 +105,10 @@ pub(crate) fn place_of_refusal(sql: &str, start: Place, refusal: &Refusal) -> Sp
     if refusal.message.starts_with("`EXISTS` of groups")
         && let Some(span) = exists_of_groups(sql, start)
     {
+        return span;
+    }
+    let constant = refusal.message.strip_prefix("`'").and_then(|rest| rest.split_once("'`"));
+    if let Some(span) = constant.and_then(|(constant, _)| Text::new(sql, start).place_of_constant(constant)) {
         return span;
     }
     let about = refusal.about.as_deref().into_iter();

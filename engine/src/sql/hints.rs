@@ -153,7 +153,8 @@ fn at_a_word(at: &At<'_>, value: &str) -> Option<String> {
     if at.is_before(1, "FROM") && at.is_before(2, "AS") {
         return Some("a name is missing behind AS".to_owned());
     }
-    if !at.tokens[..at.index].iter().any(|token| is_word(&token.token, "FROM")) {
+    let is_of_list = !at.tokens[..at.index].iter().any(|token| is_word(&token.token, "FROM"));
+    if is_of_list && unended_case(at.tokens).is_none() {
         return Some(format!("a comma is missing before `{value}`"));
     }
     if FUNCTIONS.scalar.contains_key(&value.to_lowercase()) && at.after(1).is_some_and(is_constant) {

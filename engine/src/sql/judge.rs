@@ -7,6 +7,7 @@
 mod constants;
 mod functions;
 mod grouping;
+mod sequences;
 mod text;
 mod words;
 
@@ -101,9 +102,11 @@ impl<'j, 'p> Judge<'j, 'p> {
 
     /// The columns that the expressions of a `SELECT` speak of, and the aliases that its later clauses may use.
     fn schema_of(&self, select: &Select) -> Option<DFSchema> {
-        let own = match plan_from(self.planner, &select.from, &self.ctes).ok()? {
-            LogicalPlan::Projection(projection) => projection.input.schema().as_ref().clone(),
-            plan => plan.schema().as_ref().clone(),
+        let own = plan_from(self.planner, &select.from, &self.ctes).ok().map(columns_of);
+        let rows = sequences::rows_of_matches(self.planner, select, &self.ctes);
+        let own = match (own, rows) {
+            (Some(own), Some(rows)) => own.join(&rows).unwrap_or(own),
+            (own, rows) => own.or(rows)?,
         };
         let outer = self.schemas.last().and_then(Option::as_ref);
         let schema = outer.and_then(|outer| own.join(outer).ok()).unwrap_or(own);
@@ -160,7 +163,7 @@ impl<'j, 'p> Judge<'j, 'p> {
 }
 
 /// What wants conditions.
-const WANTING: [&str; 7] = ["AND", "OR", "NOT", "WHERE", "HAVING", "QUALIFY", "ON"];
+const WANTING: [&str; 8] = ["AND", "OR", "NOT", "WHERE", "HAVING", "QUALIFY", "ON", "DEFINE"];
 
 /// Whether an expression is made of conditions, each of which is judged by itself.
 fn is_of_conditions(expr: &Expr) -> bool {
@@ -215,6 +218,14 @@ fn plan_from(planner: &Planner<'_>, from: &[TableWithJoins], ctes: &[Cte]) -> Pl
     planner.to_rel(&query)
 }
 
+/// The columns of what `SELECT *` reads.
+fn columns_of(plan: LogicalPlan) -> DFSchema {
+    match plan {
+        LogicalPlan::Projection(projection) => projection.input.schema().as_ref().clone(),
+        plan => plan.schema().as_ref().clone(),
+    }
+}
+
 fn with_of(ctes: &[Cte]) -> Option<With> {
     let with = || With { with_token: AttachedToken::empty(), recursive: false, cte_tables: ctes.to_vec() };
     (!ctes.is_empty()).then(with)
@@ -249,6 +260,7 @@ impl Visitor for Judge<'_, '_> {
         for (by, condition) in clauses {
             condition.iter().for_each(|condition| self.want(condition, by));
         }
+        sequences::conditions(select).for_each(|condition| self.want(condition, "DEFINE"));
         for join in select.from.iter().flat_map(|table| &table.joins) {
             if let Some(JoinConstraint::On(condition)) = constraint_of(&join.join_operator) {
                 self.want(condition, "ON");

@@ -246,7 +246,8 @@ fn frame_of(params: &WindowFunctionParams) -> Result<OverFrame, Refusal> {
     let (rows, horizon_us, with_peers) = match (&frame.units, &frame.start_bound) {
         (WindowFrameUnits::Range, WindowFrameBound::Preceding(span)) if span.is_null() => (None, i64::MAX, true),
         (WindowFrameUnits::Range, WindowFrameBound::Preceding(span)) => {
-            (None, interval_us(&Expr::Literal(span.clone(), None))?, true)
+            let span_us = interval_us(&Expr::Literal(span.clone(), None));
+            (None, span_us.map_err(|error| Refusal::from(error).about("RANGE"))?, true)
         }
         (WindowFrameUnits::Range, WindowFrameBound::CurrentRow) => (None, 0, true),
         (WindowFrameUnits::Rows, WindowFrameBound::CurrentRow) => (Some(0), i64::MAX, false),

@@ -322,6 +322,17 @@ fn at(message: String, span: SqlSpan) -> DataFusionError {
     DataFusionError::Plan(message).with_diagnostic(diagnostic)
 }
 
+/// The columns of every row that measures and definitions speak of, and of the row that aggregates are computed over.
+pub(crate) fn spoken_of(
+    input: &DFSchema,
+    measures: &[ast::Measure],
+    symbols: &[ast::SymbolDefinition],
+) -> Result<DFSchema> {
+    let mut fields = made_up(input, measures, symbols);
+    fields.extend(columns_of(input, EACH_ROW));
+    DFSchema::new_with_metadata(fields, HashMap::new())
+}
+
 type MadeUp = Vec<(Option<TableReference>, Arc<Field>)>;
 
 /// The columns of every designated row that is spoken of, and of the match.

@@ -256,5 +256,5 @@ pub(crate) fn interval_us(expr: &Expr) -> Result<i64> {
             .and_then(|days| days.checked_add(i64::from(value.milliseconds) * 1000)),
         _ => None,
     };
-    us.map_or_else(|| plan_err!("`{expr}` is not an interval of days or shorter units"), Ok)
+    us.map_or_else(|| plan_err!("a span of months has no fixed length; write it in days or shorter units"), Ok)
 }

@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::Text;
+use super::sequences::factors;
 use crate::error::{Diagnostic, codes};
 use crate::sql::functions::FUNCTIONS;
 
@@ -93,11 +94,7 @@ const fn expression(item: &SelectItem) -> Option<&Expr> {
 
 /// The names of what stands behind `FROM`; columns of anything else are an outer `SELECT`'s.
 fn relations(select: &Select) -> BTreeSet<String> {
-    let tables = select
-        .from
-        .iter()
-        .flat_map(|table| std::iter::once(&table.relation).chain(table.joins.iter().map(|join| &join.relation)));
-    let named = tables.filter_map(|factor| match factor {
+    let named = factors(select).filter_map(|factor| match factor {
         TableFactor::Table { alias, .. }
         | TableFactor::Derived { alias, .. }
         | TableFactor::MatchRecognize { alias, .. } => alias.as_ref().map(|alias| alias.name.value.clone()),

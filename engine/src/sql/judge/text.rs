@@ -1,6 +1,6 @@
 //! An author's text by places: which words stand there, and how far an expression goes.
 
-use datafusion::sql::sqlparser::ast::{Expr, Spanned};
+use datafusion::sql::sqlparser::ast::{Expr, Function, Spanned};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::error::{Diagnostic, Place, Span};
@@ -102,6 +102,10 @@ impl<'a> Text<'a> {
         match expr {
             Expr::BinaryOp { right, .. } => self.last_word(right, at),
             Expr::UnaryOp { expr, .. } => self.last_word(expr, at),
+            Expr::Function(Function { over: Some(_), .. }) => {
+                let over = self.tokens[at..].iter().position(|token| is_word(&token.token, "OVER"));
+                over.map_or(at, |over| (at + over + 1).min(self.tokens.len() - 1))
+            }
             Expr::Function(_) if next(1) == Some(&Token::LParen) => at + 1,
             Expr::Cast { .. } if next(1) == Some(&Token::DoubleColon) && next(2).is_some() => at + 2,
             _ => at,
@@ -130,6 +134,12 @@ impl<'a> Text<'a> {
             least += depth_of(&self.tokens[first].token);
         }
         (first, last)
+    }
+
+    /// The first place of a constant text, with its quotes.
+    pub(crate) fn place_of_constant(&self, constant: &str) -> Option<Span> {
+        let found = self.tokens.iter().find(|token| token.token == Token::SingleQuotedString(constant.to_owned()))?;
+        span_of(found.span)
     }
 
     /// Puts what is said of the name of a type under that name, which has no place in the syntax tree.
@@ -163,7 +173,7 @@ mod tests {
             "-n",
             "a IN (1, (2))",
             "substr(a)",
-            "CAST(a AS STRUCT<b INT>) = 1",
+            "CAST(a AS INT) = 1",
             "a::INT",
             "lag(a) OVER (PARTITION BY (b) ORDER BY c) = 'x'",
             "CASE WHEN a THEN 1 END",

@@ -43,6 +43,10 @@ pub(super) fn of(
             }
             _ => said(&message),
         },
+        Expr::InList { expr, .. } => match type_of(expr) {
+            Some(data_type) => said(&message).hint(way_out(&message, &data_type, &data_type)),
+            None => said(&message),
+        },
         Expr::UnaryOp { op, expr } => match type_of(expr) {
             Some(data_type) => {
                 let message = format!("`{op}` cannot be applied to {}", type_name(&data_type));
@@ -130,8 +134,14 @@ fn in_our_words(message: &str) -> String {
     if let Some(rest) = message.strip_prefix("Can not find compatible types to compare ")
         && let Some((left, right)) = rest.split_once(" with ")
     {
-        let right = right.trim_matches(['[', ']']).split(", ").map(sql_type).collect::<Vec<_>>();
-        return format!("`IN` cannot compare {} with {}", sql_type(left), right.join(", "));
+        let right = right.trim_matches(['[', ']']).split(", ").map(sql_type).collect();
+        return format!("`IN` cannot compare {} with {}", sql_type(left), distinct(right).join(" and "));
+    }
+    if let Some(rest) = message.split("Cannot cast string ").nth(1)
+        && let Some((text, rest)) = rest.split_once(" to value of ")
+        && let Some((data_type, _)) = rest.split_once(" type")
+    {
+        return format!("`{text}` is no {}", sql_type(data_type));
     }
     if let Some(rest) = message.strip_prefix("Failed to coerce then (")
         && let Some((then, rest)) = rest.split_once(") and else (")
@@ -140,6 +150,11 @@ fn in_our_words(message: &str) -> String {
         return format!("the values of this CASE do not go together: {} and {}", of_list(then), of_list(otherwise));
     }
     message.to_owned()
+}
+
+fn distinct(mut names: Vec<String>) -> Vec<String> {
+    names.dedup();
+    names
 }
 
 /// The types of a list, by their names in SQL.
