@@ -15,6 +15,7 @@ use weir_engine::{Diagnostic, Place, Span};
 
 /// What stands for an entry that cannot be read.
 const NO_VALUE: &str = "[[]]";
+const TAB_HINT: &str = "YAML indents with spaces";
 /// What stands for the key of an entry of a list.
 const ITEM: &str = "-";
 
@@ -59,7 +60,7 @@ struct Mistake {
 pub(crate) fn readable(text: &str) -> Readable<'_> {
     let lines: Vec<&str> = text.lines().collect();
     let Some(mistake) = mistake(&lines, 0) else { return Readable { text: text.into(), lost: Lost::default() } };
-    if let Some(tabs) = tabs(&lines) {
+    if let Some(tabs) = tabs(&lines, 0) {
         let spaced: Vec<String> = lines.iter().map(|line| without_tabs(line)).collect();
         let is_cured = self::mistake(&spaced, 0).is_none();
         if is_cured {
@@ -67,7 +68,7 @@ pub(crate) fn readable(text: &str) -> Readable<'_> {
             return Readable { text: spaced.join("\n").into(), lost };
         }
         // A tab in the text of a value does no harm.
-        if ["a tab", "tabs"].iter().any(|word| mistake.message.contains(word)) {
+        if mistake.hint == TAB_HINT {
             return unreadable(tabs);
         }
     }
@@ -130,6 +131,11 @@ fn mistake(lines: &[impl AsRef<str>], from: usize) -> Option<Mistake> {
     let place = error.location().map(|location| (location.line() as u32, location.column() as u32));
     let (line, column) = place.filter(|(line, _)| *line > 0).unwrap_or((1, 1));
     let line = line + from as u32;
+    if ["a tab", "tabs"].iter().any(|word| message.contains(word))
+        && let Some(tabs) = tabs(lines, from)
+    {
+        return Some(tabs);
+    }
     let (message, hint) = if message.starts_with("unclosed") {
         (message, "close it, or quote the text that it is part of")
     } else if message.contains("did not find expected") {
@@ -142,19 +148,19 @@ fn mistake(lines: &[impl AsRef<str>], from: usize) -> Option<Mistake> {
 }
 
 /// Lines that are indented with tabs, as one mistake at the first.
-fn tabs(lines: &[&str]) -> Option<Mistake> {
-    let tab = |line: &&str| indent_of(line).find('\t');
-    let (at, column) = lines.iter().enumerate().find_map(|(at, line)| Some((at, tab(line)?)))?;
-    let more = lines[at + 1..].iter().filter(|line| tab(line).is_some()).count();
+fn tabs(lines: &[impl AsRef<str>], from: usize) -> Option<Mistake> {
+    let tab = |line: &str| indent_of(line).find('\t');
+    let (at, column) = lines.iter().enumerate().find_map(|(at, line)| Some((at, tab(line.as_ref())?)))?;
+    let more = lines[at + 1..].iter().filter(|line| tab(line.as_ref()).is_some()).count();
     let more = match more {
         0 => String::new(),
         1 => ", and one more".to_owned(),
         more => format!(", and {more} more"),
     };
     Some(Mistake {
-        place: Place { line: at as u32 + 1, column: column as u32 + 1 },
+        place: Place { line: (from + at) as u32 + 1, column: column as u32 + 1 },
         message: format!("this line is indented with a tab{more}"),
-        hint: "YAML indents with spaces",
+        hint: TAB_HINT,
     })
 }
 

@@ -195,6 +195,9 @@ fn what_is_no_yaml_hides_nothing_else_and_makes_no_mistakes() {
             "detections/refused.test.yaml:5:37: error T001: this is not YAML: mismatched bracket '[' closed by '}'",
             "detections/refused.test.yaml:6:5: error T005: the case has no `expect`",
             "detections/refused.test.yaml:7:14: error T006: no stream is called `dor`",
+            "exceptions/e.yaml:1:9: error X001: this is not YAML: unclosed quote",
+            "exceptions/e.yaml:2:14: warning X007: the exception is about `dor.*`, and no detection of this project has \
+             such an id",
             "exceptions/e.yaml:9:1: error X001: this line is indented with a tab",
             "exceptions/f.yaml:1:9: error X001: this is not YAML: unclosed quote",
             "exceptions/f.yaml:2:14: warning X007: the exception is about `dor.*`, and no detection of this project has \
