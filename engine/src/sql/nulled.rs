@@ -34,7 +34,7 @@ pub(super) struct Divisor {
 }
 
 impl Divisor {
-    pub(super) fn new(nullif: &Arc<ScalarUDF>) -> ScalarUDF {
+    pub(super) fn of(nullif: &Arc<ScalarUDF>) -> ScalarUDF {
         ScalarUDF::new_from_impl(Self { nullif: Arc::clone(nullif) })
     }
 }

@@ -88,7 +88,7 @@ fn non_zero(divisor: Expr, zero: Expr) -> Result<Expr> {
     super::functions::FUNCTIONS
         .scalar
         .get("nullif")
-        .map(|nullif| Divisor::new(nullif).call(vec![divisor, zero]))
+        .map(|nullif| Divisor::of(nullif).call(vec![divisor, zero]))
         .ok_or_else(|| datafusion::error::DataFusionError::Plan("nullif is not registered".to_owned()))
 }
 
