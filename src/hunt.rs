@@ -4,6 +4,7 @@
 //! Reading order: [`relations`] (what stands behind `FROM`), [`plan`] (text to plan), [`sequence`] (what DataFusion does not
 //! run), [`output`] (rows to text).
 
+mod memory;
 mod output;
 mod params;
 mod plan;
@@ -27,7 +28,6 @@ use chrono::Utc;
 use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -48,6 +48,7 @@ use crate::exit::{Blame, CommandError, CommandResult, Outcome};
 use crate::print::Format;
 use crate::project::Project;
 use crate::{render, stdout};
+use memory::SharedPool;
 use output::Output;
 use progress::Progress;
 
@@ -191,8 +192,6 @@ fn read_apart(
 
 /// A session in which a hunt runs.
 fn context(limits: Limits) -> Result<SessionContext, DataFusionError> {
-    let runtime =
-        RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(limits.memory_bytes))).build_arc()?;
     let mut config = SessionConfig::new().with_information_schema(false);
     let options = config.options_mut();
     // Pushing struct fields below a union of views gives branches of different types, or an ambiguous schema (DataFusion 55).
@@ -200,8 +199,11 @@ fn context(limits: Limits) -> Result<SessionContext, DataFusionError> {
     // What is planned as never NULL may be NULL after all, as in `x NOT IN ('a', NULL)` (DataFusion 55).
     options.execution.skip_physical_aggregate_schema_check = true;
     // Every sort sets memory aside for merging what it wrote to disk; with little memory the default takes all of it.
-    let share = limits.memory_bytes / options.execution.target_partitions.max(1) / 8;
+    let partitions = options.execution.target_partitions.max(1);
+    let share = limits.memory_bytes / partitions / 8;
     options.execution.sort_spill_reservation_bytes = share.min(options.execution.sort_spill_reservation_bytes);
+    let pool = Arc::new(SharedPool::new(limits.memory_bytes, partitions));
+    let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?;
     let state = SessionStateBuilder::new_with_default_features().with_config(config).with_runtime_env(runtime);
     let state = state.with_query_planner(Arc::new(sequence::HuntPlanner));
     Ok(SessionContext::new_with_state(state.with_physical_optimizer_rules(sql::batch_rules()).build()))
