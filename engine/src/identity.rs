@@ -21,16 +21,15 @@ impl Uid {
         Self::finish(&hasher)
     }
 
-    /// The id of what `parts` caused; each part is hashed with its length, so that no two lists collide by
-    /// concatenation.
+    /// The id of what `parts` caused.
     #[must_use]
     pub fn of_cause<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        for part in parts {
-            hasher.update(&(part.len() as u64).to_le_bytes());
-            hasher.update(part);
-        }
-        Self::finish(&hasher)
+        Self::of_cause_bytes(&cause(parts))
+    }
+
+    /// The id of a [`cause`].
+    pub(crate) fn of_cause_bytes(cause: &[u8]) -> Self {
+        Self::finish(blake3::Hasher::new().update(cause))
     }
 
     /// The uid of a pair of rows, in the order in which their sides stand in the text; a side without a row is empty.
@@ -44,6 +43,16 @@ impl Uid {
         hasher.finalize_xof().fill(&mut bytes);
         Self(bytes)
     }
+}
+
+/// What an id is hashed from: each part with its length, so that no two lists collide by concatenation.
+pub(crate) fn cause<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(128);
+    for part in parts {
+        bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(part);
+    }
+    bytes
 }
 
 impl fmt::Display for Uid {

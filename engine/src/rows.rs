@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, AsArray, BinaryViewArray, BooleanArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder, Int64Array,
+    Array, ArrayRef, AsArray, BinaryViewArray, BooleanArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder, Int64Array,
     RecordBatch, TimestampMicrosecondArray, UInt64Array, new_null_array,
 };
 use arrow::compute::{concat, concat_batches, filter, filter_record_batch, take, take_record_batch};
@@ -17,14 +17,44 @@ use crate::identity::Uid;
 #[derive(Debug, Clone)]
 pub(crate) enum Identity {
     /// The bytes its uid will be hashed from; most rows are filtered away before anybody needs the hash.
-    Raw {
-        /// The stream the row came from.
-        stream: Arc<str>,
-        /// Raw bytes, or the sender's own id.
+    Unhashed {
+        /// Whose bytes they are.
+        of: Hashed,
+        /// The bytes of each row.
         bytes: BinaryViewArray,
     },
     /// The uid of the row or of its cause.
     Uid(FixedSizeBinaryArray),
+}
+
+/// What a uid will be hashed from.
+#[derive(Debug, Clone)]
+pub(crate) enum Hashed {
+    /// The raw bytes of a record of this stream, or the sender's own id.
+    Record(Arc<str>),
+    /// The [`cause`](crate::identity::cause) of a row.
+    Cause,
+}
+
+impl Hashed {
+    fn uid(&self, bytes: &[u8]) -> Uid {
+        match self {
+            Self::Record(stream) => Uid::of_record(stream, bytes),
+            Self::Cause => Uid::of_cause_bytes(bytes),
+        }
+    }
+}
+
+impl Identity {
+    /// The same of other rows, which `pick` takes from an array.
+    fn picked(&self, pick: impl Fn(&dyn Array) -> Result<ArrayRef, ArrowError>) -> Result<Self, ArrowError> {
+        Ok(match self {
+            Self::Unhashed { of, bytes } => {
+                Self::Unhashed { of: of.clone(), bytes: pick(bytes)?.as_binary_view().clone() }
+            }
+            Self::Uid(uids) => Self::Uid(pick(uids)?.as_fixed_size_binary().clone()),
+        })
+    }
 }
 
 /// A batch of rows.
@@ -80,12 +110,7 @@ impl Rows {
                 filter_record_batch(&self.columns, keep)?
             },
             time: filter(&self.time, keep)?.as_primitive().clone(),
-            identity: match &self.identity {
-                Identity::Raw { stream, bytes } => {
-                    Identity::Raw { stream: Arc::clone(stream), bytes: filter(bytes, keep)?.as_binary_view().clone() }
-                }
-                Identity::Uid(uid) => Identity::Uid(filter(uid, keep)?.as_fixed_size_binary().clone()),
-            },
+            identity: self.identity.picked(|array| filter(array, keep))?,
             arrival: filter(&self.arrival, keep)?.as_primitive().clone(),
             late_us: self
                 .late_us
@@ -110,13 +135,7 @@ impl Rows {
                 take_record_batch(&self.columns, indices)?
             },
             time: take(&self.time, indices, None)?.as_primitive().clone(),
-            identity: match &self.identity {
-                Identity::Raw { stream, bytes } => Identity::Raw {
-                    stream: Arc::clone(stream),
-                    bytes: take(bytes, indices, None)?.as_binary_view().clone(),
-                },
-                Identity::Uid(uid) => Identity::Uid(take(uid, indices, None)?.as_fixed_size_binary().clone()),
-            },
+            identity: self.identity.picked(|array| take(array, indices, None))?,
             arrival: take(&self.arrival, indices, None)?.as_primitive().clone(),
             late_us: self
                 .late_us
@@ -139,8 +158,8 @@ impl Rows {
             },
             time: self.time.slice(offset, length),
             identity: match &self.identity {
-                Identity::Raw { stream, bytes } => {
-                    Identity::Raw { stream: Arc::clone(stream), bytes: bytes.slice(offset, length) }
+                Identity::Unhashed { of, bytes } => {
+                    Identity::Unhashed { of: of.clone(), bytes: bytes.slice(offset, length) }
                 }
                 Identity::Uid(uid) => Identity::Uid(uid.slice(offset, length)),
             },
@@ -166,7 +185,7 @@ impl Rows {
         let columns = self.columns.columns().iter().map(compacted).collect();
         let columns = batch_of(self.columns.schema(), columns, self.len())?;
         let identity = match self.identity {
-            Identity::Raw { stream, bytes } => Identity::Raw { stream, bytes: bytes.gc() },
+            Identity::Unhashed { of, bytes } => Identity::Unhashed { of, bytes: bytes.gc() },
             uids => uids,
         };
         Ok(Self { columns, identity, ..self })
@@ -182,9 +201,7 @@ impl Rows {
     pub(crate) fn uids(&self) -> FixedSizeBinaryArray {
         match &self.identity {
             Identity::Uid(uids) => uids.clone(),
-            Identity::Raw { stream, bytes } => {
-                uid_array(bytes.iter().map(|raw| Uid::of_record(stream, raw.unwrap_or(&[]))))
-            }
+            Identity::Unhashed { of, bytes } => uid_array(bytes.iter().map(|bytes| of.uid(bytes.unwrap_or(&[])))),
         }
     }
 
@@ -192,7 +209,7 @@ impl Rows {
     pub(crate) fn uid(&self, row: usize) -> Uid {
         match &self.identity {
             Identity::Uid(uids) => uid_at(uids, row),
-            Identity::Raw { stream, bytes } => Uid::of_record(stream, bytes.value(row)),
+            Identity::Unhashed { of, bytes } => of.uid(bytes.value(row)),
         }
     }
 

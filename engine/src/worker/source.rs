@@ -12,7 +12,7 @@ use crate::clock::PartitionClock;
 use crate::error::EngineError;
 use crate::graph::NodeId;
 use crate::output::StreamCounts;
-use crate::rows::{Identity, Rows, batch_of};
+use crate::rows::{Hashed, Identity, Rows, batch_of};
 use crate::time::EventTime;
 
 /// A stream as this worker reads it.
@@ -81,7 +81,7 @@ pub(super) fn rows_of(
         .collect::<Result<Vec<_>, _>>()?;
     let identity = match named("_uid") {
         Some(uids) => Identity::Uid(uids.as_fixed_size_binary().clone()),
-        None => Identity::Raw { stream: stream.name.as_str().into(), bytes: identity_bytes(batch)? },
+        None => Identity::Unhashed { of: Hashed::Record(stream.name.as_str().into()), bytes: identity_bytes(batch)? },
     };
     let columns = batch_of(Arc::clone(schema), columns, rows.num_rows())?;
     Ok(Rows { columns, time, identity, arrival, late_us: None, provisional: None, withdrawn: None })

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray, UInt64Array};
+use arrow::array::{
+    ArrayRef, AsArray, BinaryViewArray, BooleanArray, RecordBatch, TimestampMicrosecondArray, UInt64Array,
+};
 use arrow::compute::{filter_record_batch, take};
 use arrow::datatypes::{DataType, Field, SchemaRef, TimestampMicrosecondType};
 use arrow::row::{RowConverter, Rows as EncodedRows, SortField};
@@ -13,10 +15,10 @@ use crate::canonical::{encode_rows, key_group};
 use crate::catalog::TIME_TYPE;
 use crate::error::EngineError;
 use crate::graph::WindowSpec;
-use crate::identity::Uid;
+use crate::identity::cause;
 use crate::operator::aggregates::{Arguments, GroupAggregate, state_schema};
 use crate::operator::stateless::conform;
-use crate::rows::{Identity, Rows, batch_of, uid_array};
+use crate::rows::{Hashed, Identity, Rows, batch_of};
 use crate::sql::total::evaluate;
 use crate::sql::window_kind::Windows;
 use crate::time::EventTime;
@@ -146,12 +148,13 @@ impl Form {
         }
         let columns = conform(&columns, &self.output)?;
         let encoded = encode_rows(&keys, rows)?;
-        let causes = encoded.iter().zip(spans).map(|(key, span)| self.cause(key, *span));
+        let causes: BinaryViewArray =
+            encoded.iter().zip(spans).map(|(key, span)| Some(self.cause(key, *span))).collect();
         let arrival = which.iter().map(|group| groups.arrival[*group as usize]).collect::<TimestampMicrosecondArray>();
         Ok(Rows {
             columns: batch_of(Arc::clone(&self.output), columns, rows)?,
             time: ends,
-            identity: Identity::Uid(uid_array(causes)),
+            identity: Identity::Unhashed { of: Hashed::Cause, bytes: causes },
             arrival,
             late_us: None,
             provisional: is_provisional.then(|| BooleanArray::from(vec![true; rows])),
@@ -160,10 +163,10 @@ impl Form {
     }
 
     /// The identity of a group in a window. A session is known by its start: its end moves as long as rows come.
-    fn cause(&self, key: &[u8], (start, end): (i64, i64)) -> Uid {
+    fn cause(&self, key: &[u8], (start, end): (i64, i64)) -> Vec<u8> {
         match self.spec.windows {
-            Windows::Fixed(_) => Uid::of_cause([b"window".as_slice(), key, &start.to_le_bytes(), &end.to_le_bytes()]),
-            Windows::Sessions { .. } => Uid::of_cause([b"session".as_slice(), key, &start.to_le_bytes()]),
+            Windows::Fixed(_) => cause([b"window".as_slice(), key, &start.to_le_bytes(), &end.to_le_bytes()]),
+            Windows::Sessions { .. } => cause([b"session".as_slice(), key, &start.to_le_bytes()]),
         }
     }
 
