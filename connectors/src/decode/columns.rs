@@ -324,14 +324,9 @@ pub(crate) fn fits(token: Token, data_type: &DataType, payload: &[u8], zone: Tz)
         DataType::Timestamp(..) => reads(|text, zone| instant::instant(text, zone).is_some()),
         DataType::Date32 => reads(|text, zone| date(text, zone).is_some()),
         DataType::Struct(fields) => {
-            let mut is_whole = token.kind() == Kind::Object;
-            if is_whole {
-                each_member(token, payload, |key, value| {
-                    let field = field_at(key, payload, fields).map(|at| &fields[at]);
-                    is_whole &= field.is_some_and(|field| fits(value, field.data_type(), payload, zone));
-                });
-            }
-            is_whole
+            let mut found = vec![Token::MISSING; fields.len()];
+            let is_whole = token.kind() == Kind::Object && find_fields(token, payload, fields, &mut found);
+            is_whole && fields.iter().zip(found).all(|(field, value)| fits(value, field.data_type(), payload, zone))
         }
         DataType::List(item) => {
             let mut is_whole = token.kind() == Kind::Array;

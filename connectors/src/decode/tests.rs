@@ -5,7 +5,9 @@ mod twin;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Date32Type, Field, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{
+    DataType, Date32Type, Field, Fields, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
+};
 use serde_json::{Value, json};
 use weir_engine::catalog::{Format, Stream, TIME_TYPE};
 use weir_engine::{ColumnSet, EventTime};
@@ -308,9 +310,64 @@ fn of_an_object_only_what_is_left_over_is_kept_and_of_a_list_all() {
         (r#""items":[{"k":"a","v":1},{},null]"#, "null"),
         (r#""items":[{"k":"a","v":1},{"v":"x"}]"#, r#"{"items":[{"k":"a","v":1},{"v":"x"}]}"#),
         (r#""items":[{"k":"a"},{"w":1}]"#, r#"{"items":[{"k":"a"},{"w":1}]}"#),
+        (r#""items":[{"w":1},{"k":"a"}]"#, r#"{"items":[{"w":1},{"k":"a"}]}"#),
+        (r#""items":[{"v":"x","v":1}]"#, "null"),
+        (r#""items":[{"v":1,"v":"x"}]"#, r#"{"items":[{"v":1,"v":"x"}]}"#),
         (r#""tags":["a",1,{"b":2}]"#, "null"),
     ] {
         assert_eq!(left_over_of(members), serde_json::from_str::<Value>(kept).expect("JSON"), "{members}");
+    }
+}
+
+/// The text itself is compared: whoever parses it sees only the last of two members with one key.
+#[test]
+fn a_repeated_key_stands_once_in_what_is_left_over() {
+    let numbered = |from: usize| (from..20).map(|n| format!(r#""x{n}":0,"#)).collect::<String>();
+    let user = r#""user":{"uid":1,"org":7,"uid":2,"org":{"id":1}}"#;
+    for (members, kept) in [
+        (format!(r#""x":0,"y":0,"x":1,{user}"#), r#"{"y":0,"x":1,"user":{"uid":2}}"#.to_owned()),
+        (format!(r#"{}"x0":1,{user}"#, numbered(0)), format!(r#"{{{}"x0":1,"user":{{"uid":2}}}}"#, numbered(1))),
+    ] {
+        let line = format!(r#"{{"time":1577934245,{members}}}"#);
+        let (batch, _) = decode(stream(), vec![field("unmapped", DataType::Utf8View)], &[line.as_bytes()]);
+        assert_eq!(cell(batch.column(0), 0), json!(kept), "{line}");
+    }
+}
+
+#[test]
+fn a_value_is_kept_just_where_its_column_is_null_whether_that_is_read_or_not() {
+    let unmapped = field("unmapped", DataType::Utf8View);
+    for (data_type, fits, does_not) in [
+        (DataType::Int8, "-128", "128"),
+        (DataType::Int16, "32767", "-32769"),
+        (DataType::Int32, "2147483647", "2147483648"),
+        (DataType::Int64, "9223372036854775807", "9223372036854775808"),
+        (DataType::UInt8, "255", "-1"),
+        (DataType::UInt16, "65535", "65536"),
+        (DataType::UInt32, "4294967295", "4294967296"),
+        (DataType::UInt64, "18446744073709551615", "18446744073709551616"),
+        (DataType::Float32, "3.4e38", "3.5e38"),
+        (DataType::Float64, "3.5e38", r#""x""#),
+        (TIME_TYPE, r#""2020-01-02T03:04:05Z""#, r#""soon""#),
+        (DataType::Date32, r#""2020-01-02""#, r#""2020-02-30""#),
+    ] {
+        let value = field("v", data_type.clone());
+        let columns: Fields = declared().into_iter().chain([Arc::clone(&value)]).collect();
+        let unmapped_of = |columns_read: Vec<Arc<Field>>, json: &str| {
+            let line = format!(r#"{{"time":1577934245,"v":{json}}}"#);
+            let stream = Stream { columns: columns.clone(), ..stream() };
+            let is_read = columns_read.len() == 2;
+            let (batch, rejects) = decode(stream, columns_read, &[line.as_bytes()]);
+            assert_eq!(rejects, [], "{line}");
+            (is_read && batch.column(1).is_null(0), cell(batch.column(0), 0))
+        };
+        let both = || vec![Arc::clone(&unmapped), Arc::clone(&value)];
+        let alone = || vec![Arc::clone(&unmapped)];
+        let kept = json!(format!(r#"{{"v":{does_not}}}"#));
+        assert_eq!(unmapped_of(both(), fits), (false, Value::Null), "{data_type} {fits}");
+        assert_eq!(unmapped_of(alone(), fits), (false, Value::Null), "{data_type} {fits}");
+        assert_eq!(unmapped_of(both(), does_not), (true, kept.clone()), "{data_type} {does_not}");
+        assert_eq!(unmapped_of(alone(), does_not), (false, kept), "{data_type} {does_not}");
     }
 }
 
