@@ -148,10 +148,14 @@ impl<'a> Text<'a> {
         else {
             return;
         };
-        let behind = |token: &&TokenWithSpan| {
+        let is_behind = |token: &TokenWithSpan| {
             diagnostic.span.is_none_or(|span| place_of(token.span.start) >= span.start) && is_word(&token.token, name)
         };
-        let found = self.tokens.iter().find(behind).and_then(|token| span_of(token.span));
+        // A column may be called like the type.
+        let is_of_cast = |before: &Token| is_word(before, "AS") || *before == Token::DoubleColon;
+        let of_cast = self.tokens.windows(2).find(|pair| is_of_cast(&pair[0].token) && is_behind(&pair[1]));
+        let found = of_cast.map(|pair| &pair[1]).or_else(|| self.tokens.iter().find(|token| is_behind(token)));
+        let found = found.and_then(|token| span_of(token.span));
         diagnostic.span = found.or(diagnostic.span);
     }
 }
