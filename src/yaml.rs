@@ -255,8 +255,7 @@ impl Mender {
 
     fn mistake(&self, range: &Range<usize>) -> Option<Mistake> {
         // What an alias stands for is elsewhere.
-        let is_about_this =
-            |mistake: &Mistake| !mistake.message.contains("alias") && !mistake.message.contains("anchor");
+        let is_about_this = |mistake: &Mistake| !mistake.message.ends_with("reference to unknown value");
         mistake(&self.lines[range.clone()], range.start).filter(is_about_this)
     }
 

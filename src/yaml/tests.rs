@@ -14,10 +14,10 @@ fn told(text: &str) -> (Vec<String>, String) {
 
 #[test]
 fn text_without_mistakes_is_left_alone() {
-    for text in ["", "# nothing\n", "a: 1\na: 2\n", "a: &x [1]\nb: *x\n", "a: |\n\tb\n"] {
+    for text in ["", "# nothing\n", "a: 1\na: 2\n", "a: &x [1]\nb: *x\n", "a: |\n  b\n  \tc\n"] {
         let readable = readable(text);
-        assert!(readable.is_whole() || text.contains('\t'), "{text:?}");
-        assert!(!readable.is_whole() || matches!(readable.text, Cow::Borrowed(left) if left == text), "{text:?}");
+        assert!(readable.is_whole(), "{text:?}");
+        assert!(matches!(readable.text, Cow::Borrowed(left) if left == text), "{text:?}");
     }
 }
 
@@ -50,6 +50,20 @@ fn list_at_the_margin_of_its_key_is_read_item_by_item() {
     assert_eq!((found.len(), left.as_str()), (1, "steps:\n- notify: [[]]\n- ask: x"), "{found:#?}");
     let (found, left) = told("- a:  a:\n");
     assert_eq!((found.len(), left.as_str()), (1, "- a: [[]]"), "{found:#?}");
+}
+
+#[test]
+fn entry_that_is_wrong_apart_from_what_is_inside_of_it_is_cut_out_whole() {
+    let (found, left) = told("a:\n  b: [\n d: 2\ne: 1\n");
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].starts_with("2:6 "), "{found:#?}");
+    assert_eq!(left, "a: [[]]\n\n\ne: 1");
+}
+
+#[test]
+fn alias_of_another_entry_is_no_mistake() {
+    let (found, left) = told("a: &x 1\nb: *x\nc: [\n");
+    assert_eq!((found.len(), left.as_str()), (1, "a: &x 1\nb: *x\nc: [[]]"), "{found:#?}");
 }
 
 proptest! {
@@ -100,4 +114,25 @@ fn what_follows_from_a_mistake_is_not_told_and_the_rest_is() {
     assert_eq!(judged("a: 1\nb: [\n"), ["S9", "S2", "S3", "S1"], "the refusal of what stands there");
     assert_eq!(judged("a: 1\nid: [\n"), ["S9", "S2", "S1"], "whoever names it");
     assert_eq!(judged("a: 1\n[b\n"), ["S9", "S1"], "a key that may be there");
+}
+
+#[test]
+fn what_follows_from_an_entry_with_nothing_left_in_it_is_not_told() {
+    let codes = Codes { syntax: "S1", missing: "S2", follow_ups: &[("id", "S3"), ("-", "S4")] };
+    let at = |code, line| Diagnostic::error(code, "x").at(Span::at(Place { line, column: 1 }));
+    let judged = |text: &str| {
+        let mut found = vec![at("S9", 1), at("S2", 1), at("S3", 1), at("S4", 1), at("S9", 2), at("S9", 3), at("S9", 4)];
+        readable(text).judge("f", &codes, &mut found);
+        let told = found.iter().map(|one| format!("{} {}", one.code, one.span.map_or(0, |span| span.start.line)));
+        told.filter(|told| !told.starts_with("S1 ")).collect::<Vec<_>>()
+    };
+    let key = judged("a: 1\nid:\n  [b\nc: 1\n");
+    assert_eq!(key, ["S9 1", "S2 1", "S4 1", "S9 4"], "its key is known");
+    let lines = judged("a: 1\nb: [x,\n  y\nc: 1\n");
+    assert_eq!(lines, ["S9 1", "S2 1", "S3 1", "S4 1", "S9 4"], "all its lines");
+    let item = judged("a:\n  - {b: [1}\n  - c: x\n");
+    assert_eq!(item, ["S9 1", "S2 1", "S3 1", "S9 3", "S9 4"], "an entry of a list");
+    let item = judged("a:\n  - b: x\n   c: y\n  - d: z\n");
+    assert_eq!(item, ["S9 1", "S2 1", "S3 1", "S9 4"], "one of two lines");
+    assert_eq!(judged("- a: x\n\tb: x\n"), [] as [&str; 0], "nothing is known of a text that cannot be read");
 }
