@@ -231,3 +231,167 @@ fn what_looks_back_is_not_settled_by_silence() {
     assert_eq!(told(&engine.idle_partition("signin", PartitionId(0)).expect("silence").hits), [] as [&str; 0]);
     assert_eq!(told(&engine.finish().expect("the end").hits), ["Update 1970-01-01T00:00:05|ann|1.1.1.1 x1 new"]);
 }
+
+fn push(engine: &mut Engine, program: &Program, events: &[Value]) -> Vec<String> {
+    told(&engine.push(batch(program, 0, events)).expect("a batch of its own program").hits)
+}
+
+/// Two failures of one instant are ordered by their uids, whichever of them comes before the watermark reaches the instant.
+#[test]
+fn a_hit_at_the_watermark_still_waits_for_others_of_its_instant() {
+    let program = compile(vec![cooling(EVERY_FAILURE, 10)]);
+    let leads = ["1.1.1.1", "2.2.2.2"].map(|first| {
+        let mut engine = engine(&program, 1);
+        let second = if first == "1.1.1.1" { "2.2.2.2" } else { "1.1.1.1" };
+        let mut hits = vec![];
+        for events in [[failure(5, "ann", first)], [failure(35, "bob", first)], [failure(5, "ann", second)]] {
+            hits.extend(engine.push(batch(&program, 0, &events)).expect("a batch of its own program").hits);
+        }
+        assert_eq!(told(&hits), [] as [&str; 0], "the watermark is at the instant, not behind it");
+        let hits = engine.finish().expect("the end").hits;
+        let new: Vec<Uid> = hits.iter().filter(|hit| is_new(hit) && hit.count == 2).map(|hit| hit.uid).collect();
+        assert_eq!((hits.len(), new.len()), (3, 1), "{:?}", told(&hits));
+        new[0]
+    });
+    assert_eq!(leads[0], leads[1]);
+}
+
+#[test]
+fn a_hit_just_at_the_end_of_the_period_is_no_repeat() {
+    let program = compile(vec![cooling(EVERY_FAILURE, 10)]);
+    let events = [failure(0, "ann", "1.1.1.1"), failure(10, "ann", "1.1.1.1")];
+    let mut engine = engine(&program, 1);
+    push(&mut engine, &program, &events);
+    let mut waiting = told(&engine.snapshot().expect("operators can be saved").0.hits);
+    waiting.sort();
+    let expected = ["00", "10"].map(|at| format!("Create 1970-01-01T00:00:{at}|ann|1.1.1.1 x1 provisional"));
+    assert_eq!(waiting, expected);
+    let settled = told(&engine.finish().expect("the end").hits);
+    assert_eq!(settled, ["00", "10"].map(|at| format!("Update 1970-01-01T00:00:{at}|ann|1.1.1.1 x1 new")));
+}
+
+/// What silence said is new stays new over a restart, and nothing is told again when the watermark settles it.
+#[test]
+fn an_alert_that_silence_settled_is_told_again_only_where_its_values_change() {
+    let program = compile(vec![cooling(&GUESSING.replace("src_ip, ", ""), 3 * 3600)]);
+    let mut before = engine(&program, 2);
+    push(&mut before, &program, &[10, 11, 12].map(|seconds| failure(seconds, "ann", "1.1.1.1")));
+    let silent = before.idle_partition("signin", PartitionId(0)).expect("silence");
+    assert_eq!(told(&silent.hits), ["Create ann|3 x1 new"]);
+    push(&mut before, &program, &[failure(13, "ann", "1.1.1.1")]);
+    let (ended, saved) = before.snapshot().expect("operators can be saved");
+    assert_eq!(told(&ended.hits), [] as [&str; 0]);
+
+    let mut after = engine(&program, 1);
+    after.restore(&saved).expect("own snapshot");
+    assert_eq!(push(&mut after, &program, &[failure(40, "bob", "1.1.1.1")]), [] as [&str; 0]);
+    let closed = push(&mut after, &program, &[failure(3640, "bob", "1.1.1.1")]);
+    assert_eq!(closed, ["Update ann|4 x1 new"], "the window is closed");
+}
+
+#[test]
+fn repeats_that_come_after_a_restart_are_counted_with_those_before_it() {
+    let program = compile(vec![cooling(EVERY_FAILURE, 60)]);
+    let mut before = engine(&program, 2);
+    push(&mut before, &program, &[failure(0, "ann", "1.1.1.1"), failure(4, "ann", "1.1.1.1")]);
+    let settled = push(&mut before, &program, &[failure(35, "bob", "1.1.1.1")]);
+    let expected =
+        ["Create 1970-01-01T00:00:00|ann|1.1.1.1 x2 new", "Create 1970-01-01T00:00:04|ann|1.1.1.1 x1 suppressed"];
+    assert_eq!(settled, expected);
+    let (_, saved) = before.snapshot().expect("operators can be saved");
+    let mut after = engine(&program, 1);
+    after.restore(&saved).expect("own snapshot");
+    push(&mut after, &program, &[failure(6, "ann", "1.1.1.1")]);
+    let settled = push(&mut after, &program, &[failure(37, "bob", "1.1.1.1")]);
+    let expected =
+        ["Update 1970-01-01T00:00:00|ann|1.1.1.1 x3 new", "Create 1970-01-01T00:00:06|ann|1.1.1.1 x1 suppressed"];
+    assert_eq!(settled, expected);
+}
+
+/// The window stays open after its place is decided, and what comes into it is told in that place, over a restart too.
+#[test]
+fn a_repeat_whose_values_change_after_a_restart_is_still_a_repeat() {
+    let program = compile(vec![cooling(&GUESSING.replace("src_ip, ", ""), 3 * 3600)]);
+    let mut before = engine(&program, 2);
+    for seconds in [40, 41, 42, 7300, 7301, 7302] {
+        push(&mut before, &program, &[failure(seconds, "ann", "1.1.1.1")]);
+    }
+    let (_, saved) = before.snapshot().expect("operators can be saved");
+    let mut after = engine(&program, 1);
+    after.restore(&saved).expect("own snapshot");
+    push(&mut after, &program, &[failure(7303, "ann", "1.1.1.1")]);
+    assert_eq!(told(&after.finish().expect("the end").hits), ["Update ann|4 x1 suppressed"]);
+}
+
+/// An exception and lateness hide an alert from people; another one of the same entities they must hear of.
+#[test]
+fn what_an_exception_hides_and_what_comes_late_suppress_nothing() {
+    let exceptions = vec![Exception { name: "known".into(), condition: "src_ip = '9.9.9.9'".to_owned() }];
+    let program = compile(vec![Query { exceptions, ..cooling(EVERY_FAILURE, 60) }]);
+    let mut engine = engine(&program, 1);
+    push(&mut engine, &program, &[failure(50, "bob", "1.1.1.1")]);
+    let late = batch(&program, 0, &[failure(1, "ann", "1.1.1.1")]);
+    let mut hits = engine.push(late).expect("a batch of its own program").hits;
+    let events = [failure(30, "ann", "9.9.9.9"), failure(40, "ann", "1.1.1.1"), failure(45, "ann", "9.9.9.9")];
+    hits.extend(engine.push(batch(&program, 0, &events)).expect("a batch of its own program").hits);
+    hits.extend(engine.finish().expect("the end").hits);
+    let of_ann: Vec<(Option<Uid>, bool, u64)> = hits
+        .iter()
+        .filter(|hit| show(hit).contains("ann"))
+        .map(|hit| (hit.suppressed_by, hit.provisional, hit.count))
+        .collect();
+    assert!(of_ann.len() >= 3 && of_ann.iter().all(|one| *one == (None, false, 1)), "{:?}", told(&hits));
+}
+
+/// The window that ends later may cross its threshold first, while the one before is open.
+#[test]
+fn of_windows_that_overlap_the_one_that_ends_first_leads() {
+    let hopping = "SELECT who, count(*) AS n FROM HOP(failures, time, INTERVAL '1 hour', INTERVAL '2 hours')
+                   GROUP BY who, window_start HAVING count(*) >= $n";
+    let program = compile(vec![cooling(hopping, 3 * 3600)]);
+    let mut engine = engine(&program, 1);
+    let events = [failure(3640, "ann", "1.1.1.1"), failure(7200, "ann", "1.1.1.1"), failure(7201, "ann", "1.1.1.1")];
+    assert_eq!(push(&mut engine, &program, &events), [] as [&str; 0], "the window that ends at 7200 is open");
+    // The watermark is at 7171, and these count in both.
+    let events = [failure(7190, "ann", "1.1.1.1"), failure(7191, "ann", "1.1.1.1")];
+    assert_eq!(push(&mut engine, &program, &events), ["Create ann|3 x1 new"]);
+    let rest = push(&mut engine, &program, &[failure(7240, "bob", "1.1.1.1")]);
+    assert_eq!(rest, ["Update ann|3 x2 new", "Create ann|3 x1 suppressed"]);
+}
+
+#[test]
+fn explain_says_when_a_cooldown_is_certain() {
+    let told = |sql: &str, allowed_lateness_us: i64| {
+        let query = Query { allowed_lateness_us, ..cooling(sql, 10) };
+        let said = compile(vec![query]).explain(0).expect("it compiled");
+        let certainty =
+            said.lines().find_map(|line| line.trim().strip_prefix("its cooldown leaves it provisional until "));
+        certainty.expect("a cooldown says it").to_owned()
+    };
+    const ORDERED: &str = "the watermark has passed it, or all its streams are silent";
+    const UNORDERED: &str = "the watermark has passed it";
+    let of_window =
+        |told: String| told.starts_with("the watermark has passed the end of the window before, or all its");
+    let by_who = |table: &str| {
+        format!("SELECT count(*) AS n, who FROM {table} GROUP BY window_start, window_end, who HAVING count(*) >= $n")
+    };
+    for table in [
+        "TUMBLE(failures, time, INTERVAL '1 hour')",
+        "HOP(failures, time, INTERVAL '1 hour', INTERVAL '2 hours')",
+        "CUMULATE(failures, time, INTERVAL '1 hour', INTERVAL '1 day')",
+    ] {
+        assert!(of_window(told(&by_who(table), 0)), "{table}");
+    }
+    assert_eq!(told(GUESSING, 0), UNORDERED, "windows of other addresses end together");
+    assert_eq!(told(&by_who("TUMBLE(failures, time, INTERVAL '1 hour')"), 60_000_000), UNORDERED);
+    assert_eq!(told(EVERY_FAILURE, 0), ORDERED);
+    let counted =
+        "SELECT time, who, count(*) OVER (PARTITION BY who ORDER BY time RANGE INTERVAL '1' MINUTE PRECEDING) AS n
+                   FROM failures";
+    assert_eq!(told(counted, 0), ORDERED);
+    assert_eq!(told(&format!("{EVERY_FAILURE} UNION ALL {EVERY_FAILURE}"), 0), ORDERED);
+    let absent = "SELECT f.time, f.who, f.src_ip FROM failures f LEFT JOIN signin s ON s.user_name = f.who
+                  AND s.time BETWEEN f.time AND f.time + INTERVAL '1 minute' WHERE s.time IS NULL";
+    assert_eq!(told(absent, 0), UNORDERED);
+    assert_eq!(told(&format!("{EVERY_FAILURE} UNION ALL {absent}"), 0), UNORDERED, "one side is enough");
+}
