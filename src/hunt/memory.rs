@@ -86,4 +86,20 @@ mod tests {
         sort.free();
         assert!(join.try_grow(750).is_ok(), "others may take all that is left");
     }
+
+    #[test]
+    fn one_partition_merges_in_half_of_the_memory_and_who_has_gone_leaves_its_share() {
+        let pool: Arc<dyn MemoryPool> = Arc::new(SharedPool::new(1000, 1));
+        let merge = MemoryConsumer::new(format!("{MERGE}[0]")).register(&pool);
+        assert!(merge.try_grow(500).is_ok());
+        assert!(merge.try_grow(1).is_err());
+        merge.free();
+        let sort = |partition: usize| {
+            MemoryConsumer::new(format!("ExternalSorter[{partition}]")).with_can_spill(true).register(&pool)
+        };
+        let (one, other) = (sort(0), sort(1));
+        assert!(one.try_grow(501).is_err(), "half is for the other");
+        drop(other);
+        assert!(one.try_grow(1000).is_ok());
+    }
 }

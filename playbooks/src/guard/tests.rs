@@ -120,3 +120,26 @@ fn hourly_limit_holds_over_all_playbooks_and_kinds() {
     guard.count("a", &command(Action::Contain, TargetKind::Device, "ws1"), at(0));
     assert!(guard.check("b", &command(Action::Deny, TargetKind::DomainName, "bad.test"), at(1)).is_err());
 }
+
+#[test]
+fn what_is_taken_back_frees_every_limit_and_leaves_what_others_sent() {
+    let deny = command(Action::Deny, TargetKind::DomainName, "bad.test");
+    let kind = BTreeMap::from([(TargetKind::DomainName, 2)]);
+    let none = Rules { per_hour: 9, per_playbook_per_hour: 9, per_other_kind_per_hour: 9, ..Rules::default() };
+    for rules in [
+        Rules { per_hour: 2, ..none.clone() },
+        Rules { per_playbook_per_hour: 2, ..none.clone() },
+        Rules { per_kind_per_hour: kind, ..none },
+    ] {
+        let mut guard = Guard::new(rules.clone());
+        guard.count("p", &deny, at(0));
+        guard.count("p", &deny, at(10));
+        assert!(guard.check("p", &deny, at(11)).is_err(), "{rules:?}");
+        guard.take_back("p", &deny, at(5));
+        assert!(guard.check("p", &deny, at(11)).is_err(), "nothing was counted then: {rules:?}");
+        guard.take_back("p", &deny, at(0));
+        assert_eq!(guard.check("p", &deny, at(11)), Ok(()), "{rules:?}");
+        guard.count("p", &deny, at(11));
+        assert!(guard.check("p", &deny, at(3_600)).is_err(), "the one at 10 still counts: {rules:?}");
+    }
+}

@@ -214,6 +214,47 @@ fn step_that_waits_for_its_responder_in_vain_ends_at_its_timeout_and_has_sent_no
 }
 
 #[test]
+fn what_left_before_its_responder_was_left_alone_still_counts_for_the_guard() {
+    let mut driver = Driver::new(PLAYBOOK);
+    driver.guard = Guard::new(Rules { per_playbook_per_hour: 2, ..Rules::default() });
+    driver.vendor.behaviour = Some(Box::new(|request, before| match (request.method, before) {
+        (Method::Put, 0) => Some(status(500)),
+        (Method::Put, 1) => Some(left_alone(5_000)),
+        _ => None,
+    }));
+    let run = driver.go(&ENTITIES);
+    assert_eq!(run.status, RunStatus::Completed);
+    let (again, note) = Run::start(alert("a2", &ENTITIES), "phishing", Part::Steps, Mode::Live, None, driver.clock);
+    driver.journal.write(&[Write::StartRun(again.clone()), Write::Note(note)]).unwrap();
+    let again = driver.drive(again).unwrap();
+    let deny = again.steps.iter().find(|record| record.does == "deny domain_name").unwrap();
+    assert_eq!(deny.status, StepStatus::Refused, "a domain and a device are the two of this hour");
+}
+
+#[test]
+fn waiting_in_a_look_up_uses_up_none_of_its_tries_nor_an_attempt_of_the_call_before_it() {
+    let playbook = "
+id: phishing
+when: alert.severity >= 'high'
+steps:
+  - ticket: open
+    retry: { attempts: 2, backoff: 1 second }
+";
+    let mut driver = Driver::new(playbook);
+    driver.vendor.behaviour = Some(Box::new(|request, before| match (request.method, before) {
+        (Method::Get, 0..=2) => Some(left_alone(5_000)),
+        (Method::Get, 3) | (Method::Post, _) => Some(status(500)),
+        (Method::Get, 5) => Some(left_alone(5_000)),
+        _ => None,
+    }));
+    let run = driver.go(&ENTITIES);
+    let open = &run.steps[0];
+    assert_eq!((run.status, open.attempts), (RunStatus::Failed, 2));
+    assert_eq!(driver.vendor.received.iter().filter(|request| request.method == Method::Post).count(), 2);
+    assert_eq!(driver.clock, at(3 * 5 + 1 + 1 + 5), "three pauses, two back-offs, a pause");
+}
+
+#[test]
 fn refusal_of_the_vendor_is_not_repeated() {
     let mut driver = Driver::new(PLAYBOOK);
     driver.vendor.behaviour = Some(Box::new(|request, _| (request.method == Method::Put).then(|| status(403))));

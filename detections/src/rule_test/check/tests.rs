@@ -1,4 +1,5 @@
 use super::check;
+use crate::compile::{Compiled, Texts, compile};
 use crate::rule_test;
 use crate::rule_test::run::tests::{no_file, project};
 
@@ -81,6 +82,71 @@ cases:
             "failure.test.yaml:12:63: T004 `score` of `indicators` is a whole number, not \"high\"",
             "failure.test.yaml:14:34: T006 identity.failure names no entity `host`; its entities are user, src_ip",
             "failure.test.yaml:15:22: T007 no detection has the id `identity.gessing`; did you mean `identity.guessing`?",
+        ]
+    );
+}
+
+/// The mistakes of a header are told at the header. What may follow from them is not told a second time.
+#[test]
+fn a_detection_whose_header_has_mistakes_is_there_all_the_same() {
+    let stream = "CREATE STREAM signin (time TIMESTAMP, user STRING) \
+                  WITH (topic = 'signin', format = 'json', event_time = 'time');";
+    let detection = |id: &str, severity: &str| {
+        format!(
+            "--! id = {id}\n--! title = \"T\"\n--! severity = \"{severity}\"\n--! entities = {{ user = \"user\" }}\n\
+             SELECT time, user FROM signin\n"
+        )
+    };
+    let compiled = |files: &[(&str, String)]| {
+        let detections = files.iter().map(|(file, text)| ((*file).to_owned(), text.clone())).collect();
+        let streams = vec![("streams/signin.sql".to_owned(), stream.to_owned())];
+        compile(&Texts { streams, detections, ..Texts::default() }, None)
+    };
+    let found = |file: &str, case: &str, compiled: &Compiled| {
+        let test = rule_test::parse(file, case).expect("a good test");
+        check(&test, compiled, &no_file).iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let case = "
+with: ['a.*']
+cases:
+  - name: c
+    given: { signin: [] }
+    expect:
+      - { detection: a.draft }
+      - { detection: a.nothing }
+      - { entities: { host: ws1 } }
+";
+    let faulty = compiled(&[("draft.sql", detection("\"a.draft\"", "lowish"))]);
+    assert_eq!((faulty.detections.len(), faulty.drafts.len()), (0, 1));
+    let expected = [
+        "draft.test.yaml:8:22: T007 no detection has the id `a.nothing`",
+        "draft.test.yaml:9:23: T006 a.draft names no entity `host`; its entities are user",
+    ];
+    assert_eq!(found("draft.test.yaml", case, &faulty), expected);
+    let nameless = compiled(&[("good.sql", detection("\"b.good\"", "low")), ("draft.sql", detection("7", "low"))]);
+    assert_eq!((nameless.detections.len(), nameless.drafts.len()), (1, 1));
+    let expected = ["good.test.yaml:9:23: T006 b.good names no entity `host`; its entities are user"];
+    assert_eq!(found("good.test.yaml", case, &nameless), expected, "the id that cannot be read may be any");
+}
+
+#[test]
+fn what_nobody_may_give_is_refused_however_it_is_written_and_what_nobody_knows_is_left_alone() {
+    let case = "
+cases:
+  - name: c
+    given: { signin: [], Alerts: [], Late_Events: [] }
+    expect: []
+";
+    let test = rule_test::parse("nothing.test.yaml", case).expect("a good test");
+    let found: Vec<_> = check(&test, &project(), &no_file).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        found,
+        [
+            "nothing.test.yaml: T007 there is no detection beside this test",
+            "nothing.test.yaml:4:26: T006 `alerts` are made by detections, and cannot be given; \
+             give the events that other detections find something in, and name those in `with`",
+            "nothing.test.yaml:4:38: T006 `late_events` are made of what comes late, and cannot be given; \
+             give events of a stream, one of them behind the others by more than its lateness",
         ]
     );
 }

@@ -42,6 +42,22 @@ fn crash_at_every_point_neither_loses_nor_doubles_an_action() {
     assert!(points > 30, "only {points} points were tried");
 }
 
+/// Nothing left, so the step goes on where it stood and does not look first for what it may have done.
+#[test]
+fn crash_while_a_step_waits_for_its_responder_leaves_nothing_in_flight() {
+    let mut driver = Driver::new(PLAYBOOK);
+    driver.vendor.behaviour = Some(Box::new(|request, _| (request.method == Method::Put).then(|| left_alone(5_000))));
+    // Three requests, of which the last is not tried: each is written, sent and written again, in five ticks.
+    driver.crash_at = Some(3 * 5 + 1);
+    let run = driver.start(&ENTITIES, Mode::Live);
+    assert!(driver.drive(run).is_err());
+    assert_eq!(driver.vendor.received.last().map(|request| request.method), Some(Method::Put));
+    let runs = driver.journal.runs(&RunFilter { unfinished: true, ..RunFilter::default() }).unwrap();
+    let waiting = runs[0].steps.last().unwrap();
+    assert_eq!((waiting.does.as_str(), waiting.in_flight), ("deny domain_name", false));
+    assert!(waiting.wake.is_some() && waiting.sent.is_none(), "{waiting:?}");
+}
+
 #[test]
 fn lost_answer_to_a_new_ticket_does_not_make_a_second_one() {
     let mut driver = Driver::new(PLAYBOOK);
