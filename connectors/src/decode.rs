@@ -27,7 +27,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, PrimitiveBuilder, RecordBatch, TimestampMicrosecondArray, new_null_array};
+use arrow::array::{ArrayRef, PrimitiveBuilder, RecordBatch, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Int32Type, Int64Type, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use weir_engine::ColumnSet;
@@ -303,10 +303,14 @@ impl Decoder {
                 Column::Raw => Arc::clone(&raw),
                 Column::Arrival => Arc::clone(&arrival),
                 Column::Topic(views) | Column::Key(views) | Column::Headers(views) => views.text(&blocks)?,
-                Column::Unmapped => match &mut self.found.unmapped {
-                    Some(unmapped) => unmapped.finish(&blocks)?,
-                    None => new_null_array(&DataType::Utf8View, time.len()),
-                },
+                Column::Unmapped => {
+                    let unmapped = self.found.unmapped.as_mut();
+                    unmapped
+                        .ok_or_else(|| {
+                            ArrowError::InvalidArgumentError("what is unmapped was not collected".to_owned())
+                        })?
+                        .finish(&blocks)?
+                }
                 Column::Partition(builder) => Arc::new(builder.finish()),
                 Column::Offset(builder) => Arc::new(builder.finish()),
                 Column::Timestamp(builder) => Arc::new(builder.finish()),

@@ -5,7 +5,7 @@ mod outputs;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use chrono::NaiveDate;
 use globset::{Glob, GlobMatcher};
 use weir_engine::error::{codes as engine_codes, nearest};
@@ -233,7 +233,8 @@ fn faulty(faults: &[Fault]) -> BTreeSet<usize> {
     queries.collect()
 }
 
-/// What is wrong with an exception's condition over the columns of the detections that it covers, each place once.
+/// What is wrong with an exception's condition over the columns of the detections that it covers, each place once. Where no
+/// columns are known, what is wrong with its syntax.
 fn misfits<'a>(
     exception: &Exception,
     detections: impl Iterator<Item = (&'a Arc<Detection>, &'a Option<SchemaRef>)>,
@@ -242,11 +243,13 @@ fn misfits<'a>(
         return Vec::new();
     }
     let mut found: Vec<Diagnostic> = Vec::new();
-    for (detection, schema) in detections.filter(|(detection, _)| exception.covers(&detection.id)) {
-        let Some(Err(mistakes)) = schema.as_ref().map(|schema| check_condition(&exception.condition, schema)) else {
-            continue;
-        };
-        for mistake in mistakes {
+    let covered = detections.filter(|(detection, _)| exception.covers(&detection.id));
+    let mut known = covered.filter_map(|(detection, schema)| Some((detection, schema.as_ref()?))).peekable();
+    if known.peek().is_none() {
+        return broken_syntax(exception);
+    }
+    for (detection, schema) in known {
+        for mistake in check_condition(&exception.condition, schema).err().into_iter().flatten() {
             let span = exception.place_in_condition(mistake.span);
             if found.iter().any(|told| told.span == span) {
                 continue;
@@ -258,6 +261,17 @@ fn misfits<'a>(
         }
     }
     found
+}
+
+/// What is wrong with the syntax of an exception's condition, whatever its columns are.
+fn broken_syntax(exception: &Exception) -> Vec<Diagnostic> {
+    let mistakes = check_condition(&exception.condition, &Arc::new(Schema::empty())).err().into_iter().flatten();
+    let of_syntax = mistakes.filter(|mistake| mistake.code == engine_codes::SYNTAX);
+    let at_place = |mistake: Diagnostic| {
+        let span = exception.place_in_condition(mistake.span);
+        Diagnostic { span, ..mistake }.in_file(exception.file.clone())
+    };
+    of_syntax.map(at_place).collect()
 }
 
 /// The engine calls the row that a condition is about `hit`. Authors know the row of the alert.

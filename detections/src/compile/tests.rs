@@ -123,6 +123,19 @@ fn an_exception_about_nothing_is_a_warning() {
 }
 
 #[test]
+fn the_syntax_of_a_condition_is_judged_though_its_detection_is_not_there() {
+    let exception = EXCEPTION.replace("identity.*", "network.*");
+    let broken = exception.replace("src_ip = '10.0.0.9'", "no_column = 1 AND ((");
+    let found = |exceptions: &str| {
+        let found = messages(&compile(&texts(&[("detections/a.sql", FAILURE)], exceptions), None));
+        found.iter().map(|one| one.split_inclusive(' ').take(2).collect::<String>()).collect::<Vec<_>>()
+    };
+    let dead = "exceptions/all.yaml:1:31: X007 ";
+    assert_eq!(found(&broken), [dead, "exceptions/all.yaml:1:72: D001 "]);
+    assert_eq!(found(&exception), [dead]);
+}
+
+#[test]
 fn dead_names_in_exceptions_are_told_beside_other_mistakes() {
     let other = FAILURE.replace("identity.failure", "identity.other").replace("user, src_ip FROM", "user FROM");
     let draft = FAILURE.replace("identity.failure", "identity.draft").replace("low", "lowish");

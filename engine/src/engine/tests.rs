@@ -402,8 +402,20 @@ fn a_value_that_a_function_refuses_hides_nothing() {
 #[test]
 fn what_cannot_be_computed_is_counted() {
     let sql = "SELECT time, CAST(user_name AS BIGINT) AS n, 10 / bytes AS d, chr(bytes + 50) AS c FROM signin";
+    counts_two_failures(sql, [Some(0), Some(-60), Some(5), None]);
+}
+
+/// An overflow ends the evaluation of the whole batch; the zero that was met before it is not counted again.
+#[test]
+fn what_is_computed_again_is_counted_once() {
+    let cube = ["CAST(bytes AS DECIMAL(38, 0))"; 3].join(" * ");
+    let sql = format!("SELECT time, (10 / bytes IS NULL) OR ({cube} > 0) AS x FROM signin");
+    counts_two_failures(&sql, [Some(0), Some(5), Some(i64::MAX), Some(7)]);
+}
+
+fn counts_two_failures(sql: &str, bytes: [Option<i64>; 4]) {
     let program = compile(vec![query("q", sql)]);
-    let events = [Some(0), Some(-60), Some(5), None].map(|bytes| event(1, "x", "", "", bytes));
+    let events = bytes.map(|bytes| event(1, "x", "", "", bytes));
     for rows in 1..=events.len() {
         let mut engine = Engine::new(Arc::clone(&program), 1, &[indicators(), leases()]).expect("an engine");
         engine.add_partition("signin", PartitionId(0));

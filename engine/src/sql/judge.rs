@@ -27,7 +27,7 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
 pub(super) use constants::may_hold_a_bad_constant;
-pub(super) use grouping::ungrouped;
+pub(super) use grouping::{is_aggregate, ungrouped};
 pub(crate) use text::Text;
 pub(super) use words::said;
 

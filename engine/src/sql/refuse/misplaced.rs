@@ -7,8 +7,7 @@ use datafusion::sql::sqlparser::ast::{Expr, Function, Query, Select, SelectItem,
 
 use crate::error::{Diagnostic, codes};
 use crate::sql::first_seen;
-use crate::sql::functions::FUNCTIONS;
-use crate::sql::judge::Text;
+use crate::sql::judge::{Text, is_aggregate};
 
 /// What is misplaced in a `SELECT`; those inside of it are looked at by themselves.
 pub(super) fn misplaced(select: &Select, text: &Text<'_>) -> Vec<Diagnostic> {
@@ -45,7 +44,7 @@ impl Search<'_> {
     fn told(&self, expr: &Expr, function: &Function) -> Option<Diagnostic> {
         let name = function.name.to_string().to_lowercase();
         let quoted = self.text.quoted(expr);
-        let is_aggregate = function.over.is_none() && FUNCTIONS.aggregate.contains_key(&name);
+        let is_aggregate = is_aggregate(function);
         let (message, hint) = if self.is_of_where && is_aggregate && self.aggregates == 0 {
             let message = format!("`{name}` is of a group of events, and WHERE is a condition on each event");
             (message, format!("write it behind GROUP BY: HAVING {quoted} ..."))
@@ -63,8 +62,7 @@ impl Search<'_> {
     }
 
     fn is_aggregate(expr: &Expr) -> bool {
-        let Expr::Function(function) = expr else { return false };
-        function.over.is_none() && FUNCTIONS.aggregate.contains_key(&function.name.to_string().to_lowercase())
+        matches!(expr, Expr::Function(function) if is_aggregate(function))
     }
 }
 
