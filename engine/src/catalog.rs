@@ -193,7 +193,8 @@ impl Catalog {
     }
 
     /// Whether a statement gave this name and was refused.
-    pub(crate) fn is_broken(&self, name: &str) -> bool {
+    #[must_use]
+    pub fn is_broken(&self, name: &str) -> bool {
         self.broken.contains(&name.to_lowercase())
     }
 

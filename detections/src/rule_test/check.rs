@@ -107,6 +107,9 @@ impl<'a> Project<'a> {
         }
         let catalog = &self.compiled.catalog;
         let Some(stream) = catalog.stream(&given.stream) else {
+            if catalog.is_broken(&given.stream) {
+                return Vec::new();
+            }
             let streams = catalog.streams().chain(catalog.own_streams());
             let hint = nearest(&given.stream, streams.map(|stream| stream.name.as_str()));
             return vec![unknown(format!("no stream is called `{}`", given.stream)).maybe_hint(hint)];
@@ -127,6 +130,7 @@ impl<'a> Project<'a> {
 
     fn rows(&self, rows: &TableRows) -> Vec<Diagnostic> {
         match table(&self.compiled.catalog, &rows.table) {
+            None if self.compiled.catalog.is_broken(&rows.table) => Vec::new(),
             Some(table) => rows.written.iter().filter_map(|entry| wrong_column(&table, entry)).collect(),
             None => {
                 let hint = nearest(&rows.table, self.compiled.catalog.tables().map(|table| table.name.as_str()));

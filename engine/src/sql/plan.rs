@@ -79,9 +79,6 @@ impl TableSource for ViewSource {
     }
 }
 
-/// What a query says that fails only because a view does; the view's own errors are reported instead.
-const VIEW_IS_FAULTY: &str = "has errors of its own";
-
 /// The names of all functions, for name resolution.
 static FUNCTION_NAMES: LazyLock<BTreeSet<String>> =
     LazyLock::new(|| FUNCTIONS.names().into_iter().map(str::to_owned).collect());
@@ -147,10 +144,7 @@ impl<'a> Planner<'a> {
         let query = parse_select(sql, start, runs, params)
             .map_err(|refused| refused.with(|query| self.names_and_types(query, &text).err().unwrap_or_default()))?;
         let query = self.names_and_types(query, &text)?;
-        let plan = self.bind(&query).map_err(|error| match error.to_string().contains(VIEW_IS_FAULTY) {
-            true => vec![],
-            false => super::failure::explain(self, &query, &text, &error),
-        })?;
+        let plan = self.bind(&query).map_err(|error| super::failure::explain(self, &query, &text, &error))?;
         if judge::may_hold_a_bad_constant(&plan) {
             let bad = judge::bad_constants(self, &query, &text);
             if !bad.is_empty() {
@@ -160,16 +154,17 @@ impl<'a> Planner<'a> {
         Ok(plan)
     }
 
-    /// The `SELECT` with exact names; where some mean nothing, also what is wrong with the types of the others.
+    /// The `SELECT` with exact names; where some mean nothing, also what is wrong with the types of the others. Nothing may
+    /// be wrong with it but what it reads.
     fn names_and_types(&self, query: Box<ast::Query>, text: &Text<'_>) -> Result<Box<ast::Query>, Vec<Diagnostic>> {
-        let (Resolved { query, open_columns, .. }, mut told) = resolve(query, self, &FUNCTION_NAMES);
+        let (Resolved { query, open_columns, reads_faulty, .. }, mut told) = resolve(query, self, &FUNCTION_NAMES);
         {
             let mut state = self.state.borrow_mut();
             for (stream, columns) in open_columns {
                 state.open.entry(stream.to_lowercase()).or_default().extend(columns);
             }
         }
-        if told.is_empty() {
+        if told.is_empty() && !reads_faulty {
             return Ok(query);
         }
         for diagnostic in &mut told {
@@ -253,9 +248,8 @@ impl<'a> Planner<'a> {
                     let schema = Arc::clone(plan.schema().inner());
                     Ok(Arc::new(ViewSource { plan, schema }))
                 }
-                None => plan_err!("view `{}` {VIEW_IS_FAULTY}", view.name),
+                None => plan_err!("view `{}` has errors of its own", view.name),
             },
-            None if self.catalog.is_broken(name) => plan_err!("`{name}` {VIEW_IS_FAULTY}"),
             None => plan_err!("no relation `{name}`"),
         }
     }
@@ -389,20 +383,15 @@ impl Relations for Planner<'_> {
             return Some(RelationColumns::of_output(&self.published.name, columns));
         }
         if self.catalog.get(name).is_none() && self.catalog.is_broken(name) {
-            // Its own errors are reported; whatever is said about its columns would only follow from them.
-            let columns = RelationColumns::of_output(name, Fields::empty());
-            return Some(RelationColumns { open: true, ..columns });
+            return Some(RelationColumns::faulty(name));
         }
         match self.catalog.get(name)? {
             Relation::Stream(stream) => Some(RelationColumns::of_stream(&stream)),
             Relation::Table(table) => Some(RelationColumns::of_table(&table)),
-            Relation::View(view) => {
-                let columns = self.view_plan(&view.name).map(|plan| plan.schema().inner().fields().clone());
-                // A view with errors of its own answers to any column, so that its errors are reported once.
-                let is_faulty = columns.is_none();
-                let columns = RelationColumns::of_output(&view.name, columns.unwrap_or_else(Fields::empty));
-                Some(RelationColumns { open: is_faulty, ..columns })
-            }
+            Relation::View(view) => Some(match self.view_plan(&view.name) {
+                Some(plan) => RelationColumns::of_output(&view.name, plan.schema().inner().fields().clone()),
+                None => RelationColumns::faulty(&view.name),
+            }),
         }
     }
 

@@ -53,6 +53,8 @@ pub(crate) struct RelationColumns {
     pub(crate) open: bool,
     /// The exact path of the column that windows go by if none is named.
     pub(crate) time: Option<String>,
+    /// Whether it has mistakes of its own, which are told where it is made. What is said of its columns would only follow.
+    pub(crate) is_faulty: bool,
 }
 
 impl RelationColumns {
@@ -65,6 +67,7 @@ impl RelationColumns {
             hidden,
             open: stream.open,
             time: Some(stream.event_time.clone()),
+            is_faulty: false,
         }
     }
 
@@ -76,6 +79,7 @@ impl RelationColumns {
             hidden: Fields::empty(),
             open: false,
             time: None,
+            is_faulty: false,
         }
     }
 
@@ -88,7 +92,13 @@ impl RelationColumns {
             columns,
             hidden: Fields::empty(),
             open: false,
+            is_faulty: false,
         }
+    }
+
+    /// A relation with mistakes of its own.
+    pub(crate) fn faulty(name: impl Into<String>) -> Self {
+        Self { is_faulty: true, ..Self::of_output(name, Fields::empty()) }
     }
 }
 
@@ -102,6 +112,8 @@ pub(crate) struct Resolved {
     pub(crate) output: Vec<Column>,
     /// Undeclared columns that it reads of open streams: nullable text, by the stream's name.
     pub(crate) open_columns: BTreeMap<String, BTreeSet<String>>,
+    /// Whether it reads a relation that has mistakes of its own, so that it cannot be planned.
+    pub(crate) reads_faulty: bool,
 }
 
 /// Makes every name of a `SELECT` exact, and says which ones mean nothing or more than one thing. These stay as they are
@@ -113,8 +125,8 @@ pub(crate) fn resolve(
 ) -> (Resolved, Vec<Diagnostic>) {
     let mut resolver = Resolver::new(relations, functions);
     let output = resolver.query(&mut query);
-    let Resolver { open_columns, diagnostics, .. } = resolver;
-    (Resolved { query, output, open_columns }, sorted(diagnostics))
+    let Resolver { open_columns, reads_faulty, diagnostics, .. } = resolver;
+    (Resolved { query, output, open_columns, reads_faulty }, sorted(diagnostics))
 }
 
 /// Makes every name of a condition over one row exact, such as an exception's over the output of a query.
@@ -173,6 +185,7 @@ struct Resolver<'a> {
     /// Every name a `WITH` query was planned under so far.
     planned: BTreeSet<String>,
     read: BTreeSet<String>,
+    reads_faulty: bool,
     open_columns: BTreeMap<String, BTreeSet<String>>,
     /// For names of derived tables that have none.
     unnamed: usize,
@@ -188,6 +201,7 @@ impl<'a> Resolver<'a> {
             ctes: Vec::new(),
             planned: BTreeSet::new(),
             read: BTreeSet::new(),
+            reads_faulty: false,
             open_columns: BTreeMap::new(),
             unnamed: 0,
             diagnostics: Vec::new(),

@@ -129,6 +129,40 @@ cases:
     assert_eq!(found("good.test.yaml", case, &nameless), expected, "the id that cannot be read may be any");
 }
 
+/// What is wrong with a stream or table is told where it is made, and once.
+#[test]
+fn a_stream_or_table_with_mistakes_is_there_all_the_same() {
+    let streams = "CREATE STREAM signin (time TIMESTAMP user STRING) WITH (event_time = 'time');\n\
+                   CREATE TABLE hosts (name STRNG) WITH (location = 'hosts.csv');\n\
+                   CREATE STREAM logon (time TIMESTAMP, who STRING) WITH (event_time = 'time');\n";
+    let detection = "--! id = \"a.b\"\n--! title = \"T\"\n--! severity = \"low\"\n\
+                     SELECT user, count(*) AS n, nosuch FROM TUMBLE(signin, time, '1 hour') GROUP BY user\n";
+    let joined = "--! id = \"a.c\"\n--! title = \"T\"\n--! severity = \"low\"\n\
+                  SELECT l.time, l.whoo, s.user, nosuch FROM logon l JOIN signin s ON s.user = l.who AND s.time = l.time\n";
+    let texts = Texts {
+        streams: vec![("streams/signin.sql".to_owned(), streams.to_owned())],
+        detections: vec![("a.sql".to_owned(), detection.to_owned()), ("b.sql".to_owned(), joined.to_owned())],
+        ..Texts::default()
+    };
+    let compiled = compile(&texts, None);
+    let places = compiled.diagnostics.iter().map(|one| format!("{} {}", one.file.as_deref().unwrap_or(""), one.code));
+    assert_eq!(places.collect::<Vec<_>>(), ["b.sql D004", "streams/signin.sql D001", "streams/signin.sql D006"]);
+    assert_eq!(compiled.diagnostics[0].message, "`l` has no column `whoo`");
+    let case = "
+cases:
+  - name: c
+    given: { SIGNIN: [], sigin: [] }
+    tables: { hosts: [{ name: a }], host: [] }
+    expect: []
+";
+    let test = rule_test::parse("a.test.yaml", case).expect("a good test");
+    let found: Vec<_> = check(&test, &compiled, &no_file).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        found,
+        ["a.test.yaml:4:26: T006 no stream is called `sigin`", "a.test.yaml:5:37: T006 no table is called `host`",]
+    );
+}
+
 #[test]
 fn what_nobody_may_give_is_refused_however_it_is_written_and_what_nobody_knows_is_left_alone() {
     let case = "

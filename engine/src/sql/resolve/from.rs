@@ -163,7 +163,7 @@ impl Resolver<'_> {
         None
     }
 
-    /// What a name behind `FROM` means; a name that means nothing is told.
+    /// What a name behind `FROM` means; a name that means nothing is told. `None` also where it means something faulty.
     pub(super) fn named(&mut self, written: &Ident) -> Option<Named> {
         if let Some(cte) = self.ctes.iter().rev().find(|cte| means(written, &cte.name)) {
             let time = cte.columns.iter().find(|column| column.name.eq_ignore_ascii_case("time"));
@@ -177,7 +177,7 @@ impl Resolver<'_> {
             });
         }
         let relation = self.relations.columns(&written.value).filter(|relation| means(written, &relation.name));
-        let Some(RelationColumns { name, columns, hidden, open, time }) = relation else {
+        let Some(RelationColumns { name, columns, hidden, open, time, is_faulty }) = relation else {
             let names = self.relations.names();
             let known = names.iter().map(String::as_str).chain(self.ctes.iter().map(|cte| cte.name.as_str()));
             let message = format!("there is no stream, view or table `{}`", written.value);
@@ -188,9 +188,13 @@ impl Resolver<'_> {
             );
             return None;
         };
+        self.read.insert(name.clone());
+        if is_faulty {
+            self.reads_faulty = true;
+            return None;
+        }
         let visible = columns.iter().map(|field| Column::of_field(field, false));
         let columns = visible.chain(hidden.iter().map(|field| Column::of_field(field, true))).collect();
-        self.read.insert(name.clone());
         let open = open.then(|| name.clone());
         Some(Named { planned: name.clone(), called: name, columns, open, time, is_relation: true })
     }

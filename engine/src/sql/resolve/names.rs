@@ -47,6 +47,15 @@ fn dotted(parts: &[Ident]) -> String {
 }
 
 impl Resolver<'_> {
+    /// Whether a name that is not found may belong to a relation of which nothing is known.
+    fn may_be_of_a_broken_source(&self, parts: &[Ident]) -> bool {
+        let qualifier = parts.first().filter(|_| parts.len() > 1);
+        match qualifier.and_then(|first| self.scopes.iter().rev().find_map(|scope| scope.source(first))) {
+            Some(source) => source.broken,
+            None => self.scopes.iter().flat_map(|scope| &scope.sources).any(|source| source.broken),
+        }
+    }
+
     /// Finds a dotted name and gives what stands for it; a name that means nothing is told and left as it is.
     pub(super) fn name(&mut self, parts: &[Ident]) -> (Expr, Shape) {
         match self.find(parts) {
@@ -55,7 +64,7 @@ impl Resolver<'_> {
                 self.fields(found.expr, found.shape, rest)
             }
             Ok(None) => {
-                if !self.scopes.iter().flat_map(|scope| &scope.sources).any(|source| source.broken) {
+                if !self.may_be_of_a_broken_source(parts) {
                     let diagnostic = self.unknown(parts);
                     self.diagnostics.push(diagnostic);
                 }
