@@ -149,9 +149,8 @@ fn judged(program: &Program, faults: Vec<Fault>, detections: &[Arc<Detection>]) 
         }
         let schema = program.output_schema(at);
         diagnostics.extend(outputs::bad_values(detection, schema));
-        if let Some(schema) = schema {
-            diagnostics.extend(outputs::entities_without_a_column(detection, schema));
-        }
+        let missing = outputs::entities_without_a_column(detection, schema, &diagnostics);
+        diagnostics.extend(missing);
     }
     diagnostics
 }

@@ -62,4 +62,4 @@ pub use parse::parameters;
 pub use plan::{check_condition, plan_batch};
 pub use sequence::BatchSequence;
 pub use types::{BadDuration, parse_duration_us};
-pub use written::{Written, written};
+pub use written::{Written, written, written_names};

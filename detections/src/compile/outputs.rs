@@ -2,7 +2,7 @@
 
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use weir_engine::error::{codes as engine_codes, nearest};
-use weir_engine::sql::{parameters, written};
+use weir_engine::sql::{parameters, written, written_names};
 use weir_engine::{Diagnostic, ScalarValue, Span};
 
 use crate::detection::{Confidence, MAX_RISK_SCORE, Severity, reserved};
@@ -27,8 +27,23 @@ pub(super) fn unused_params(detection: &Detection) -> Vec<Diagnostic> {
 }
 
 /// Entities that are taken from columns which the `SELECT` does not have.
-pub(super) fn entities_without_a_column(detection: &Detection, schema: &SchemaRef) -> Vec<Diagnostic> {
-    let names = || schema.fields().iter().map(|field| field.name().as_str());
+///
+/// Without a schema, because the SQL has mistakes of its own, the names of its columns are those that are written; one that
+/// is `told` to mean nothing may be the one that is meant.
+pub(super) fn entities_without_a_column(
+    detection: &Detection,
+    schema: Option<&SchemaRef>,
+    told: &[Diagnostic],
+) -> Vec<Diagnostic> {
+    let columns = match schema {
+        Some(schema) => schema.fields().iter().map(|field| (field.name().clone(), None)).collect(),
+        None => written_names(&detection.sql, detection.sql_start, &detection.query(&[]).params).unwrap_or_default(),
+    };
+    let is_told = |place: &Option<Span>| place.is_some() && told.iter().any(|one| one.span == *place);
+    if columns.is_empty() || columns.iter().any(|(_, place)| is_told(place)) {
+        return Vec::new();
+    }
+    let names = || columns.iter().map(|(name, _)| name.as_str());
     let missing =
         detection.entities.iter().filter(|(_, column)| !names().any(|name| name.eq_ignore_ascii_case(column)));
     let diagnostics = missing.map(|(kind, column)| {

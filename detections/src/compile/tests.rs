@@ -249,13 +249,15 @@ fn a_mistake_in_the_header_does_not_hide_those_in_the_sql() {
     let found =
         check(&FAILURE.replace("low", "lowish").replace("status", "stattus").replace("\"user\" }", "\"usr\" }"));
     let places = ["3:16: D104", "4:25: D021", "5:45: D004"].map(|place| format!("detections/x.sql:{place} "));
-    assert_eq!(found.len(), 2, "{found:#?}");
-    assert!(found[0].starts_with(&places[0]), "{found:#?}");
-    assert!(found[1].starts_with(&places[2]), "{found:#?}");
-    // With names that all mean something, the columns are known, and so is the entity that is none of them.
-    let found = check(&FAILURE.replace("low", "lowish").replace("\"user\" }", "\"usr\" }"));
-    assert_eq!(found.len(), 2, "{found:#?}");
-    assert!(found[0].starts_with(&places[0]) && found[1].starts_with(&places[1]), "{found:#?}");
+    assert_eq!(found.len(), 3, "{found:#?}");
+    assert!(found.iter().zip(&places).all(|(found, place)| found.starts_with(place)), "{found:#?}");
+}
+
+#[test]
+fn a_column_that_is_misspelt_where_it_is_selected_is_not_missed_as_an_entity_too() {
+    let found = check(&FAILURE.replace("time, user,", "time, usr,"));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].contains(" D004 ") && found[0].contains("`usr`"), "{found:#?}");
 }
 
 #[test]

@@ -325,8 +325,13 @@ fn check_percentile(percentile: Option<&Expr>) -> Result<(), Refusal> {
     }
 }
 
+/// Whether an aggregate of that name runs over a stream, at least with some arguments.
+pub(super) fn runs(name: &str) -> bool {
+    ORDER_INDEPENDENT.contains(&name) || in_order::FUNCTIONS_KEPT.contains(&name)
+}
+
 /// What is said of an aggregate whose value would differ from run to run.
-fn depends_on_order(name: &str) -> Refusal {
+pub(super) fn depends_on_order(name: &str) -> Refusal {
     let hint = match name {
         "string_agg" => "write array_to_string(array_agg(x), ', '), whose values stand in the order of events",
         "nth_value" => "write nth_value(x, 2) with a constant place, which is not 0",

@@ -18,6 +18,9 @@ use crate::graph::{InOrder, Keep};
 /// How many values `array_agg` keeps of a group: the first so many in their order.
 pub(crate) const VALUES_MAX: usize = 1_000;
 
+/// Functions that go by the order of events, at least with some arguments.
+pub(super) const FUNCTIONS_KEPT: &[&str] = &["array_agg", "first_value", "last_value", "nth_value"];
+
 /// What a function keeps; `None` if it does not go by the order of events.
 pub(super) fn kept(function: &AggregateFunction) -> Option<InOrder> {
     let AggregateFunctionParams { args, distinct, null_treatment, .. } = &function.params;

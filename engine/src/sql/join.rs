@@ -17,14 +17,19 @@ use crate::sql::window_kind::span_in_words;
 const HINT: &str = "say in the condition how far apart the two may be: \
     ... AND r.time BETWEEN l.time - INTERVAL '5 minutes' AND l.time + INTERVAL '5 minutes'";
 
+/// Why `NOT IN (SELECT ...)` does not run.
+pub(super) fn not_in() -> Refusal {
+    Refusal::new(
+        codes::UNSUPPORTED,
+        "NOT IN (SELECT ...) finds nothing at all once a NULL is among what is selected",
+        "write NOT EXISTS (SELECT 1 FROM r WHERE r.key = l.key), and of a stream r also AND r.time BETWEEN ...",
+    )
+}
+
 /// Lowers a join of two streams.
 pub(super) fn lower(lowering: &mut Lowering<'_>, join: &Join) -> Result<Lowered, Refusal> {
     if join.null_aware {
-        return Err(Refusal::new(
-            codes::UNSUPPORTED,
-            "NOT IN (SELECT ...) finds nothing at all once the other stream holds a NULL",
-            "write NOT EXISTS (SELECT 1 FROM r WHERE r.key = l.key AND r.time BETWEEN ...)",
-        ));
+        return Err(not_in());
     }
     let (kind, is_swapped) = kind_of(join.join_type)?;
     let mut sides = [lowering.lower_rows(&join.left)?, lowering.lower_rows(&join.right)?];

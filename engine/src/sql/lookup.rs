@@ -17,11 +17,7 @@ use crate::graph::{Edge, LookupSpec, Spec, TableStep};
 pub(super) fn lower(lowering: &mut Lowering<'_>, join: &Join) -> Result<Lowered, Refusal> {
     let table_first = is_table(&join.left);
     if join.null_aware {
-        return Err(Refusal::new(
-            codes::UNSUPPORTED,
-            "NOT IN (SELECT ...) finds nothing at all once the table holds a NULL",
-            "write NOT EXISTS (SELECT 1 FROM table t WHERE t.key = s.key)",
-        ));
+        return Err(super::join::not_in());
     }
     let (row_plan, table_plan) = if table_first { (&join.right, &join.left) } else { (&join.left, &join.right) };
     let join_type = row_side_type(join.join_type, table_first)?;

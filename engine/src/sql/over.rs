@@ -171,20 +171,7 @@ fn function(call: &WindowFunction, window: &Window, bounds: &Bounds) -> Result<O
         ("nth_value", 2) => OverKind::Nth(whole(1)?),
         ("lag", 1..=3) => OverKind::Lag(default_of(args.get(2))?),
         ("row_number", 0) => OverKind::RowNumber,
-        ("lead", _) => {
-            return Err(Refusal::new(
-                codes::UNSUPPORTED,
-                "`lead` looks at rows that are yet to come",
-                "turn it round: lag(...) at the later row says the same of the pair",
-            ));
-        }
-        _ => {
-            return Err(Refusal::new(
-                codes::UNSUPPORTED,
-                format!("`{name} OVER` does not run on a stream yet"),
-                "count, count(DISTINCT ...), sum, avg, min, max, first_value, last_value, nth_value, lag and row_number do",
-            ));
-        }
+        _ => return Err(refused(name)),
     };
     check_types(&kind, args.first(), window, name)?;
     let frame = match kind {
@@ -198,6 +185,29 @@ fn function(call: &WindowFunction, window: &Window, bounds: &Bounds) -> Result<O
     let arg = args.first().filter(|_| !is_constant).map(|arg| physical(arg, input)).transpose()?;
     let filter = filter.as_deref().map(|filter| physical(filter, input)).transpose()?;
     Ok(OverFunction { kind, arg, filter, frame })
+}
+
+/// Whether a window function of that name runs over a stream.
+pub(super) fn runs(name: &str) -> bool {
+    const RUNNING: &[&str] =
+        &["avg", "count", "first_value", "lag", "last_value", "max", "min", "nth_value", "row_number", "sum"];
+    RUNNING.contains(&name) || name == first_seen::NAME
+}
+
+/// Why a window function does not run over a stream.
+pub(super) fn refused(name: &str) -> Refusal {
+    match name {
+        "lead" => Refusal::new(
+            codes::UNSUPPORTED,
+            "`lead` looks at rows that are yet to come",
+            "turn it round: lag(...) at the later row says the same of the pair",
+        ),
+        _ => Refusal::new(
+            codes::UNSUPPORTED,
+            format!("`{name} OVER` does not run on a stream yet"),
+            "count, count(DISTINCT ...), sum, avg, min, max, first_value, last_value, nth_value, lag and row_number do",
+        ),
+    }
 }
 
 fn positive(arg: &Expr, name: &str) -> Result<u64, Refusal> {

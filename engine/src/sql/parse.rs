@@ -38,11 +38,12 @@ pub(crate) struct Refused {
 }
 
 /// Mistakes that leave every name what it is.
-const NAMES_HOLD: &[&str] = &[codes::UNKNOWN_PARAMETER, codes::NOT_ON_A_STREAM, codes::NON_DETERMINISTIC, codes::PLAN];
+const NAMES_HOLD: &[&str] = &[codes::UNKNOWN_PARAMETER, codes::NOT_ON_A_STREAM, codes::PLAN];
 
 impl Refused {
-    fn new(diagnostics: Vec<Diagnostic>, query: Box<Query>) -> Self {
+    fn new(mut diagnostics: Vec<Diagnostic>, of_values: Vec<Diagnostic>, query: Box<Query>) -> Self {
         let names_hold = diagnostics.iter().all(|diagnostic| NAMES_HOLD.contains(&diagnostic.code));
+        diagnostics.extend(of_values);
         Self { diagnostics: sorted(diagnostics), query: names_hold.then_some(query) }
     }
 
@@ -82,9 +83,13 @@ pub(crate) fn parse_select(
     expect_end(&parser, &tokens)?;
     let mut diagnostics = as_of::rewrite(&mut query);
     balance::balance(&mut query);
-    diagnostics.extend(refuse::refuse(&query, &tokens, &Text::new(text, start), runs));
+    let refuse::Refusals { of_clauses, of_values } = refuse::refuse(&query, &tokens, &Text::new(text, start), runs);
+    diagnostics.extend(of_clauses);
     diagnostics.extend(fill_parameters(&mut *query, params));
-    if diagnostics.is_empty() { Ok(query) } else { Err(Refused::new(diagnostics, query)) }
+    if diagnostics.is_empty() && of_values.is_empty() {
+        return Ok(query);
+    }
+    Err(Refused::new(diagnostics, of_values, query))
 }
 
 /// The names of the `$name` parameters of a text, as far as it can be read; what stands in comments and texts is none.
@@ -108,7 +113,8 @@ pub(crate) fn parse_condition(text: &str, start: Place) -> Result<Expr, Vec<Diag
     let mut condition = parser.parse_expr().map_err(|error| vec![syntax_error(&error, &tokens)])?;
     expect_end(&parser, &tokens).map_err(|diagnostic| vec![diagnostic])?;
     balance::balance(&mut condition);
-    let mut diagnostics = refuse::refuse(&condition, &tokens, &Text::new(text, start), Runs::OnStreams);
+    let refused = refuse::refuse(&condition, &tokens, &Text::new(text, start), Runs::OnStreams);
+    let mut diagnostics = [refused.of_clauses, refused.of_values].concat();
     diagnostics.extend(fill_parameters(&mut condition, &BTreeMap::new()));
     if diagnostics.is_empty() { Ok(condition) } else { Err(sorted(diagnostics)) }
 }

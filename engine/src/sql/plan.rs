@@ -171,6 +171,7 @@ impl<'a> Planner<'a> {
             text.move_to_type(diagnostic);
         }
         let mut more = judge::judge(self, &query, text);
+        more.extend(judge::ungrouped(&query, text));
         let begins = |one: &Diagnostic| one.span.map(|span| span.start);
         more.retain(|one| told.iter().all(|other| begins(other) != begins(one)));
         told.append(&mut more);

@@ -2,12 +2,13 @@
 //! version does not run. Nothing is ignored in silence.
 
 mod misplaced;
+mod values;
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, Function, FunctionArg, FunctionArgExpr, JoinConstraint, JoinOperator, LimitClause, OrderByKind,
-    Query, RowsPerMatch, Select, SelectItem, SetExpr, TableFactor, Visit, Visitor,
+    Distinct, Expr, JoinConstraint, JoinOperator, LimitClause, OrderByKind, Query, RowsPerMatch, Select, SelectItem,
+    SetExpr, TableFactor, Visit, Visitor,
 };
 use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
 
@@ -17,38 +18,28 @@ use super::parse::{Runs, spot};
 use super::tokens::{span_of, word_before};
 use crate::error::{Diagnostic, Place, Span, codes};
 
-/// Functions whose value depends on when or how often they are called.
-const NON_DETERMINISTIC: &[&str] = &[
-    "now",
-    "current_timestamp",
-    "current_date",
-    "current_time",
-    "today",
-    "localtime",
-    "localtimestamp",
-    "random",
-    "rand",
-    "uuid",
-    "uuidv4",
-    "uuidv7",
-    "gen_random_uuid",
-    "version",
-];
+/// What is refused of a tree, in no particular order.
+#[derive(Default)]
+pub(super) struct Refusals {
+    /// Whatever names there are may mean something else because of it.
+    pub(super) of_clauses: Vec<Diagnostic>,
+    /// Calls and values, which leave every name what it is.
+    pub(super) of_values: Vec<Diagnostic>,
+}
 
-/// Everything in the tree that is refused, in no particular order.
-pub(super) fn refuse(tree: &impl Visit, tokens: &[TokenWithSpan], text: &Text<'_>, runs: Runs) -> Vec<Diagnostic> {
+/// Everything in the tree that is refused.
+pub(super) fn refuse(tree: &impl Visit, tokens: &[TokenWithSpan], text: &Text<'_>, runs: Runs) -> Refusals {
     let on_streams = runs == Runs::OnStreams;
-    let mut refusing = Refusing { tokens, text, on_streams, relations: Vec::new(), diagnostics: Vec::new() };
+    let of_values = if on_streams { values::refuse(tree, tokens, text) } else { Vec::new() };
+    let mut refusing = Refusing { tokens, text, on_streams, diagnostics: Vec::new() };
     let ControlFlow::Continue(()) = tree.visit(&mut refusing);
-    refusing.diagnostics
+    Refusals { of_clauses: refusing.diagnostics, of_values }
 }
 
 struct Refusing<'a> {
     tokens: &'a [TokenWithSpan],
     text: &'a Text<'a>,
     on_streams: bool,
-    /// Arguments of table functions, by their address in the tree: a `SELECT` among them is no value.
-    relations: Vec<*const Expr>,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -123,11 +114,6 @@ impl Visitor for Refusing<'_> {
                     self.unsupported("WITH ORDINALITY", at);
                 }
                 let function = name.to_string().to_uppercase();
-                let arguments = args.iter().flat_map(|args| &args.args);
-                self.relations.extend(arguments.filter_map(|argument| match argument {
-                    FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(std::ptr::from_ref(expr)),
-                    _ => None,
-                }));
                 if args.is_some() && !WINDOW_FUNCTIONS.contains(&function.as_str()) {
                     self.unsupported(&format!("the table function `{name}`"), at);
                 }
@@ -162,13 +148,6 @@ impl Visitor for Refusing<'_> {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
         match expr {
-            Expr::Function(function) => self.function(function, spot(expr)),
-            Expr::Subquery(_) if self.on_streams && !self.relations.contains(&std::ptr::from_ref(expr)) => {
-                let message = "a SELECT as a value does not run on a stream";
-                let hint = "put it into a WITH and join it, with a bound in time";
-                let at = self.text.whole(expr);
-                self.diagnostics.push(Diagnostic::error(codes::UNSUPPORTED, message).at(at).hint(hint));
-            }
             Expr::Prior(_) => self.unsupported("PRIOR", spot(expr)),
             Expr::OuterJoin(_) => self.unsupported("the `(+)` of an outer join", spot(expr)),
             Expr::MatchAgainst { .. } => self.unsupported("MATCH ... AGAINST", spot(expr)),
@@ -253,17 +232,6 @@ impl Refusing<'_> {
                 Diagnostic::error(codes::UNSUPPORTED, "NATURAL JOIN would change its meaning when a column is added")
                     .at(at)
                     .hint("name the columns: JOIN ... USING (a, b)"),
-            );
-        }
-    }
-
-    fn function(&mut self, function: &Function, at: Option<Span>) {
-        let name = function.name.to_string().to_lowercase();
-        if self.on_streams && NON_DETERMINISTIC.contains(&name.as_str()) {
-            self.diagnostics.push(
-                Diagnostic::error(codes::NON_DETERMINISTIC, format!("`{name}` gives another value in every run"))
-                    .at(at)
-                    .hint("use the event's own time, so that a replay gives the same alerts"),
             );
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, SelectItem, SetExpr, UnaryOperator, Value,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, SelectItem, SetExpr, UnaryOperator, Value,
     ValueWithSpan,
 };
 
@@ -29,7 +29,7 @@ pub struct Written {
 #[must_use]
 pub fn written(sql: &str, start: Place, params: &BTreeMap<String, ScalarValue>, column: &str) -> Written {
     let mut found = Written::default();
-    let Ok(query) = parse_select(sql, start, Runs::OnStreams, params) else { return found };
+    let Some(query) = read(sql, start, params) else { return found };
     let mut lists = Vec::new();
     select_lists(&query.body, &mut lists);
     let Some(first) = lists.first() else { return found };
@@ -45,6 +45,30 @@ pub fn written(sql: &str, start: Place, params: &BTreeMap<String, ScalarValue>, 
     found
 }
 
+/// The names of the output columns as they are written, with the places of those that are no aliases; `None` where they are
+/// not all written, because of a `*` or of a value without a name.
+#[must_use]
+pub fn written_names(
+    sql: &str,
+    start: Place,
+    params: &BTreeMap<String, ScalarValue>,
+) -> Option<Vec<(String, Option<Span>)>> {
+    let query = read(sql, start, params)?;
+    let mut lists = Vec::new();
+    select_lists(&query.body, &mut lists);
+    let place = |item: &SelectItem| match item {
+        SelectItem::UnnamedExpr(column) => spot(column),
+        _ => None,
+    };
+    let named = |item: &SelectItem| Some((name_of(item)?.to_owned(), place(item)));
+    lists.first()?.iter().map(named).collect()
+}
+
+/// The tree of a text, if its names can be read; what is refused of its values does not matter here.
+fn read(sql: &str, start: Place, params: &BTreeMap<String, ScalarValue>) -> Option<Box<Query>> {
+    parse_select(sql, start, Runs::OnStreams, params).or_else(|refused| refused.query.ok_or(())).ok()
+}
+
 fn select_lists<'a>(body: &'a SetExpr, lists: &mut Vec<&'a [SelectItem]>) {
     match body {
         SetExpr::Select(select) => lists.push(&select.projection),
@@ -58,13 +82,16 @@ fn select_lists<'a>(body: &'a SetExpr, lists: &mut Vec<&'a [SelectItem]>) {
 }
 
 fn is_named(item: &SelectItem, column: &str) -> bool {
-    let name = match item {
+    name_of(item).is_some_and(|name| name.eq_ignore_ascii_case(column))
+}
+
+fn name_of(item: &SelectItem) -> Option<&str> {
+    match item {
         SelectItem::ExprWithAlias { alias, .. } => Some(&alias.value),
         SelectItem::UnnamedExpr(Expr::Identifier(ident)) => Some(&ident.value),
-        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => parts.last().map(|ident| &ident.value),
+        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => parts.last().map(|ident| ident.value.as_str()),
         _ => None,
-    };
-    name.is_some_and(|name| name.eq_ignore_ascii_case(column))
+    }
 }
 
 const fn is_star(item: &SelectItem) -> bool {

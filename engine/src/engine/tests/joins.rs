@@ -34,7 +34,7 @@ fn a_join_that_would_remember_for_ever_is_refused_with_a_way_out() {
         (
             format!("SELECT time FROM signin a WHERE user_name NOT IN (SELECT user_name FROM signin b WHERE {within})"),
             "D016 43",
-            "holds a NULL",
+            "once a NULL is among",
         ),
         (
             format!("SELECT time FROM signin a WHERE bytes > 1 OR EXISTS (SELECT 1 FROM signin b WHERE {within})"),

@@ -29,6 +29,10 @@ impl Visitor for Ungrouped<'_> {
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Self::Break> {
         let keys = keys(select);
+        // What such a key stands for may be what is missing below.
+        if keys.iter().any(|key| matches!(key, Expr::Identifier(_))) {
+            return ControlFlow::Continue(());
+        }
         let parts: Vec<&Expr> = select.projection.iter().filter_map(expression).chain(&select.having).collect();
         if keys.is_empty() && !parts.iter().any(|part| holds_an_aggregate(part)) {
             if let Some(having) = &select.having {
