@@ -4,9 +4,10 @@
 //! and commits it as one manifest: that is the point at which the epoch has happened. Sinks follow the manifests, each
 //! with a cursor of its own and at its own pace ([`follow`]); a sink that fails holds back neither epochs nor other sinks.
 //!
-//! Reading order: [`start`] (what the last process left), [`own`] (response as a source), [`shard`] (rows to hits), [`epoch`] (parts to a manifest), [`follow`] (manifests to a sink),
+//! Reading order: [`start`] (what the last process left), [`own`] (response as a source), [`shard`] (rows to hits), [`epoch`] (parts to a manifest), [`chain`] (state as changes), [`follow`] (manifests to a sink),
 //! [`deliver`] (to Kafka and to response), [`keep`] (to the archive).
 
+mod chain;
 mod deliver;
 mod epoch;
 mod follow;
@@ -221,8 +222,8 @@ impl Running {
 
     /// One epoch: barrier, parts, manifest.
     async fn epoch(&mut self) -> anyhow::Result<()> {
-        let epoch = self.epochs.next();
-        self.send_all(|| Message::Barrier(epoch))?;
+        let (epoch, scope) = self.epochs.next();
+        self.send_all(|| Message::Barrier(epoch, scope))?;
         let parts = tokio::time::timeout(EPOCH_PATIENCE, self.collect())
             .await
             .with_context(|| format!("shards did not finish epoch {epoch} in {} s", EPOCH_PATIENCE.as_secs()))??;

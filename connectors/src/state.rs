@@ -7,13 +7,14 @@
 //!
 //! ```text
 //! manifests/00000000000000000042.json     positions, digests, versions, counts of epoch 42
-//! snapshots/00000000000000000042/0-W.bin  state of worker 0, written by writer W
+//! snapshots/00000000000000000042/0-W.bin  state of worker 0, or what changed of it in epoch 42, written by writer W
+//! snapshots/00000000000000000042/0-W-joined.bin  the same as a whole, joined out of such parts
 //! outputs/00000000000000000042-W.bin      what sinks have to deliver, in named parts
 //! cursors/<sink>.json                     the last epoch a sink has delivered (sinks without a cursor of their own)
 //! ```
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -35,6 +36,8 @@ pub struct StateStore {
     store: Arc<dyn ObjectStore>,
     place: String,
     writer: String,
+    /// Parts that this process has written and no manifest names yet.
+    unnamed: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// Why state could not be read or written.
@@ -98,7 +101,7 @@ impl StateStore {
     pub fn new(location: &Location) -> Self {
         let writer = uuid::Uuid::new_v4().simple().to_string();
         let place = location.url().to_string();
-        Self { location: location.clone(), store: location.store(), place, writer }
+        Self { location: location.clone(), store: location.store(), place, writer, unnamed: Arc::default() }
     }
 
     /// The name this process writes under; a manifest says who wrote it.
@@ -183,6 +186,19 @@ impl StateStore {
         Ok(part)
     }
 
+    /// Writes one worker's whole state as it was at the end of an epoch, to take the place of a chain of parts in a later
+    /// manifest; until then it is kept.
+    ///
+    /// # Errors
+    /// The store refuses it.
+    pub async fn write_joined(&self, epoch: u64, worker: u32, snapshot: Bytes) -> Result<Part, StateError> {
+        let path = Path::from(format!("snapshots/{epoch:020}/{worker}-{}-joined.bin", self.writer));
+        let part = Part::of(path.to_string(), &snapshot);
+        self.unnamed().insert(part.path.clone());
+        self.put(&path, snapshot, PutMode::Overwrite).await?;
+        Ok(part)
+    }
+
     /// Writes what an epoch puts out, all parts as one object; nothing is written where there is nothing.
     ///
     /// # Errors
@@ -218,7 +234,7 @@ impl StateStore {
         let path = manifest_path(manifest.epoch);
         let manifest = Manifest { writer: self.writer.clone(), ..manifest.clone() };
         let bytes = Bytes::from(manifest.encode().map_err(|reason| self.damaged(&path, reason))?);
-        match self.put(&path, bytes.clone(), PutMode::Create).await {
+        let committed = match self.put(&path, bytes.clone(), PutMode::Create).await {
             Err(StateError::Store { source, .. }) if matches!(*source, object_store::Error::AlreadyExists { .. }) => {
                 // An answer of the store can get lost and the retry then finds our own object, so its bytes decide;
                 // they name their writer.
@@ -228,16 +244,38 @@ impl StateStore {
                 Err(StateError::Fenced { epoch: manifest.epoch, place: self.place.clone() })
             }
             result => result,
+        };
+        if committed.is_ok() {
+            let mut unnamed = self.unnamed();
+            for part in manifest.parts() {
+                unnamed.remove(&part.path);
+            }
         }
+        committed
     }
 
-    /// The snapshots that a manifest names, verified, in its order (that of the workers).
+    /// The snapshots that a manifest names, verified: for each worker the whole state that its parts begin with, and what
+    /// changed since.
     ///
     /// # Errors
     /// One is missing or damaged.
-    pub async fn read_snapshots(&self, manifest: &Manifest) -> Result<Vec<Bytes>, StateError> {
-        let mut snapshots = Vec::with_capacity(manifest.snapshots.len());
-        for part in &manifest.snapshots {
+    pub async fn read_snapshots(&self, manifest: &Manifest) -> Result<Vec<Vec<Bytes>>, StateError> {
+        let chains = manifest.snapshot_chains();
+        let chains = chains.map_err(|reason| self.damaged(&manifest_path(manifest.epoch), reason))?;
+        let mut snapshots = Vec::with_capacity(chains.len());
+        for chain in chains {
+            snapshots.push(self.read_chain(chain).await?);
+        }
+        Ok(snapshots)
+    }
+
+    /// The snapshots of one worker, verified.
+    ///
+    /// # Errors
+    /// One is missing or damaged.
+    pub async fn read_chain(&self, chain: &[Part]) -> Result<Vec<Bytes>, StateError> {
+        let mut snapshots = Vec::with_capacity(chain.len());
+        for part in chain {
             snapshots.push(self.read_part(part).await?);
         }
         Ok(snapshots)
@@ -295,6 +333,7 @@ impl StateStore {
                 .try_collect()
                 .await
                 .map_err(|source| self.store_error("list", &folder, source))?;
+            needed.extend(self.unnamed().iter().cloned());
             let is_old = |path: &Path| part_epoch(path).is_some_and(|old| old < bound);
             doomed.extend(objects.into_iter().filter(|path| is_old(path) && !needed.contains(path.as_ref())));
         }
@@ -335,6 +374,11 @@ impl StateStore {
         let bytes =
             serde_json::to_vec(&manifest::Cursor { epoch }).map_err(|error| self.damaged(&path, error.to_string()))?;
         self.put(&path, bytes.into(), PutMode::Overwrite).await
+    }
+
+    fn unnamed(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        // A set of names is whole whatever panicked beside it.
+        self.unnamed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn read_part(&self, part: &Part) -> Result<Bytes, StateError> {

@@ -11,7 +11,7 @@ use crate::error::EngineError;
 use crate::frame::Frame;
 use crate::output::{Hit, LateEvent, StreamCounts};
 use crate::program::Program;
-use crate::snapshot::WorkerSnapshot;
+use crate::snapshot::{Scope, WorkerSnapshot};
 use crate::table::TableVersion;
 use crate::worker::{Worker, WorkerOutput};
 
@@ -104,6 +104,15 @@ impl Engine {
     /// # Errors
     /// An operator that cannot save its state.
     pub fn snapshot(&mut self) -> Result<(Outputs, Vec<WorkerSnapshot>), EngineError> {
+        self.end_epoch(Scope::Whole)
+    }
+
+    /// Ends an epoch: what is stated with its end, and the state of all workers, or what has changed of it since the epoch
+    /// before.
+    ///
+    /// # Errors
+    /// An operator that cannot save its state.
+    pub fn end_epoch(&mut self, scope: Scope) -> Result<(Outputs, Vec<WorkerSnapshot>), EngineError> {
         self.epoch += 1;
         let epoch = self.epoch;
         let mut snapshots: Vec<Option<WorkerSnapshot>> = vec![None; self.workers.len()];
@@ -111,7 +120,7 @@ impl Engine {
         let mut outputs = Outputs::default();
         for worker in 0..self.workers.len() {
             let mut output = WorkerOutput::default();
-            self.workers[worker].barrier(epoch, &mut output)?;
+            self.workers[worker].barrier(epoch, scope, &mut output)?;
             self.collect(worker, output, &mut inbox, &mut outputs, &mut snapshots);
         }
         self.deliver(inbox, &mut outputs, &mut snapshots)?;

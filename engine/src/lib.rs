@@ -37,7 +37,7 @@ pub use operator::SequenceRun;
 pub use output::{Activity, Hit, LateEvent, LateReason, StreamCounts};
 pub use program::{Fault, FaultyText, Program};
 pub use query::{Exception, Published, PublishedValue, Query, ScalarValue};
-pub use snapshot::WorkerSnapshot;
+pub use snapshot::{Scope, WorkerSnapshot};
 pub use sql::{BatchSequence, parse_catalog, parse_catalog_beside, parse_duration_us, plan_batch};
 pub use table::TableVersion;
 pub use time::EventTime;

@@ -10,6 +10,7 @@ use crate::error::EngineError;
 use crate::graph::{Node, Spec};
 use crate::output::Hit;
 use crate::rows::Rows;
+use crate::snapshot::{Saved, Scope};
 use crate::sql::window_kind::Windows;
 use crate::table::TableVersion;
 use crate::time::EventTime;
@@ -65,7 +66,7 @@ pub(crate) trait Operator: Send {
         Ok(())
     }
 
-    /// The epoch ends: what is put out now is the last of it. [`Self::snapshot`] follows.
+    /// The epoch ends: what is put out now is the last of it. [`Self::save`] follows.
     fn end_epoch(&mut self, _out: &mut Outbox) -> Result<(), EngineError> {
         Ok(())
     }
@@ -73,11 +74,14 @@ pub(crate) trait Operator: Send {
     /// Swaps a look-up table for another version.
     fn table(&mut self, table: &TableVersion) -> Result<(), EngineError>;
 
-    /// Everything the operator remembers, as batches.
-    fn snapshot(&mut self) -> Result<Vec<RecordBatch>, EngineError>;
+    /// What the operator remembers, or what has changed of it since it was saved last.
+    fn save(&mut self, scope: Scope) -> Result<Saved, EngineError>;
 
-    /// Takes up the part of a state whose key groups it owns. Called once per snapshot part, before any row.
+    /// Takes up the part of a whole state whose key groups it owns. Called once per snapshot part, before any row.
     fn restore(&mut self, state: &[RecordBatch], owns: &dyn Fn(u32) -> bool) -> Result<(), EngineError>;
+
+    /// Goes on behind a watermark that was seen before the state was saved.
+    fn resume(&mut self, _watermark: EventTime) {}
 }
 
 /// The operator of a node, without state. `inputs` are the schemas of the nodes it reads.

@@ -23,7 +23,7 @@ use crate::operator::{Operator, Outbox, build};
 use crate::output::{Hit, LateEvent, LateReason, StreamCounts};
 use crate::program::{Program, consumers, sources};
 use crate::rows::{Rows, uid_at};
-use crate::snapshot::{SavedClocks, WorkerSnapshot};
+use crate::snapshot::{Saved, SavedClocks, Scope, WorkerSnapshot};
 use crate::table::TableVersion;
 use crate::time::EventTime;
 use send::edge_target;
@@ -56,7 +56,9 @@ pub struct Worker {
     queue: VecDeque<Arrival>,
     next_seq: HashMap<(u32, u32), u64>,
     epoch: u64,
-    snapshots: BTreeMap<NodeId, Vec<arrow::array::RecordBatch>>,
+    snapshots: BTreeMap<NodeId, Saved>,
+    /// What this epoch's snapshot holds.
+    scope: Scope,
     /// The clocks as they were at the barrier.
     clocks: SavedClocks,
 }
@@ -158,6 +160,7 @@ impl Worker {
             next_seq: HashMap::new(),
             epoch: 0,
             snapshots: BTreeMap::new(),
+            scope: Scope::Whole,
             clocks: SavedClocks::new(),
         };
         tables.iter().try_for_each(|table| worker.set_table(table))?;

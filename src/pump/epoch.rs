@@ -9,8 +9,9 @@ use serde_json::Value;
 use weir_connectors::archive::LateEventRow;
 use weir_connectors::state::{Ledger, Manifest, Nulled, Output, PartitionKey, StateStore};
 use weir_detections::compile::Compiled;
-use weir_engine::{EventTime, TableVersion, Uid};
+use weir_engine::{EventTime, Scope, TableVersion, Uid};
 
+use super::chain::Chains;
 use super::shard::Part;
 
 /// Alert records, one JSON object per line.
@@ -69,6 +70,7 @@ pub(super) struct Epochs {
     nulled: Nulled,
     tables: BTreeMap<String, Uid>,
     detections: BTreeMap<String, String>,
+    chains: Chains,
 }
 
 impl Epochs {
@@ -86,13 +88,14 @@ impl Epochs {
             nulled,
             tables: tables.iter().map(|table| (table.name.to_string(), table.version)).collect(),
             detections: detections.collect(),
+            chains: Chains::default(),
         }
     }
 
-    /// The number of the next barrier.
-    pub(super) fn next(&mut self) -> u64 {
+    /// The number of the next barrier, and how much of the state is saved at it.
+    pub(super) fn next(&mut self) -> (u64, Scope) {
         self.barrier += 1;
-        self.barrier
+        (self.barrier, self.chains.scope())
     }
 
     /// A table was swapped.
@@ -119,10 +122,10 @@ impl Epochs {
         manifest.nulled = self.nulled.clone();
         parts.iter().for_each(|part| manifest.nulled.add(&part.nulled));
         manifest.outputs = state.write_outputs(epoch, outputs(rules, &parts)?).await?;
-        for part in parts {
-            manifest.snapshots.push(state.write_snapshot(epoch, part.shard, Bytes::from(part.snapshot)).await?);
-        }
+        let snapshots = parts.into_iter().filter_map(|part| part.snapshot).collect();
+        self.chains.extend(state, &mut manifest, snapshots).await?;
         state.commit(&manifest).await?;
+        self.chains.join(state, epoch);
         self.last = epoch;
         tracing::debug!(epoch, "epoch committed");
         Ok(manifest)

@@ -15,7 +15,9 @@ use weir_connectors::kafka::{KafkaError, SourceEvent};
 use weir_connectors::position::TopicPartition;
 use weir_connectors::source::SourceOutput;
 use weir_connectors::state::{Ledger, Nulled, PartitionKey};
-use weir_engine::{EventTime, Frame, Hit, LateEvent, PartitionId, TableVersion, Worker, WorkerOutput, WorkerSnapshot};
+use weir_engine::{
+    EventTime, Frame, Hit, LateEvent, PartitionId, Scope, TableVersion, Worker, WorkerOutput, WorkerSnapshot,
+};
 
 /// What a shard is told.
 pub(super) enum Message {
@@ -25,8 +27,8 @@ pub(super) enum Message {
     Frame(Frame),
     /// All partitions that were there at the start have been announced.
     Begin,
-    /// The epoch ends here.
-    Barrier(u64),
+    /// The epoch ends here; how much of the state is saved.
+    Barrier(u64, Scope),
     /// Another version of a look-up table.
     Table(Arc<TableVersion>),
     /// There is nothing more to do.
@@ -49,7 +51,7 @@ pub(super) enum Report {
 #[derive(Default)]
 pub(super) struct Part {
     pub(super) shard: u32,
-    pub(super) snapshot: Vec<u8>,
+    pub(super) snapshot: Option<ShardSnapshot>,
     pub(super) hits: Vec<Hit>,
     pub(super) late: Vec<(LateEvent, Option<TopicPartition>)>,
     pub(super) rejected: Vec<Rejected>,
@@ -76,14 +78,21 @@ pub(super) struct ShardSnapshot {
 /// A partition by the number it had, and by name.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct NamedPartition {
-    number: u32,
-    stream: String,
-    topic: String,
-    partition: i32,
+    pub(super) number: u32,
+    pub(super) stream: String,
+    pub(super) topic: String,
+    pub(super) partition: i32,
 }
 
 impl ShardSnapshot {
-    fn to_bytes(&self) -> anyhow::Result<Vec<u8>> {
+    /// The state at the end of the last of these: the first is whole, the others say what changed.
+    pub(super) fn fold(chain: Vec<Self>) -> anyhow::Result<Self> {
+        let partitions = chain.last().map(|last| last.partitions.clone()).unwrap_or_default();
+        let worker = WorkerSnapshot::fold(chain.into_iter().map(|one| one.worker))?;
+        Ok(Self { partitions, worker })
+    }
+
+    pub(super) fn to_bytes(&self) -> anyhow::Result<Vec<u8>> {
         let names = serde_json::to_vec(&self.partitions)?;
         let mut bytes = (names.len() as u64).to_le_bytes().to_vec();
         bytes.extend(names);
@@ -161,7 +170,7 @@ impl Shard {
             Message::Source(event) => self.source(event, &mut output)?,
             Message::Frame(frame) => self.worker.receive(frame, &mut output)?,
             Message::Begin => self.worker.without_partitions(&mut output)?,
-            Message::Barrier(epoch) => self.barrier(epoch, &mut output)?,
+            Message::Barrier(epoch, scope) => self.barrier(epoch, scope, &mut output)?,
             Message::Table(table) => self.worker.set_table(&table)?,
             Message::Stop => {}
         }
@@ -251,7 +260,7 @@ impl Shard {
         if self.state.is_at_barrier { &mut self.state.next } else { &mut self.state.open }
     }
 
-    fn barrier(&mut self, epoch: u64, output: &mut WorkerOutput) -> anyhow::Result<()> {
+    fn barrier(&mut self, epoch: u64, scope: Scope, output: &mut WorkerOutput) -> anyhow::Result<()> {
         let rejected = &self.state.rejected_total;
         let part = &mut self.state.open;
         part.shard = self.index;
@@ -274,7 +283,7 @@ impl Shard {
         part.nulled = self.state.nulled_total.clone();
         part.watermarks = self.worker.watermarks().map(|(stream, time)| (stream.to_owned(), time)).collect();
         self.state.is_at_barrier = true;
-        self.worker.barrier(epoch, output)?;
+        self.worker.barrier(epoch, scope, output)?;
         Ok(())
     }
 
@@ -317,7 +326,8 @@ impl Shard {
         self.state.open = std::mem::take(&mut self.state.next);
         self.state.barriers += 1;
         self.state.is_at_barrier = false;
-        part.snapshot = snapshot.to_bytes()?;
+        part.is_dirty |= snapshot.worker.has_changes();
+        part.snapshot = Some(snapshot);
         self.report(Report::Part(Box::new(part)));
         Ok(())
     }

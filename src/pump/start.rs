@@ -17,7 +17,7 @@ use weir_engine::{EngineError, Worker};
 
 use super::epoch::Epochs;
 use super::shard::{Message, Shard, ShardSnapshot};
-use super::{PATIENCE, Progress, Running, Setup, deliver, follow, keep, own};
+use super::{PATIENCE, Progress, Running, Setup, chain, deliver, follow, keep, own};
 
 /// What the last process left.
 pub(super) struct Resumed {
@@ -57,8 +57,9 @@ pub(super) async fn resume(setup: &Arc<Setup>) -> anyhow::Result<Resumed> {
     let manifest = setup.state.latest().await?;
     let mut snapshots = vec![];
     if let Some(manifest) = &manifest {
-        for bytes in setup.state.read_snapshots(manifest).await? {
-            snapshots.push(ShardSnapshot::from_bytes(&bytes)?);
+        for chain in setup.state.read_snapshots(manifest).await? {
+            let joined = tokio::task::spawn_blocking(move || chain::fold(&chain));
+            snapshots.push(joined.await.context("putting the state together panicked")??);
         }
         tracing::info!(epoch = manifest.epoch, delivered, "going on from the last committed epoch");
     } else if delivered > 0 {

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use weir_engine::Uid;
 
 /// The format of manifests that this version writes.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// A partition of a stream as it is called outside.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -37,8 +37,12 @@ pub struct Manifest {
     /// The next offset of every partition.
     #[serde(with = "positions")]
     pub positions: BTreeMap<PartitionKey, i64>,
-    /// The saved state, one part per worker and in their order.
+    /// The saved state: the parts of the first worker, then those of the next. Each worker's first part is whole, and the
+    /// others say what changed with later epochs.
     pub snapshots: Vec<Part>,
+    /// How many parts each worker has. A manifest of format 1 does not say: there it is one.
+    #[serde(default)]
+    pub chains: Vec<usize>,
     /// The version of every look-up table.
     pub tables: BTreeMap<String, Uid>,
     /// The detections that ran, by id, with the digest of their text.
@@ -168,12 +172,31 @@ impl Manifest {
             created_at: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
             positions: BTreeMap::new(),
             snapshots: Vec::new(),
+            chains: Vec::new(),
             tables: BTreeMap::new(),
             detections: BTreeMap::new(),
             outputs: Outputs::default(),
             ledger: BTreeMap::new(),
             nulled: Nulled::default(),
         }
+    }
+
+    /// The parts of each worker's state.
+    ///
+    /// # Errors
+    /// A manifest whose numbers do not add up.
+    pub(crate) fn snapshot_chains(&self) -> Result<Vec<&[Part]>, String> {
+        if self.chains.is_empty() {
+            return Ok(self.snapshots.chunks(1).collect());
+        }
+        let mut rest = self.snapshots.as_slice();
+        let mut chains = Vec::with_capacity(self.chains.len());
+        for length in &self.chains {
+            let (chain, others) = rest.split_at_checked(*length).ok_or("it names too few parts of its state")?;
+            chains.push(chain);
+            rest = others;
+        }
+        if rest.is_empty() { Ok(chains) } else { Err("it names more parts of its state than it counts".to_owned()) }
     }
 
     /// Every object it names.

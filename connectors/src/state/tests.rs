@@ -32,7 +32,7 @@ async fn what_was_committed_comes_back_from_another_process() {
     let read = second.latest().await.unwrap().unwrap();
     assert_eq!(read, written);
     assert!(read.ledger["sysmon"].is_balanced());
-    assert_eq!(second.read_snapshots(&read).await.unwrap(), ["state of epoch 1"]);
+    assert_eq!(second.read_snapshots(&read).await.unwrap(), [["state of epoch 1"]]);
     let outputs = second.read_outputs(&read).await.unwrap();
     let names: Vec<_> = outputs.iter().map(|output| (output.name.as_str(), output.records, &output.body[..])).collect();
     assert_eq!(names, [("alerts", 1, &b"state of epoch 1"[..]), ("late_events", 0, b""), ("dead_letters", 2, b"{}{}")]);
@@ -60,7 +60,7 @@ async fn of_two_writers_one_commits_the_epoch_and_the_other_is_fenced() {
         // The loser has written its parts too, and they have not touched those of the winner.
         let manifest = one.latest().await.unwrap().unwrap();
         let winner = if first.is_ok() { "of one" } else { "of two" };
-        assert_eq!(one.read_snapshots(&manifest).await.unwrap(), [winner]);
+        assert_eq!(one.read_snapshots(&manifest).await.unwrap(), [[winner]]);
     }
 }
 
@@ -127,7 +127,7 @@ async fn retention_keeps_what_a_cursor_still_needs_and_always_the_newest() {
     state.retain_from(99).await.unwrap();
     let newest = state.latest().await.unwrap().unwrap();
     assert_eq!(newest.epoch, 5);
-    assert_eq!(state.read_snapshots(&newest).await.unwrap(), ["x"]);
+    assert_eq!(state.read_snapshots(&newest).await.unwrap(), [["x"]]);
     assert_eq!(state.read_outputs(&newest).await.unwrap().len(), 3);
     assert_eq!(state.retain_from(99).await.unwrap(), 0);
 }
@@ -140,7 +140,7 @@ async fn retention_keeps_older_parts_that_a_kept_manifest_names() {
     next.snapshots = base.snapshots.clone();
     state.commit(&next).await.unwrap();
     state.retain_from(2).await.unwrap();
-    assert_eq!(state.read_snapshots(&next).await.unwrap(), ["base"]);
+    assert_eq!(state.read_snapshots(&next).await.unwrap(), [["base"]]);
 }
 
 #[tokio::test]

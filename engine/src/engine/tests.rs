@@ -12,6 +12,7 @@ use serde_json::Value;
 
 mod allowed;
 mod cooldown;
+mod epochs;
 mod golden;
 mod ids;
 mod joins;

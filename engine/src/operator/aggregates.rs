@@ -137,22 +137,19 @@ impl GroupAggregate {
         Ok(if values.data_type() == output { values } else { cast(&values, output)? })
     }
 
-    /// What is remembered, as columns with one row per group. A snapshot of several columns has them in a fixed order.
-    pub(super) fn state(&mut self, count: usize) -> Result<Vec<ArrayRef>, EngineError> {
-        let all: Vec<u32> = (0..count as u32).collect();
+    /// What is remembered of some groups out of `count`, as columns with one row per group. A state of several columns has
+    /// them in a fixed order.
+    pub(super) fn state(&mut self, groups: &[u32], count: usize) -> Result<Vec<ArrayRef>, EngineError> {
         Ok(match self {
             Self::Count(counts) => {
                 counts.resize(count, 0);
-                vec![Arc::new(Int64Array::from(counts.clone()))]
+                vec![Arc::new(groups.iter().map(|group| counts[*group as usize]).collect::<Int64Array>())]
             }
-            Self::CountDistinct(distinct) => vec![distinct.state(count)?],
-            Self::Sum(sum) => {
-                sum.resize(count);
-                vec![sum.values()?]
-            }
-            Self::Extreme(extreme) => vec![extreme.peek(&all)?],
-            Self::InOrder(ordered) => ordered.state(count)?,
-            Self::Other(other) => other.state(count)?,
+            Self::CountDistinct(distinct) => vec![distinct.state(groups, count)?],
+            Self::Sum(sum) => vec![sum.state(groups, count)?],
+            Self::Extreme(extreme) => vec![extreme.peek(groups)?],
+            Self::InOrder(ordered) => ordered.state(groups, count)?,
+            Self::Other(other) => other.state(groups, count)?,
         })
     }
 
@@ -271,25 +268,26 @@ impl Sum {
     }
 
     fn values(&self) -> Result<ArrayRef, EngineError> {
-        let set = self.is_set.iter().copied();
+        self.values_of(0..self.is_set.len())
+    }
+
+    fn state(&mut self, groups: &[u32], count: usize) -> Result<ArrayRef, EngineError> {
+        self.resize(count);
+        self.values_of(groups.iter().map(|group| *group as usize))
+    }
+
+    fn values_of(&self, groups: impl Iterator<Item = usize>) -> Result<ArrayRef, EngineError> {
+        let set = groups.map(|group| self.is_set[group].then_some(group));
         Ok(match &self.output {
-            DataType::UInt64 => {
-                let sums = self.unsigned.iter().zip(set).map(|(sum, is_set)| is_set.then_some(*sum));
-                Arc::new(sums.collect::<UInt64Array>())
-            }
+            DataType::UInt64 => Arc::new(set.map(|group| Some(self.unsigned[group?])).collect::<UInt64Array>()),
             DataType::Float64 => {
-                let sums = self.floats.iter().zip(set).map(|(sum, is_set)| is_set.then_some(*sum));
-                Arc::new(sums.collect::<arrow::array::Float64Array>())
+                Arc::new(set.map(|group| Some(self.floats[group?])).collect::<arrow::array::Float64Array>())
             }
             DataType::Decimal128(precision, scale) => {
-                let sums = self.decimals.iter().zip(set).map(|(sum, is_set)| is_set.then_some(*sum));
-                let sums = sums.collect::<arrow::array::Decimal128Array>();
+                let sums: arrow::array::Decimal128Array = set.map(|group| Some(self.decimals[group?])).collect();
                 Arc::new(sums.with_precision_and_scale(*precision, *scale)?)
             }
-            _ => {
-                let sums = self.integers.iter().zip(set).map(|(sum, is_set)| is_set.then_some(*sum));
-                Arc::new(sums.collect::<Int64Array>())
-            }
+            _ => Arc::new(set.map(|group| Some(self.integers[group?])).collect::<Int64Array>()),
         })
     }
 }

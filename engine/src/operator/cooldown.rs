@@ -28,6 +28,7 @@ use crate::error::EngineError;
 use crate::graph::CooldownSpec;
 use crate::identity::Uid;
 use crate::rows::{Rows, batch_of, uid_array, uid_at};
+use crate::snapshot::{Saved, Scope};
 use crate::table::TableVersion;
 use crate::time::EventTime;
 
@@ -340,7 +341,7 @@ impl Operator for Cooldown {
 
     /// Two batches. Hits: role, folded, who suppresses it, then the hit. Decisions: uid, time, folded, who suppresses it.
     /// Of all that waits something has been said, at the end of the epoch at the latest.
-    fn snapshot(&mut self) -> Result<Vec<RecordBatch>, EngineError> {
+    fn save(&mut self, _scope: Scope) -> Result<Saved, EngineError> {
         let mut parts: Vec<RecordBatch> = vec![];
         let mut keys: Vec<&Vec<u8>> = self.entities.keys().collect();
         keys.sort();
@@ -373,7 +374,7 @@ impl Operator for Cooldown {
             Some(first) => vec![concat_batches(&first.schema(), &parts)?],
             None => vec![],
         };
-        Ok(std::iter::once(self.decisions()?).chain(hits).collect())
+        Ok(Saved::whole(std::iter::once(self.decisions()?).chain(hits).collect()))
     }
 
     fn restore(&mut self, state: &[RecordBatch], owns: &dyn Fn(u32) -> bool) -> Result<(), EngineError> {

@@ -2,7 +2,7 @@
 //! provisionally is updated when its window closes, if its values differ. A window that waits for late rows states its
 //! groups again whenever one came, and takes back what no longer holds.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{
@@ -20,6 +20,7 @@ use crate::graph::EmitSpec;
 use crate::identity::Uid;
 use crate::output::Activity;
 use crate::rows::{Identity, NEVER, Rows, batch_of, uid_array, uid_at};
+use crate::snapshot::{Change, Noted, Saved, Scope};
 use crate::sql::total::evaluate_predicate;
 use crate::table::TableVersion;
 use crate::time::EventTime;
@@ -67,6 +68,9 @@ pub(super) struct Emit {
     output: SchemaRef,
     converter: RowConverter,
     hits: HashMap<Uid, Known>,
+    /// Hits that were stated, and hits that were forgotten.
+    stated: Noted<Uid>,
+    forgotten: Noted<Uid>,
 }
 
 /// A hit that has been stated.
@@ -104,7 +108,8 @@ impl Emit {
     pub(super) fn new(spec: EmitSpec, row_schema: SchemaRef, output: SchemaRef) -> Result<Self, EngineError> {
         let fields = row_schema.fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
         let converter = RowConverter::new(fields)?;
-        Ok(Self { spec, row_schema, output, converter, hits: HashMap::new() })
+        let (stated, forgotten) = (Noted::default(), Noted::default());
+        Ok(Self { spec, row_schema, output, converter, hits: HashMap::new(), stated, forgotten })
     }
 
     /// The hits that a batch states, in order of their first row.
@@ -149,6 +154,7 @@ impl Emit {
 
     /// Compares a statement with what is known, and says what leaves.
     fn state(&mut self, uid: Uid, statement: Statement) -> Option<Stated> {
+        self.stated.note(|| uid);
         let is_row_level = self.spec.is_row_level;
         match (self.hits.get(&uid).map(|known| known.is_withdrawn), statement.is_withdrawn) {
             (None | Some(true), true) => return None,
@@ -232,43 +238,10 @@ impl Emit {
         }
         Ok(UInt16Array::from(hiding))
     }
-}
 
-impl From<Statement> for Known {
-    fn from(statement: Statement) -> Self {
-        let Statement { cause, time, count, row, arrival, is_late, is_provisional, is_withdrawn } = statement;
-        Self { cause, time, count, row, arrival, is_late, is_provisional, is_withdrawn }
-    }
-}
-
-impl Operator for Emit {
-    fn rows(&mut self, _input: usize, rows: Rows, out: &mut Outbox) -> Result<(), EngineError> {
-        let statements = self.statements(&rows)?;
-        let stated: Vec<Stated> =
-            statements.into_iter().filter_map(|(uid, statement)| self.state(uid, statement)).collect();
-        let output = self.output(&stated, out)?;
-        out.rows.extend(output);
-        Ok(())
-    }
-
-    fn watermark(&mut self, watermark: EventTime, _out: &mut Outbox) -> Result<(), EngineError> {
-        let horizon = if self.spec.is_row_level { watermark.before(REPEAT_HORIZON_US) } else { watermark };
-        if watermark == EventTime::MAX {
-            self.hits.clear();
-        } else {
-            self.hits.retain(|_, hit| hit.time > horizon.0 || hit.is_provisional);
-        }
-        Ok(())
-    }
-
-    fn table(&mut self, _table: &TableVersion) -> Result<(), EngineError> {
-        Ok(())
-    }
-
-    /// One batch: uid, cause, time, count, arrival, late, provisional, withdrawn, then the row.
-    fn snapshot(&mut self) -> Result<Vec<RecordBatch>, EngineError> {
-        let mut known: Vec<(&Uid, &Known)> = self.hits.iter().collect();
-        known.sort_by_key(|(uid, _)| **uid);
+    /// Hits as one batch: uid, cause, time, count, arrival, late, provisional, withdrawn, then the row.
+    fn rows_of(&self, which: &BTreeSet<Uid>) -> Result<RecordBatch, EngineError> {
+        let known: Vec<(&Uid, &Known)> = which.iter().filter_map(|uid| self.hits.get_key_value(uid)).collect();
         let rows = known.len();
         let row = self.converter.convert_rows(known.iter().map(|(_, hit)| hit.row.row()))?;
         let mut fields = vec![
@@ -293,7 +266,60 @@ impl Operator for Emit {
             Arc::new(known.iter().map(|(_, hit)| Some(hit.is_withdrawn)).collect::<BooleanArray>()),
         ];
         columns.extend(row);
-        Ok(vec![batch_of(Arc::new(Schema::new(fields)), columns, rows)?])
+        Ok(batch_of(Arc::new(Schema::new(fields)), columns, rows)?)
+    }
+}
+
+impl From<Statement> for Known {
+    fn from(statement: Statement) -> Self {
+        let Statement { cause, time, count, row, arrival, is_late, is_provisional, is_withdrawn } = statement;
+        Self { cause, time, count, row, arrival, is_late, is_provisional, is_withdrawn }
+    }
+}
+
+impl Operator for Emit {
+    fn rows(&mut self, _input: usize, rows: Rows, out: &mut Outbox) -> Result<(), EngineError> {
+        let statements = self.statements(&rows)?;
+        let stated: Vec<Stated> =
+            statements.into_iter().filter_map(|(uid, statement)| self.state(uid, statement)).collect();
+        let output = self.output(&stated, out)?;
+        out.rows.extend(output);
+        Ok(())
+    }
+
+    fn watermark(&mut self, watermark: EventTime, _out: &mut Outbox) -> Result<(), EngineError> {
+        let horizon = if self.spec.is_row_level { watermark.before(REPEAT_HORIZON_US) } else { watermark };
+        let forgotten = &mut self.forgotten;
+        self.hits.retain(|uid, hit| {
+            let is_kept = watermark != EventTime::MAX && (hit.time > horizon.0 || hit.is_provisional);
+            if !is_kept {
+                forgotten.note(|| *uid);
+            }
+            is_kept
+        });
+        Ok(())
+    }
+
+    fn table(&mut self, _table: &TableVersion) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    fn save(&mut self, scope: Scope) -> Result<Saved, EngineError> {
+        let (stated, forgotten) = (self.stated.take(), self.forgotten.take());
+        let which: BTreeSet<Uid> = match scope {
+            Scope::Whole => self.hits.keys().copied().collect(),
+            Scope::Changes => stated.into_iter().filter(|uid| self.hits.contains_key(uid)).collect(),
+        };
+        let mut changes = vec![];
+        if scope == Scope::Changes && !forgotten.is_empty() {
+            let ids = forgotten.iter().map(|uid| Some(uid.0)).collect();
+            changes.push(Change::Remove { section: 0, ids });
+        }
+        if !which.is_empty() {
+            let ids = which.iter().map(|uid| Some(uid.0)).collect();
+            changes.push(Change::Put { section: 0, ids: Some(ids), rows: self.rows_of(&which)? });
+        }
+        Ok(Saved::of(scope, changes))
     }
 
     fn restore(&mut self, state: &[RecordBatch], owns: &dyn Fn(u32) -> bool) -> Result<(), EngineError> {

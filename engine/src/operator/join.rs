@@ -9,10 +9,10 @@ mod side;
 
 use std::sync::Arc;
 
+use arrow::array::new_null_array;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray, UInt64Array};
-use arrow::array::{UInt8Array, new_null_array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt8Type};
+use arrow::datatypes::{DataType, SchemaRef, UInt8Type};
 use arrow::row::{RowConverter, SortField};
 use datafusion::error::DataFusionError;
 
@@ -24,6 +24,7 @@ use crate::error::EngineError;
 use crate::graph::{JoinKind, JoinSpec};
 use crate::identity::Uid;
 use crate::rows::{Identity, Rows, batch_of, uid_array, uid_at};
+use crate::snapshot::{Saved, Scope};
 use crate::sql::total::{evaluate, evaluate_predicate};
 use crate::table::TableVersion;
 use crate::time::EventTime;
@@ -154,6 +155,10 @@ impl Join {
             };
             if !was_matched {
                 newly_matched.push(at as u64);
+                // Whether a row was matched matters to these kinds alone.
+                if !arrived.first && self.spec.kind != JoinKind::Inner {
+                    self.sides[0].matched(pairs.entries[at]);
+                }
             }
         }
         match self.spec.kind {
@@ -308,27 +313,12 @@ impl Operator for Join {
         Ok(())
     }
 
-    /// One batch per side: which side, whether a row has been matched, then the rows.
-    fn snapshot(&mut self) -> Result<Vec<RecordBatch>, EngineError> {
-        let mut batches = vec![];
-        for (index, side) in (0_u8..).zip(&self.sides) {
-            let entries: Vec<&Entry> = side.all().collect();
-            if entries.is_empty() {
-                continue;
-            }
-            let matched: BooleanArray = entries.iter().map(|entry| Some(entry.is_matched.get())).collect();
-            let rows = side.rows_of(&entries)?.to_batch()?;
-            let mut fields = vec![
-                Arc::new(Field::new("side", DataType::UInt8, false)),
-                Arc::new(Field::new("matched", DataType::Boolean, false)),
-            ];
-            fields.extend(rows.schema().fields().iter().cloned());
-            let mut columns: Vec<ArrayRef> =
-                vec![Arc::new(UInt8Array::from(vec![index; entries.len()])), Arc::new(matched)];
-            columns.extend(rows.columns().iter().cloned());
-            batches.push(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?);
-        }
-        Ok(batches)
+    /// One section per side.
+    fn save(&mut self, scope: Scope) -> Result<Saved, EngineError> {
+        let [first, second] = &mut self.sides;
+        let mut changes = first.save(scope, 0)?;
+        changes.extend(second.save(scope, 1)?);
+        Ok(Saved::of(scope, changes))
     }
 
     fn restore(&mut self, state: &[RecordBatch], owns: &dyn Fn(u32) -> bool) -> Result<(), EngineError> {

@@ -14,6 +14,7 @@ use super::{Operator, Outbox};
 use crate::error::EngineError;
 use crate::graph::{LookupSpec, TableStep};
 use crate::rows::{Rows, batch_of};
+use crate::snapshot::{Saved, Scope};
 use crate::sql::total::{evaluate, evaluate_predicate};
 use crate::table::TableVersion;
 use crate::time::EventTime;
@@ -184,8 +185,8 @@ impl Operator for Lookup {
     }
 
     /// Tables are read anew at a start; the manifest names their versions.
-    fn snapshot(&mut self) -> Result<Vec<RecordBatch>, EngineError> {
-        Ok(vec![])
+    fn save(&mut self, _scope: Scope) -> Result<Saved, EngineError> {
+        Ok(Saved::default())
     }
 
     fn restore(&mut self, _state: &[RecordBatch], _owns: &dyn Fn(u32) -> bool) -> Result<(), EngineError> {

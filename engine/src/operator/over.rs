@@ -14,6 +14,7 @@ use crate::canonical::{encode_rows, key_group};
 use crate::error::EngineError;
 use crate::graph::{OverFunction, OverKind, OverSpec};
 use crate::rows::{Rows, batch_of};
+use crate::snapshot::{Change, Saved, Scope};
 use crate::sql::total::{evaluate, evaluate_predicate};
 use crate::table::TableVersion;
 use crate::time::EventTime;
@@ -41,6 +42,8 @@ pub(super) struct Over {
     waiting: Ordered,
     keys: Keys,
     functions: Vec<Function>,
+    /// Whether entries have other numbers than when they were saved last.
+    is_renewed: bool,
     watermark: EventTime,
 }
 
@@ -81,10 +84,18 @@ impl Function {
     }
 
     /// What is remembered: three columns, the first of them a time, and those of the key.
-    fn save(&self, keys: &Keys) -> Result<RecordBatch, EngineError> {
+    fn entries(&self, keys: &Keys) -> Result<RecordBatch, EngineError> {
         match self {
-            Self::Sliding(function) => function.save(keys),
-            Self::FirstSeen(function) => function.save(keys),
+            Self::Sliding(function) => function.entries(keys),
+            Self::FirstSeen(function) => function.entries(keys),
+        }
+    }
+
+    /// The entries, or what has become of them, as a section of a state.
+    fn save(&mut self, scope: Scope, section: i64, keys: &Keys) -> Result<Vec<Change>, EngineError> {
+        match self {
+            Self::Sliding(function) => function.save(scope, section, keys),
+            Self::FirstSeen(function) => function.save(scope, section, keys),
         }
     }
 
@@ -100,7 +111,8 @@ impl Function {
 impl Over {
     pub(super) fn new(spec: OverSpec, output: SchemaRef, input: SchemaRef) -> Result<Self, EngineError> {
         let (keys, functions) = fresh(&spec, &output, &input)?;
-        Ok(Self { spec, input, output, waiting: Ordered::default(), keys, functions, watermark: EventTime::MIN })
+        let (waiting, watermark) = (Ordered::default(), EventTime::MIN);
+        Ok(Self { spec, input, output, waiting, keys, functions, is_renewed: false, watermark })
     }
 
     /// The rows with the values of the functions.
@@ -132,8 +144,10 @@ impl Over {
         if self.keys.len() < 1024 || self.keys.open() > self.keys.len() / 4 {
             return Ok(());
         }
-        let saved = self.functions.iter().map(|function| function.save(&self.keys)).collect::<Result<Vec<_>, _>>()?;
+        let saved =
+            self.functions.iter().map(|function| function.entries(&self.keys)).collect::<Result<Vec<_>, _>>()?;
         (self.keys, self.functions) = fresh(&self.spec, &self.output, &self.input)?;
+        self.is_renewed = true;
         for (function, saved) in self.functions.iter_mut().zip(&saved) {
             function.load(saved, &mut self.keys)?;
         }
@@ -202,19 +216,24 @@ impl Operator for Over {
         Ok(())
     }
 
-    /// One batch per function, then the rows that wait.
-    fn snapshot(&mut self) -> Result<Vec<RecordBatch>, EngineError> {
-        let functions = self.functions.iter().map(|function| function.save(&self.keys));
-        let mut batches = functions.collect::<Result<Vec<_>, _>>()?;
-        batches.extend(self.waiting.snapshot()?);
-        Ok(batches)
+    /// One section per function, then the rows that wait.
+    fn save(&mut self, scope: Scope) -> Result<Saved, EngineError> {
+        let scope = if std::mem::take(&mut self.is_renewed) { Scope::Whole } else { scope };
+        let mut changes = vec![];
+        let waiting = self.functions.len() as i64;
+        for (section, function) in (0..).zip(&mut self.functions) {
+            changes.extend(function.save(scope, section, &self.keys)?);
+        }
+        changes.extend(self.waiting.save(scope, waiting)?);
+        Ok(Saved::of(scope, changes))
     }
 
     fn restore(&mut self, state: &[RecordBatch], owns: &dyn Fn(u32) -> bool) -> Result<(), EngineError> {
         let (entries, waiting) = state
             .split_at_checked(self.functions.len())
             .ok_or_else(|| EngineError::Snapshot("the state of an OVER lacks a function".to_owned()))?;
-        let known = self.functions.iter().map(|function| function.save(&self.keys)).collect::<Result<Vec<_>, _>>()?;
+        let known =
+            self.functions.iter().map(|function| function.entries(&self.keys)).collect::<Result<Vec<_>, _>>()?;
         (self.keys, self.functions) = fresh(&self.spec, &self.output, &self.input)?;
         for ((function, known), saved) in self.functions.iter_mut().zip(&known).zip(entries) {
             let saved = Self::owned_entries(saved, owns)?;

@@ -24,6 +24,7 @@ use super::{Operator, Outbox};
 use crate::error::EngineError;
 use crate::graph::SequenceSpec;
 use crate::rows::{Rows, batch_of};
+use crate::snapshot::{Saved, Scope};
 use crate::table::TableVersion;
 use crate::time::EventTime;
 
@@ -149,9 +150,9 @@ impl Operator for Sequence {
     }
 
     /// Batches of rows, each with where it stood in front. How far an attempt has come follows from the rows.
-    fn snapshot(&mut self) -> Result<Vec<RecordBatch>, EngineError> {
+    fn save(&mut self, _scope: Scope) -> Result<Saved, EngineError> {
         let mut batches = vec![];
-        for rows in self.waiting.snapshot()? {
+        for rows in self.waiting.batches()? {
             batches.push(with_places(&rows, vec![WAITING; rows.num_rows()])?);
         }
         let mut keys: Vec<&Vec<u8>> = self.partitions.keys().collect();
@@ -165,7 +166,7 @@ impl Operator for Sequence {
         if !parts.is_empty() {
             batches.push(with_places(&Rows::concat(&parts)?.to_batch()?, places)?);
         }
-        Ok(batches)
+        Ok(Saved::whole(batches))
     }
 
     fn restore(&mut self, state: &[RecordBatch], owns: &dyn Fn(u32) -> bool) -> Result<(), EngineError> {

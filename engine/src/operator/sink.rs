@@ -13,6 +13,7 @@ use crate::graph::SinkSpec;
 use crate::identity::Uid;
 use crate::output::Hit;
 use crate::rows::{Rows, uid_at};
+use crate::snapshot::{Saved, Scope};
 use crate::table::TableVersion;
 use crate::time::EventTime;
 
@@ -84,8 +85,8 @@ impl Operator for Sink {
     }
 
     /// Table versions are part of the manifest, not of this operator's memory.
-    fn snapshot(&mut self) -> Result<Vec<RecordBatch>, EngineError> {
-        Ok(vec![])
+    fn save(&mut self, _scope: Scope) -> Result<Saved, EngineError> {
+        Ok(Saved::default())
     }
 
     fn restore(&mut self, _state: &[RecordBatch], _owns: &dyn Fn(u32) -> bool) -> Result<(), EngineError> {

@@ -28,8 +28,8 @@ macro_rules! without_memory {
             Ok(())
         }
 
-        fn snapshot(&mut self) -> Result<Vec<RecordBatch>, EngineError> {
-            Ok(vec![])
+        fn save(&mut self, _scope: crate::snapshot::Scope) -> Result<crate::snapshot::Saved, EngineError> {
+            Ok(crate::snapshot::Saved::default())
         }
 
         fn restore(&mut self, _state: &[RecordBatch], _owns: &dyn Fn(u32) -> bool) -> Result<(), EngineError> {

@@ -27,6 +27,7 @@ use super::{Operator, Outbox};
 use crate::error::EngineError;
 use crate::graph::WindowSpec;
 use crate::rows::Rows;
+use crate::snapshot::{Change, Noted, Saved as State, Scope};
 use crate::sql::total::evaluate_predicate;
 use crate::sql::window_kind::{WindowKind, floor};
 use crate::table::TableVersion;
@@ -47,6 +48,10 @@ pub(super) struct Window {
     has_stretches: bool,
     /// Windows that end up to here are closed.
     watermark: EventTime,
+    /// Slices whose panes were dropped.
+    dropped: Noted<i64>,
+    /// The watermark that was saved last.
+    saved: EventTime,
 }
 
 impl Window {
@@ -70,6 +75,8 @@ impl Window {
             stretches: BTreeMap::new(),
             has_stretches,
             watermark: EventTime::MIN,
+            dropped: Noted::default(),
+            saved: EventTime::MIN,
         })
     }
 
@@ -274,7 +281,11 @@ impl Operator for Window {
                     self.close(end, false, out)?;
                     closed = end;
                 }
-                None => drop(self.panes.pop_first()),
+                None => {
+                    let slice = *slice;
+                    self.dropped.note(|| slice);
+                    self.panes.pop_first();
+                }
             }
         }
         while self.fired.first_key_value().is_some_and(|(end, _)| *end <= self.watermark.0) {
@@ -297,10 +308,31 @@ impl Operator for Window {
         Ok(())
     }
 
-    /// One batch per pane.
-    fn snapshot(&mut self) -> Result<Vec<RecordBatch>, EngineError> {
-        let (form, watermark) = (&self.form, self.watermark);
-        self.panes.iter_mut().map(|(slice, pane)| form.save(*slice, watermark, pane, &[])).collect()
+    /// One section per pane, whose groups are told apart by their keys.
+    fn save(&mut self, scope: Scope) -> Result<State, EngineError> {
+        let dropped = self.dropped.take();
+        let mut changes = vec![];
+        if scope == Scope::Changes {
+            changes.extend(dropped.into_iter().map(|section| Change::Drop { section }));
+        }
+        for (slice, pane) in &mut self.panes {
+            let touched = pane.take_touched();
+            let which = if scope == Scope::Whole { (0..pane.len() as u32).collect() } else { touched };
+            if !which.is_empty() {
+                let rows = self.form.save(*slice, self.watermark, pane, &which, &[])?;
+                changes.push(Change::Put { section: *slice, ids: Some(pane.ids(&which)), rows });
+            }
+        }
+        // Without panes there is nothing that a watermark says anything about.
+        if !self.panes.is_empty() && (scope == Scope::Whole || self.saved != self.watermark) {
+            self.saved = self.watermark;
+            changes.push(Change::Watermark(self.watermark.0));
+        }
+        Ok(State::of(scope, changes))
+    }
+
+    fn resume(&mut self, watermark: EventTime) {
+        self.watermark = self.watermark.max(watermark);
     }
 
     fn restore(&mut self, state: &[RecordBatch], owns: &dyn Fn(u32) -> bool) -> Result<(), EngineError> {

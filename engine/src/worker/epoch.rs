@@ -9,15 +9,16 @@ use crate::clock::PartitionClock;
 use crate::error::EngineError;
 use crate::graph::NodeId;
 use crate::operator::Outbox;
-use crate::snapshot::{SavedClock, SavedClocks, WorkerSnapshot};
+use crate::snapshot::{Saved, SavedClock, SavedClocks, Scope, WorkerSnapshot};
 
 impl Worker {
-    /// Ends an epoch: everything pushed so far belongs to it.
+    /// Ends an epoch: everything pushed so far belongs to it. `scope` says what the snapshot holds; changes are of use to
+    /// whoever has all snapshots since the last whole one.
     ///
     /// # Errors
     /// An operator that cannot save its state.
-    pub fn barrier(&mut self, epoch: u64, output: &mut WorkerOutput) -> Result<(), EngineError> {
-        self.epoch = epoch;
+    pub fn barrier(&mut self, epoch: u64, scope: Scope, output: &mut WorkerOutput) -> Result<(), EngineError> {
+        (self.epoch, self.scope) = (epoch, scope);
         // Batches of the next epoch may come before the last operator has been saved, and they move the clocks on.
         let saved = |source: &SourceState| {
             source.partitions.iter().map(|(partition, clock)| (*partition, SavedClock::of(clock))).collect()
@@ -25,7 +26,7 @@ impl Worker {
         self.clocks = self.sources.iter().map(|(name, source)| (name.clone(), saved(source))).collect();
         let nodes: Vec<NodeId> = self.sources.values().map(|source| source.node).chain(self.orphans()).collect();
         for node in nodes {
-            self.snapshots.insert(node, vec![]);
+            self.snapshots.insert(node, Saved::default());
             self.nodes[node].barriers += 1;
             self.hand_on(node, &[], None, true, output)?;
         }
@@ -40,7 +41,7 @@ impl Worker {
         self.nodes[node].operator.end_epoch(&mut out)?;
         self.leave((node, 0), out, None, output)?;
         let state = &mut self.nodes[node];
-        let snapshot = state.operator.snapshot()?;
+        let snapshot = state.operator.save(self.scope)?;
         state.barriers += 1;
         self.snapshots.insert(node, snapshot);
         state.inputs.iter_mut().flat_map(|input| &mut input.channels).for_each(|channel| channel.is_at_barrier = false);
@@ -62,18 +63,16 @@ impl Worker {
         Ok(())
     }
 
-    fn snapshot_of(
-        &self,
-        nodes: BTreeMap<NodeId, Vec<arrow::array::RecordBatch>>,
-        clocks: SavedClocks,
-    ) -> WorkerSnapshot {
+    fn snapshot_of(&self, nodes: BTreeMap<NodeId, Saved>, clocks: SavedClocks) -> WorkerSnapshot {
         let names = |node: &NodeId| self.program.graph.nodes[*node].fingerprint.clone();
-        let states =
-            nodes.into_iter().filter(|(_, state)| !state.is_empty()).map(|(node, state)| (names(&node), state));
-        WorkerSnapshot::new(states, clocks)
+        // That nothing is remembered any more is no news where nothing stands before.
+        let is_news =
+            |saved: &Saved| !saved.is_nothing() && (self.scope == Scope::Changes || !saved.changes.is_empty());
+        let states = nodes.into_iter().filter(|(_, saved)| is_news(saved));
+        WorkerSnapshot::new(states.map(|(node, saved)| (names(&node), saved)), clocks)
     }
 
-    /// Takes up this worker's share of a snapshot, which any number of workers may have made.
+    /// Takes up this worker's share of a whole state, which any number of workers may have saved.
     ///
     /// # Errors
     /// A snapshot of another program or format.
@@ -86,8 +85,10 @@ impl Worker {
         let owns = move |group: u32| owner(group, workers) == index;
         for part in parts {
             for (node, spec) in self.program.graph.nodes.iter().enumerate() {
-                if let Some(state) = part.node(&spec.fingerprint) {
-                    self.nodes[node].operator.restore(state, &owns)?;
+                if let Some(saved) = part.node(&spec.fingerprint) {
+                    let operator = &mut self.nodes[node].operator;
+                    operator.restore(&saved.rows(), &owns)?;
+                    saved.watermark().into_iter().for_each(|watermark| operator.resume(watermark));
                 }
             }
             for (name, source) in &mut self.sources {

@@ -15,11 +15,9 @@ use arrow::datatypes::{DataType, Float64Type, TimestampMicrosecondType};
 use arrow::util::display::array_value_to_string;
 
 use self::format::{Case, Cooldown, Event, Expected};
+use super::epochs::Epochs;
 use super::{published, query};
-use crate::{
-    Activity, Catalog, Engine, Hit, Outputs, PartitionId, Program, Query, TableVersion, Uid, WorkerSnapshot,
-    parse_catalog,
-};
+use crate::{Activity, Catalog, Engine, Hit, Outputs, PartitionId, Program, Query, TableVersion, Uid, parse_catalog};
 
 /// How the events of a case are cut and dealt, and who does the work.
 #[derive(Debug, Clone, Copy)]
@@ -127,14 +125,14 @@ fn run(case: &Case, catalog: &Catalog, program: &Arc<Program>, way: Way) -> Outp
     let mut engine = made(way.workers);
     engine.start();
     let mut outputs = Outputs::default();
+    let mut epochs = way.restart.map(|_| Epochs::default());
     for (pushed, (stream, number, events)) in batches(&partitions, way).into_iter().enumerate() {
-        if let Some((_, workers)) = way.restart.filter(|(after, _)| *after == pushed) {
-            let (more, saved) = engine.snapshot().expect("operators can be saved");
-            outputs.extend(more);
-            let saved: Vec<WorkerSnapshot> = saved
-                .iter()
-                .map(|part| WorkerSnapshot::from_bytes(&part.to_bytes().expect("bytes")).expect("own bytes"))
-                .collect();
+        let restart = way.restart.filter(|(after, _)| *after == pushed);
+        if let Some(epochs) = epochs.as_mut().filter(|_| pushed % 3 == 0 || restart.is_some()) {
+            outputs.extend(epochs.end(&mut engine));
+        }
+        if let Some((_, workers)) = restart {
+            let saved = epochs.take().expect("a run that is restarted ends epochs").state();
             engine = made(workers);
             engine.restore(&saved).expect("own snapshot");
             engine.start();

@@ -94,13 +94,14 @@ impl CountDistinct {
         self.seen.insert_unique(hash, at, |at| hash_of(owners[*at as usize], values.row(*at as usize).as_ref()));
     }
 
-    /// One list of values per group.
-    pub(super) fn state(&mut self, count: usize) -> Result<ArrayRef, EngineError> {
+    /// One list of values for each of some groups.
+    pub(super) fn state(&mut self, groups: &[u32], count: usize) -> Result<ArrayRef, EngineError> {
         self.resize(count);
-        let rows = (0..count).flat_map(|group| self.values_of(group)).map(|at| self.values.row(at as usize));
+        let places = groups.iter().flat_map(|group| self.values_of(*group as usize));
+        let rows = places.map(|at| self.values.row(at as usize));
         let decoded = self.converter.convert_rows(rows)?;
         let values = decoded.into_iter().next().unwrap_or_else(|| new_empty_array(&self.data_type));
-        let lengths = self.counts.iter().map(|count| *count as usize);
+        let lengths = groups.iter().map(|group| self.counts[*group as usize] as usize);
         let field = Arc::new(Field::new_list_field(values.data_type().clone(), true));
         let offsets = arrow::buffer::OffsetBuffer::<i32>::from_lengths(lengths);
         Ok(Arc::new(arrow::array::ListArray::try_new(field, offsets, values, None)?))

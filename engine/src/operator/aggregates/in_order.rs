@@ -101,16 +101,16 @@ impl Ordered {
         columns.into_iter().next().ok_or_else(|| EngineError::Snapshot("a value has one column".to_owned()))
     }
 
-    /// Three columns with a list per group: times, uids and values.
-    pub(super) fn state(&mut self, count: usize) -> Result<Vec<ArrayRef>, EngineError> {
+    /// Three columns with a list for each of some groups: times, uids and values.
+    pub(super) fn state(&mut self, groups: &[u32], count: usize) -> Result<Vec<ArrayRef>, EngineError> {
         self.groups.resize(count, vec![]);
-        let entries = || self.groups.iter().flatten();
+        let lists = || groups.iter().map(|group| &self.groups[*group as usize]);
+        let entries = || lists().flatten();
         let times: TimestampMicrosecondArray = entries().map(|(time, _, _)| Some(*time)).collect();
         let uids = uid_array(entries().map(|(_, uid, _)| *uid));
         let columns: [ArrayRef; 3] = [Arc::new(times), Arc::new(uids), self.decoded(entries())?];
-        let list = |column| -> Result<ArrayRef, EngineError> {
-            Ok(Arc::new(listed(column, self.groups.iter().map(Vec::len), None)?))
-        };
+        let list =
+            |column| -> Result<ArrayRef, EngineError> { Ok(Arc::new(listed(column, lists().map(Vec::len), None)?)) };
         columns.into_iter().map(list).collect()
     }
 

@@ -77,12 +77,12 @@ impl Other {
         Ok(())
     }
 
-    pub(super) fn state(&mut self, count: usize) -> Result<Vec<ArrayRef>, EngineError> {
+    pub(super) fn state(&mut self, groups: &[u32], count: usize) -> Result<Vec<ArrayRef>, EngineError> {
         self.resize(count)?;
         let fields = self.function.state_fields()?;
         let mut columns: Vec<Vec<ArrayRef>> = vec![vec![]; fields.len()];
-        for group in 0..count {
-            for (column, value) in columns.iter_mut().zip(self.restate(group)?) {
+        for group in groups {
+            for (column, value) in columns.iter_mut().zip(self.restate(*group as usize)?) {
                 column.push(value.to_array()?);
             }
         }

@@ -1,26 +1,31 @@
 //! What a join remembers of one side: rows by key and in order of time, encoded, so that nothing of the batches that
 //! they came in stays alive.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use arrow::array::{Array, TimestampMicrosecondArray};
-use arrow::datatypes::SchemaRef;
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, TimestampMicrosecondArray, UInt8Array};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 
 use crate::error::EngineError;
 use crate::identity::Uid;
+use crate::operator::ordered::id_of;
 use crate::operator::stateless::conform;
 use crate::rows::{Identity, Rows, batch_of, uid_array};
+use crate::snapshot::{Change, Noted, Scope};
 
 /// An encoded key.
 pub(super) type Key = Arc<[u8]>;
 
 /// A row that is remembered.
+#[derive(Clone)]
 pub(super) struct Entry {
     pub(super) time: i64,
+    /// Tells rows of one time apart.
+    number: u64,
     uid: Uid,
     arrival: Option<i64>,
     row: Box<[u8]>,
@@ -36,6 +41,12 @@ pub(super) struct Side {
     without_key: VecDeque<Entry>,
     /// When the first row of a key was, or may have been.
     order: BinaryHeap<Reverse<(i64, Key)>>,
+    /// How many rows were remembered so far.
+    taken: u64,
+    /// Rows that were remembered, or matched for the first time, since the side was saved last.
+    noted: RefCell<Noted<Entry>>,
+    /// Rows before this were forgotten since then.
+    forgotten: Option<i64>,
 }
 
 impl Side {
@@ -47,6 +58,9 @@ impl Side {
             by_key: HashMap::new(),
             without_key: VecDeque::new(),
             order: BinaryHeap::new(),
+            taken: 0,
+            noted: RefCell::default(),
+            forgotten: None,
         })
     }
 
@@ -59,9 +73,47 @@ impl Side {
         self.by_key.get(key)
     }
 
+    /// Notes that a row has its first match.
+    pub(super) fn matched(&self, entry: &Entry) {
+        self.noted.borrow_mut().note(|| entry.clone());
+    }
+
     /// Everything that is remembered.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Entry> {
+    fn all(&self) -> impl Iterator<Item = &Entry> {
         self.by_key.values().chain([&self.without_key]).flatten()
+    }
+
+    /// What is remembered, or what has become of it, as section `side` of a state.
+    pub(super) fn save(&mut self, scope: Scope, side: u8) -> Result<Vec<Change>, EngineError> {
+        let (noted, forgotten) = (self.noted.get_mut().take(), self.forgotten.take());
+        let section = i64::from(side);
+        let mut changes = vec![];
+        let entries: Vec<&Entry> = match scope {
+            Scope::Whole => self.all().collect(),
+            Scope::Changes => {
+                changes.extend(forgotten.map(|before| Change::RemoveBelow { section, id: id_of(before, 0).to_vec() }));
+                noted.iter().filter(|entry| forgotten.is_none_or(|before| entry.time >= before)).collect()
+            }
+        };
+        if !entries.is_empty() {
+            let ids = entries.iter().map(|entry| Some(id_of(entry.time, entry.number))).collect();
+            changes.push(Change::Put { section, ids: Some(ids), rows: self.saved(&entries, side)? });
+        }
+        Ok(changes)
+    }
+
+    /// Rows as a batch: which side, whether a row has been matched, then the rows.
+    fn saved(&self, entries: &[&Entry], side: u8) -> Result<RecordBatch, EngineError> {
+        let matched: BooleanArray = entries.iter().map(|entry| Some(entry.is_matched.get())).collect();
+        let rows = self.rows_of(entries)?.to_batch()?;
+        let mut fields = vec![
+            Arc::new(Field::new("side", DataType::UInt8, false)),
+            Arc::new(Field::new("matched", DataType::Boolean, false)),
+        ];
+        fields.extend(rows.schema().fields().iter().cloned());
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(UInt8Array::from(vec![side; entries.len()])), Arc::new(matched)];
+        columns.extend(rows.columns().iter().cloned());
+        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
     }
 
     /// Remembers some of these rows under their keys.
@@ -79,11 +131,14 @@ impl Side {
             let time = rows.time.value(row);
             let entry = Entry {
                 time,
+                number: self.taken,
                 uid: rows.uid(row),
                 arrival: rows.arrival.is_valid(row).then(|| rows.arrival.value(row)),
                 row: encoded.as_ref().map_or_else(Box::default, |encoded| encoded.row(row).as_ref().into()),
                 is_matched: Cell::new(is_matched[row]),
             };
+            self.taken += 1;
+            self.noted.get_mut().note(|| entry.clone());
             let Some(key) = key else {
                 put(&mut self.without_key, entry);
                 continue;
@@ -99,6 +154,7 @@ impl Side {
     /// Forgets all rows before an instant, or all; gives those that have never been matched if they are wanted.
     pub(super) fn forget_before(&mut self, horizon: Option<i64>, wants_unmatched: bool) -> Vec<Entry> {
         let is_past = |time: i64| horizon.is_none_or(|horizon| time < horizon);
+        self.forgotten = self.forgotten.max(Some(horizon.unwrap_or(i64::MAX)));
         let mut forgotten = vec![];
         let mut forget = |entries: &mut VecDeque<Entry>| {
             while let Some(entry) = entries.pop_front_if(|entry| is_past(entry.time)) {

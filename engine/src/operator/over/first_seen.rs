@@ -12,6 +12,7 @@ use crate::catalog::TIME_TYPE;
 use crate::error::EngineError;
 use crate::identity::Uid;
 use crate::rows::{batch_of, uid_array, uid_at};
+use crate::snapshot::{Change, Noted, Scope};
 
 /// The last row of each key.
 pub(super) struct FirstSeen {
@@ -20,6 +21,9 @@ pub(super) struct FirstSeen {
     entries: Vec<Option<Entry>>,
     /// Every key that has an entry, by a time that is not behind the entry's own.
     by_time: BTreeSet<(i64, u32)>,
+    /// Keys that were seen, and encoded keys that were forgotten, since the last save.
+    seen: Noted<u32>,
+    forgotten: Noted<Box<[u8]>>,
 }
 
 /// The last row of a key.
@@ -33,7 +37,7 @@ struct Entry {
 
 impl FirstSeen {
     pub(super) const fn new(horizon_us: i64) -> Self {
-        Self { horizon_us, entries: vec![], by_time: BTreeSet::new() }
+        Self { horizon_us, entries: vec![], by_time: BTreeSet::new(), seen: Noted::new(), forgotten: Noted::new() }
     }
 
     /// Whether each row is the first of its key; the rows come in the order of (time, uid).
@@ -61,6 +65,7 @@ impl FirstSeen {
     }
 
     fn set(&mut self, key: u32, entry: Entry, keys: &mut Keys) {
+        self.seen.note(|| key);
         if self.entries.len() < keys.len() {
             self.entries.resize(keys.len(), None);
         }
@@ -77,6 +82,7 @@ impl FirstSeen {
             match self.entries[key as usize] {
                 Some(entry) if entry.time >= before => drop(self.by_time.insert((entry.time, key))),
                 _ => {
+                    self.forgotten.note(|| keys.encoded(key).into());
                     self.entries[key as usize] = None;
                     keys.release(key);
                 }
@@ -84,10 +90,38 @@ impl FirstSeen {
         }
     }
 
-    /// The entries: time, what was said, uid, key columns.
-    pub(super) fn save(&self, keys: &Keys) -> Result<RecordBatch, EngineError> {
-        let entries: Vec<(u32, Entry)> =
-            (0..).zip(&self.entries).filter_map(|(key, entry)| Some((key, (*entry)?))).collect();
+    /// The entries of all keys.
+    pub(super) fn entries(&self, keys: &Keys) -> Result<RecordBatch, EngineError> {
+        self.rows_of(&self.entries_of(0..self.entries.len() as u32), keys)
+    }
+
+    /// The entries, or what has become of them, by their keys.
+    pub(super) fn save(&mut self, scope: Scope, section: i64, keys: &Keys) -> Result<Vec<Change>, EngineError> {
+        let (mut seen, forgotten) = (self.seen.take(), self.forgotten.take());
+        let mut changes = vec![];
+        let entries = if scope == Scope::Whole {
+            self.entries_of(0..self.entries.len() as u32)
+        } else {
+            if !forgotten.is_empty() {
+                changes.push(Change::Remove { section, ids: forgotten.iter().map(Some).collect() });
+            }
+            seen.sort_unstable();
+            seen.dedup();
+            self.entries_of(seen.into_iter())
+        };
+        if scope == Scope::Whole || !entries.is_empty() {
+            let ids = entries.iter().map(|(key, _)| Some(keys.encoded(*key))).collect();
+            changes.push(Change::Put { section, ids: Some(ids), rows: self.rows_of(&entries, keys)? });
+        }
+        Ok(changes)
+    }
+
+    fn entries_of(&self, keys: impl Iterator<Item = u32>) -> Vec<(u32, Entry)> {
+        keys.filter_map(|key| Some((key, (*self.entries.get(key as usize)?)?))).collect()
+    }
+
+    /// Entries as rows: time, what was said, uid, key columns.
+    fn rows_of(&self, entries: &[(u32, Entry)], keys: &Keys) -> Result<RecordBatch, EngineError> {
         let key_columns = keys.columns(entries.iter().map(|(key, _)| *key))?;
         let mut fields = vec![
             Field::new("time", TIME_TYPE, false),
@@ -146,11 +180,11 @@ mod tests {
         }
         assert!(see(&mut seen, &mut keys, "once", 995, 1));
         seen.expire(994, &mut keys);
-        assert_eq!(seen.save(&keys).expect("entries").num_rows(), 2);
+        assert_eq!(seen.entries(&keys).expect("entries").num_rows(), 2);
         seen.expire(996, &mut keys);
-        assert_eq!((seen.save(&keys).expect("entries").num_rows(), keys.open()), (1, 1));
+        assert_eq!((seen.entries(&keys).expect("entries").num_rows(), keys.open()), (1, 1));
         seen.expire(1000, &mut keys);
-        assert_eq!((seen.save(&keys).expect("entries").num_rows(), keys.open()), (0, 0));
+        assert_eq!((seen.entries(&keys).expect("entries").num_rows(), keys.open()), (0, 0));
         assert!(seen.by_time.is_empty());
     }
 
@@ -160,7 +194,7 @@ mod tests {
         assert!(see(&mut seen, &mut keys_before, "a", 0, 1));
         assert!(!see(&mut seen, &mut keys_before, "a", 5, 2));
         assert!(see(&mut seen, &mut keys_before, "b", 7, 3));
-        let saved = seen.save(&keys_before).expect("entries");
+        let saved = seen.entries(&keys_before).expect("entries");
         let (mut seen, mut keys) = (FirstSeen::new(9), keys());
         seen.load(&saved, &mut keys).expect("the same entries");
         assert!(!see(&mut seen, &mut keys, "a", 5, 2), "another row of the record that was not the first");

@@ -16,6 +16,7 @@ use crate::catalog::TIME_TYPE;
 use crate::error::EngineError;
 use crate::graph::{OverFrame, OverFunction, OverKind};
 use crate::rows::batch_of;
+use crate::snapshot::{Change, Scope};
 
 /// No entry.
 pub(super) const NONE: u64 = u64::MAX;
@@ -38,6 +39,8 @@ pub(super) struct Sliding {
     /// Entries that count, by key.
     counts: Vec<u32>,
     values: Values,
+    /// What was saved last: the entries from the first number up to the second.
+    saved: (u64, u64),
 }
 
 /// The entries of one key that are in its frame.
@@ -73,6 +76,7 @@ impl Sliding {
             next: is_linked.then(VecDeque::new),
             chains: vec![],
             counts: vec![],
+            saved: (0, 0),
         })
     }
 
@@ -209,15 +213,41 @@ impl Sliding {
         (1..nth).try_fold(chain.head, |entry, _| next.get((entry - self.first) as usize).copied())
     }
 
-    /// The entries that are in a frame: time, whether it counts, value, key columns.
-    pub(super) fn save(&self, keys: &Keys) -> Result<RecordBatch, EngineError> {
+    /// The entries that are in a frame.
+    pub(super) fn entries(&self, keys: &Keys) -> Result<RecordBatch, EngineError> {
+        self.rows_of(&self.in_frame(self.first), keys)
+    }
+
+    /// The entries that are in a frame, or what has become of them, by their numbers. What has left the frame of its key
+    /// goes with time only; it leaves the frame again when it is taken up.
+    pub(super) fn save(&mut self, scope: Scope, section: i64, keys: &Keys) -> Result<Vec<Change>, EngineError> {
+        let (first, end) = (self.first, self.first + self.times.len() as u64);
+        let (first_before, end_before) = std::mem::replace(&mut self.saved, (first, end));
+        let mut changes = vec![];
+        if scope == Scope::Changes && first > first_before {
+            changes.push(Change::RemoveBelow { section, id: first.to_be_bytes().to_vec() });
+        }
+        let kept = self.in_frame(if scope == Scope::Whole { first } else { end_before.max(first) });
+        if scope == Scope::Whole || !kept.is_empty() {
+            let ids = kept.iter().map(|at| Some((first + *at as u64).to_be_bytes())).collect();
+            changes.push(Change::Put { section, ids: Some(ids), rows: self.rows_of(&kept, keys)? });
+        }
+        Ok(changes)
+    }
+
+    /// The places of entries that are in a frame, from a number on.
+    fn in_frame(&self, from: u64) -> Vec<usize> {
         let is_in_frame = |at: &usize| {
             let chain = self.chains.get(self.keys[*at] as usize);
             self.next.is_none() || chain.is_some_and(|chain| chain.length > 0 && chain.head <= self.first + *at as u64)
         };
-        let kept: Vec<usize> = (0..self.times.len()).filter(is_in_frame).collect();
+        ((from - self.first) as usize..self.times.len()).filter(is_in_frame).collect()
+    }
+
+    /// Entries as rows: time, whether it counts, value, key columns.
+    fn rows_of(&self, kept: &[usize], keys: &Keys) -> Result<RecordBatch, EngineError> {
         let key_columns = keys.columns(kept.iter().map(|at| self.keys[*at]))?;
-        let value = match self.values.save(&kept)? {
+        let value = match self.values.save(kept)? {
             Some(value) => value,
             None => new_null_array(&self.value_type, kept.len()),
         };

@@ -83,6 +83,11 @@ impl Keys {
         self.free.push(number);
     }
 
+    /// The key of a number, encoded.
+    pub(super) fn encoded(&self, number: u32) -> &[u8] {
+        &self.encoded[number as usize]
+    }
+
     /// The key columns of some numbers.
     pub(super) fn columns(&self, numbers: impl Iterator<Item = u32>) -> Result<Vec<ArrayRef>, EngineError> {
         let parser = self.converter.parser();

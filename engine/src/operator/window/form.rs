@@ -170,18 +170,19 @@ impl Form {
         }
     }
 
-    /// All groups of a slice as one batch: some leading columns, `instants` of each group, keys and aggregates.
+    /// Some groups of a slice as one batch: some leading columns, `instants` of each group, keys and aggregates.
     pub(super) fn save(
         &self,
         slice: i64,
         watermark: EventTime,
         groups: &mut Groups,
+        which: &[u32],
         instants: &[(&str, Vec<i64>)],
     ) -> Result<RecordBatch, EngineError> {
-        let count = groups.len();
-        let keys = self.converter.convert_rows(groups.keys.iter())?;
-        let states =
-            groups.aggregates.iter_mut().map(|aggregate| aggregate.state(count)).collect::<Result<Vec<_>, _>>()?;
+        let (total, count) = (groups.len(), which.len());
+        let keys = self.converter.convert_rows(which.iter().map(|group| groups.keys.row(*group as usize)))?;
+        let aggregates = groups.aggregates.iter_mut();
+        let states = aggregates.map(|aggregate| aggregate.state(which, total)).collect::<Result<Vec<_>, _>>()?;
         let mut leading = vec![
             Field::new(PANE, TIME_TYPE, false),
             Field::new("watermark", TIME_TYPE, false),
@@ -193,7 +194,7 @@ impl Form {
         let mut columns: Vec<ArrayRef> = vec![
             Arc::new(TimestampMicrosecondArray::from(vec![slice; count])),
             Arc::new(TimestampMicrosecondArray::from(vec![watermark.0; count])),
-            Arc::new(TimestampMicrosecondArray::from(groups.arrival.clone())),
+            Arc::new(which.iter().map(|group| groups.arrival[*group as usize]).collect::<TimestampMicrosecondArray>()),
         ];
         for (_, instants) in instants {
             columns.push(Arc::new(TimestampMicrosecondArray::from(instants.clone())));
@@ -223,7 +224,8 @@ impl Form {
         let instant = |column: usize| batch.column(column).as_primitive::<TimestampMicrosecondType>();
         Ok(Some(Saved {
             slice: instant(0).value(0),
-            watermark: EventTime(instant(1).value(0)),
+            // Groups that were saved later know a later one.
+            watermark: EventTime(instant(1).values().iter().copied().max().unwrap_or(i64::MIN)),
             keys: self.encode(&batch.columns()[first..last], batch.num_rows())?,
             arrival: instant(2).clone(),
             instants: (LEADING..first).map(|column| instant(column).clone()).collect(),

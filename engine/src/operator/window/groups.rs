@@ -1,6 +1,6 @@
 //! The groups of one stretch of time, and what each has been told.
 
-use arrow::array::{Array, ArrayRef, TimestampMicrosecondArray};
+use arrow::array::{Array, ArrayRef, BinaryArray, TimestampMicrosecondArray};
 use arrow::row::{Row, Rows as EncodedRows};
 use hashbrown::HashTable;
 
@@ -14,12 +14,15 @@ pub(super) struct Groups {
     index: HashTable<u32>,
     pub(super) aggregates: Vec<GroupAggregate>,
     pub(super) arrival: Vec<Option<i64>>,
+    /// Whether rows were added to each group since it was saved last, and to any.
+    is_touched: Vec<bool>,
+    has_touched: bool,
 }
 
 impl Groups {
     /// No groups yet.
     pub(super) fn new(keys: EncodedRows, aggregates: Vec<GroupAggregate>) -> Self {
-        Self { keys, index: HashTable::new(), aggregates, arrival: vec![] }
+        Self { keys, index: HashTable::new(), aggregates, arrival: vec![], is_touched: vec![], has_touched: false }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -56,7 +59,26 @@ impl Groups {
         for (aggregate, arguments) in self.aggregates.iter_mut().zip(&share.arguments) {
             aggregate.update(arguments, &groups, total)?;
         }
+        self.is_touched.resize(total, false);
+        groups.iter().for_each(|group| self.is_touched[*group as usize] = true);
+        self.has_touched |= !groups.is_empty();
         Ok(groups)
+    }
+
+    /// The groups that rows were added to since this was last asked.
+    pub(super) fn take_touched(&mut self) -> Vec<u32> {
+        if !std::mem::take(&mut self.has_touched) {
+            return vec![];
+        }
+        let touched = (0..).zip(&self.is_touched).filter(|(_, is_touched)| **is_touched).map(|(group, _)| group);
+        let touched = touched.collect();
+        self.is_touched.fill(false);
+        touched
+    }
+
+    /// The encoded keys of some groups, which tell them apart within a pane.
+    pub(super) fn ids(&self, groups: &[u32]) -> BinaryArray {
+        groups.iter().map(|group| Some(self.keys.row(*group as usize).data())).collect()
     }
 
     /// Adds what was saved of some groups: their keys and latest arrivals, and the state of each aggregate. Gives the

@@ -10,8 +10,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use arrow::array::{BooleanArray, RecordBatch, TimestampMicrosecondArray};
-use arrow::compute::filter_record_batch;
+use arrow::array::{RecordBatch, TimestampMicrosecondArray};
 use arrow::datatypes::SchemaRef;
 
 use super::form::{Form, Saved};
@@ -21,6 +20,7 @@ use crate::graph::WindowSpec;
 use crate::operator::admit::admitted;
 use crate::operator::{Operator, Outbox};
 use crate::rows::Rows;
+use crate::snapshot::{Saved as State, Scope};
 use crate::sql::total::evaluate_predicate;
 use crate::sql::window_kind::floor;
 use crate::table::TableVersion;
@@ -308,18 +308,19 @@ impl Operator for Sessions {
         Ok(())
     }
 
-    /// One batch per pane, without the groups that have ended.
-    fn snapshot(&mut self) -> Result<Vec<RecordBatch>, EngineError> {
+    /// One batch per pane, without the groups that have ended. Always everything: what has ended is not noted.
+    fn save(&mut self, _scope: Scope) -> Result<State, EngineError> {
         let (gap_us, watermark) = (self.gap_us, self.watermark);
         let mut saved = vec![];
         for (slice, pane) in &mut self.panes {
-            let open = |(_, last): &(i64, i64)| Some(last.saturating_add(gap_us) > watermark.0);
-            let open: BooleanArray = pane.spans.iter().map(open).collect();
-            let (firsts, lasts) = pane.spans.iter().copied().unzip();
-            let all = self.form.save(*slice, watermark, &mut pane.groups, &[("first", firsts), ("last", lasts)])?;
-            saved.push(filter_record_batch(&all, &open)?);
+            let is_open = |(_, (_, last)): &(u32, &(i64, i64))| last.saturating_add(gap_us) > watermark.0;
+            let open: Vec<(u32, &(i64, i64))> = (0..).zip(&pane.spans).filter(is_open).collect();
+            let which: Vec<u32> = open.iter().map(|(group, _)| *group).collect();
+            let (firsts, lasts) = open.iter().map(|(_, span)| **span).unzip();
+            let instants = [("first", firsts), ("last", lasts)];
+            saved.push(self.form.save(*slice, watermark, &mut pane.groups, &which, &instants)?);
         }
-        Ok(saved)
+        Ok(State::whole(saved))
     }
 
     fn restore(&mut self, state: &[RecordBatch], owns: &dyn Fn(u32) -> bool) -> Result<(), EngineError> {

@@ -7,8 +7,10 @@ use proptest::prelude::*;
 
 use super::events::{Event, Partition, source_batch, table};
 use super::twin::judged;
+use crate::engine::tests::epochs::Epochs;
 use crate::{
-    Engine, Frame, Hit, LateEvent, Outputs, PartitionId, Program, SourceBatch, Worker, WorkerOutput, WorkerSnapshot,
+    Engine, Frame, Hit, LateEvent, Outputs, PartitionId, Program, Scope, SourceBatch, Worker, WorkerOutput,
+    WorkerSnapshot,
 };
 
 /// How events are cut, in which order they come, and who does the work.
@@ -101,14 +103,17 @@ fn in_engine(program: &Arc<Program>, partitions: &[&Partition], way: &Way, steps
     let mut engine = started(way.workers);
     engine.start();
     let mut outputs = Outputs::default();
-    for step in steps {
+    let mut epochs = way.restart.map(|_| Epochs::default());
+    for (number, step) in steps.into_iter().enumerate() {
+        let ends_epoch = number % 3 == 0 || matches!(step, Step::Restart(_));
+        if let Some(epochs) = epochs.as_mut().filter(|_| ends_epoch) {
+            outputs.extend(epochs.end(&mut engine));
+        }
         match step {
             Step::Push(batch) => outputs.extend(engine.push(batch).expect("a batch of its own program")),
             Step::End(stream, number) => outputs.extend(engine.end_partition(stream, number).expect("an end")),
             Step::Restart(workers) => {
-                let (more, saved) = engine.snapshot().expect("operators can be saved");
-                outputs.extend(more);
-                let saved = through_bytes(&saved);
+                let saved = epochs.take().expect("a run that is restarted ends epochs").state();
                 engine = started(workers);
                 engine.restore(&saved).expect("own snapshot");
                 engine.start();
@@ -266,7 +271,7 @@ impl Cluster {
         let count = self.workers.len();
         let first = self.draw();
         for worker in (0..count).map(|offset| (first + offset) % count) {
-            self.on(worker, |worker, output| worker.barrier(1, output));
+            self.on(worker, |worker, output| worker.barrier(1, Scope::Whole, output));
             let owned = |batch: &SourceBatch| {
                 let mut of_worker = self.owners.iter().filter(|(_, owner)| **owner == worker);
                 of_worker.any(|((stream, number), _)| *stream == &*batch.stream && *number == batch.partition)
