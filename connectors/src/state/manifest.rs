@@ -40,8 +40,7 @@ pub struct Manifest {
     /// The saved state: the parts of the first worker, then those of the next. Each worker's first part is whole, and the
     /// others say what changed with later epochs.
     pub snapshots: Vec<Part>,
-    /// How many parts each worker has. A manifest of format 1 does not say: there it is one.
-    #[serde(default)]
+    /// How many parts each worker has; one each where it does not say.
     pub chains: Vec<usize>,
     /// The version of every look-up table.
     pub tables: BTreeMap<String, Uid>,

@@ -13,6 +13,7 @@ use serde_json::Value;
 mod allowed;
 mod cooldown;
 mod epochs;
+mod formats;
 mod golden;
 mod ids;
 mod joins;

@@ -15,7 +15,7 @@ use crate::clock::Held;
 use crate::error::EngineError;
 use crate::rows::{Rows, batch_of, compacted};
 
-/// The format of the bytes. An older one is still read; a newer one is refused with a message.
+/// The format of the bytes. A snapshot of another version is refused with a message.
 const FORMAT: u32 = 2;
 const MAGIC: &[u8; 8] = b"WEIRSNAP";
 /// The column of ids in front of the rows that have some.
@@ -55,13 +55,6 @@ enum Kind {
     RemoveBelow,
     Drop,
     Watermark,
-}
-
-/// The header of format 1: the operator of each batch.
-#[derive(Deserialize)]
-struct Header1 {
-    clocks: Vec<ClockHeader>,
-    parts: Vec<String>,
 }
 
 impl WorkerSnapshot {
@@ -105,43 +98,30 @@ impl WorkerSnapshot {
         Ok(bytes)
     }
 
-    /// Reads what [`Self::to_bytes`] wrote, in this version or an earlier one.
+    /// Reads what [`Self::to_bytes`] wrote.
     ///
     /// # Errors
-    /// Bytes that are torn, of a newer format, or of something else.
+    /// Bytes that are torn, of another format, or of something else.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, EngineError> {
         let mut rest = bytes
             .strip_prefix(MAGIC)
             .ok_or_else(|| EngineError::Snapshot("these bytes are not a snapshot".to_owned()))?;
         let mut format = [0; 4];
         format.copy_from_slice(take(&mut rest, 4)?);
-        let header = part(&mut rest)?;
+        let format = u32::from_le_bytes(format);
+        if format != FORMAT {
+            let message = format!("format {format} is none that this version reads; it reads {FORMAT}");
+            return Err(EngineError::Snapshot(message));
+        }
+        let header: Header = serde_json::from_slice(part(&mut rest)?)
+            .map_err(|error| EngineError::Snapshot(format!("header: {error}")))?;
         let mut snapshot = Self::default();
-        let clocks = match u32::from_le_bytes(format) {
-            1 => {
-                let header: Header1 = read_header(header)?;
-                for fingerprint in header.parts {
-                    let saved = snapshot.nodes.entry(fingerprint).or_insert_with(|| Saved::whole(vec![]));
-                    let batches = read_batches(part(&mut rest)?)?;
-                    saved.changes.extend(Saved::whole(batches).changes);
-                }
-                header.clocks
-            }
-            FORMAT => {
-                let header: Header = read_header(header)?;
-                for NodeHeader { fingerprint, is_whole, changes } in header.nodes {
-                    let changes = changes.into_iter().map(|(kind, section)| read(&kind, section, part(&mut rest)?));
-                    let changes = changes.collect::<Result<_, EngineError>>()?;
-                    snapshot.nodes.insert(fingerprint, Saved { is_whole, changes });
-                }
-                header.clocks
-            }
-            other => {
-                let message = format!("format {other} is none that this version reads, which are 1 to {FORMAT}");
-                return Err(EngineError::Snapshot(message));
-            }
-        };
-        for clock in clocks {
+        for NodeHeader { fingerprint, is_whole, changes } in header.nodes {
+            let changes = changes.into_iter().map(|(kind, section)| read(&kind, section, part(&mut rest)?));
+            let changes = changes.collect::<Result<_, EngineError>>()?;
+            snapshot.nodes.insert(fingerprint, Saved { is_whole, changes });
+        }
+        for clock in header.clocks {
             let held = match clock.records_left {
                 Some(records_left) => {
                     let row = read_batches(part(&mut rest)?)?;
@@ -155,10 +135,6 @@ impl WorkerSnapshot {
         }
         Ok(snapshot)
     }
-}
-
-fn read_header<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, EngineError> {
-    serde_json::from_slice(bytes).map_err(|error| EngineError::Snapshot(format!("header: {error}")))
 }
 
 /// A change as its kind, section and bytes.

@@ -102,5 +102,5 @@ fn torn_bytes_and_other_formats_are_refused() {
     let mut newer = bytes;
     newer[8] = 9;
     let error = WorkerSnapshot::from_bytes(&newer).expect_err("a format of the future").to_string();
-    assert!(error.contains("format 9") && error.contains("1 to 2"), "{error}");
+    assert!(error.contains("format 9") && error.contains("reads 2"), "{error}");
 }
