@@ -13,6 +13,10 @@ use crate::catalog::{Stream, Table};
 use crate::sql::sequence::{Designator, Skip, Step};
 use crate::sql::window_kind::{WindowKind, Windows};
 
+mod name;
+
+pub(crate) use name::{Meaning, StateName};
+
 /// A node's index in the graph. Inputs have smaller indices than the nodes that read them.
 pub(crate) type NodeId = usize;
 
@@ -25,6 +29,8 @@ pub(crate) struct Node {
     pub(crate) schema: SchemaRef,
     /// Says what the node does and on what; equal fingerprints are equal nodes.
     pub(crate) fingerprint: String,
+    /// What its state is called, in this program and in the next one.
+    pub(crate) state: StateName,
 }
 
 /// Where a node's rows come from.
@@ -341,6 +347,8 @@ pub(crate) struct EmitSpec {
     pub(crate) is_row_level: bool,
     /// Whether windows behind it allow for late rows, so that what they stated before that ends may change.
     pub(crate) is_revised: bool,
+    /// Whether the time of a group may move as long as rows come.
+    pub(crate) is_of_sessions: bool,
     /// Conditions that hide hits, with their names.
     pub(crate) exceptions: Vec<(Arc<str>, Arc<dyn PhysicalExpr>)>,
 }
@@ -355,6 +363,8 @@ pub(crate) struct CooldownSpec {
     pub(crate) grain_us: i64,
     /// Whether hits come in the order of time where their streams do, so that none is missing once these are silent.
     pub(crate) settles_in_silence: bool,
+    /// The names of the exceptions that hits are marked with.
+    pub(crate) exceptions: Vec<Arc<str>>,
 }
 
 /// The end of one query.
@@ -389,13 +399,27 @@ pub(crate) struct Graph {
 impl Graph {
     /// Adds a node, or finds the equal one that is there.
     pub(crate) fn add(&mut self, what: &str, spec: Spec, inputs: Vec<Edge>, schema: SchemaRef) -> NodeId {
+        self.add_with((what, Meaning::Whole), spec, inputs, schema)
+    }
+
+    /// The same for a node whose state does not depend on everything that it does.
+    pub(crate) fn add_with(
+        &mut self,
+        (what, meaning): (&str, Meaning<'_>),
+        spec: Spec,
+        inputs: Vec<Edge>,
+        schema: SchemaRef,
+    ) -> NodeId {
         let fingerprint = format!("{what} <- {}", inputs.iter().map(edge_name).collect::<Vec<_>>().join(", "));
         if let Some(existing) = self.by_fingerprint.get(&fingerprint) {
             return *existing;
         }
         let id = self.nodes.len();
+        // What is decoded of a stream is a matter of all queries together.
+        let columns = (!matches!(spec, Spec::Source(_))).then_some(schema.as_ref());
+        let state = StateName::new(self, (what, meaning), &inputs, columns);
         self.by_fingerprint.insert(fingerprint.clone(), id);
-        self.nodes.push(Node { spec, inputs, schema, fingerprint });
+        self.nodes.push(Node { spec, inputs, schema, fingerprint, state });
         id
     }
 
@@ -424,14 +448,17 @@ impl Graph {
 }
 
 fn edge_name(edge: &Edge) -> String {
-    let by = match &edge.exchange {
+    format!("#{}{}", edge.from, key_name(edge))
+}
+
+fn key_name(edge: &Edge) -> String {
+    match &edge.exchange {
         None => String::new(),
         Some(ExchangeKey::Identity) => " by identity".to_owned(),
         Some(ExchangeKey::Columns(keys)) => {
             format!(" by {}", keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
         }
-    };
-    format!("#{}{by}", edge.from)
+    }
 }
 
 impl Edge {

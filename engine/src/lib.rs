@@ -35,7 +35,7 @@ pub use frame::{Frame, FrameBody};
 pub use identity::Uid;
 pub use operator::SequenceRun;
 pub use output::{Activity, Hit, LateEvent, LateReason, StreamCounts};
-pub use program::{Fault, FaultyText, Program};
+pub use program::{Continuation, Fault, FaultyText, Program, Reason};
 pub use query::{Exception, Published, PublishedValue, Query, ScalarValue};
 pub use snapshot::{Scope, WorkerSnapshot};
 pub use sql::{BatchSequence, parse_catalog, parse_catalog_beside, parse_duration_us, plan_batch};

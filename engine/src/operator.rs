@@ -24,6 +24,7 @@ mod lookup;
 mod ordered;
 mod over;
 mod publish;
+mod refit;
 mod retime;
 mod sequence;
 mod sink;
@@ -82,6 +83,9 @@ pub(crate) trait Operator: Send {
 
     /// Goes on behind a watermark that was seen before the state was saved.
     fn resume(&mut self, _watermark: EventTime) {}
+
+    /// Learns, behind [`Self::restore`], that what it reads was edited and counts from nothing again.
+    fn counts_anew(&mut self) {}
 }
 
 /// The operator of a node, without state. `inputs` are the schemas of the nodes it reads.

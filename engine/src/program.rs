@@ -1,6 +1,7 @@
 //! The program: all queries of a project, planned and lowered into one graph. It has no state and can be shared.
 
 mod allowance;
+mod edits;
 mod explain;
 mod publish;
 mod reads;
@@ -18,14 +19,16 @@ use datafusion::physical_expr::expressions::Column;
 use crate::batch::ColumnSet;
 use crate::catalog::{Catalog, Relation, Stream};
 use crate::error::{Diagnostic, codes, nearest};
-use crate::graph::{CooldownSpec, Edge, EmitSpec, Graph, NodeId, PublishSpec, SinkSpec, Spec};
+use crate::graph::{CooldownSpec, Edge, EmitSpec, Graph, Meaning, NodeId, PublishSpec, SinkSpec, Spec};
 use crate::late_events::LATE_EVENTS;
 use crate::operator::{PROVISIONAL, hit_schema};
 use crate::query::{Published, PublishedValue, Query};
 use crate::sql::failure::place_of_refusal;
 use crate::sql::lower::{Lowered, Lowering, Refusal, source_node};
 use crate::sql::plan::{Planner, optimize, published_schema};
-use crate::sql::window_kind::span_in_words;
+use crate::sql::window_kind::{Windows, span_in_words};
+pub(crate) use edits::Before;
+pub use edits::{Continuation, Reason};
 use publish::published_value;
 use reads::{
     Reads, compile_order, decoded_columns, has_event_as_cause, named_ids, read_by, reads_published, tables_of,
@@ -289,17 +292,25 @@ impl Compiler<'_> {
                 Ok((Arc::clone(&exception.name), condition.map_err(first)?))
             })
             .collect::<Result<Vec<_>, Diagnostic>>()?;
-        let names = exceptions.iter().map(|(name, _)| Arc::clone(name)).collect();
-        let is_revised = query.allowed_lateness_us > 0;
-        let emit = EmitSpec { id: Arc::clone(&query.id), is_row_level: lowered.is_row_level, is_revised, exceptions };
+        let names: Vec<Arc<str>> = exceptions.iter().map(|(name, _)| Arc::clone(name)).collect();
+        let spec = EmitSpec {
+            id: Arc::clone(&query.id),
+            is_row_level: lowered.is_row_level,
+            is_revised: query.allowed_lateness_us > 0,
+            is_of_sessions: self.graph.early_windows(lowered.node).into_iter().any(Windows::is_sessions),
+            exceptions,
+        };
         let hits = hit_schema(&schema);
         let edge = Edge::by_identity(lowered.node);
-        let emit = self.graph.add(&format!("emit {}", query.id), Spec::Emit(emit), vec![edge], hits);
+        let what = format!("emit {}", query.id);
+        // What was stated stays stated: ids know the detection and the cause, and not the text.
+        let of = format!("{what} of {}", if lowered.is_row_level { "rows" } else { "groups" });
+        let emit = self.graph.add_with((&what, Meaning::Alone(&of)), Spec::Emit(spec), vec![edge], hits);
         let mut last = emit;
         if let Some(period_us) = query.cooldown_us {
             // Which hit repeats which is a matter of their times, and that of a session moves until it is over.
             self.graph.settle(emit, &|windows| windows.is_sessions());
-            last = self.cooldown(query, (lowered.node, emit), period_us)?;
+            last = self.cooldown(query, (lowered.node, emit), period_us, &names)?;
         }
         let spec = SinkSpec {
             query: index,
@@ -318,6 +329,7 @@ impl Compiler<'_> {
         query: &Query,
         (node, emit): (NodeId, NodeId),
         period_us: i64,
+        exceptions: &[Arc<str>],
     ) -> Result<NodeId, Diagnostic> {
         let schema = &Arc::clone(&self.graph.nodes[node].schema);
         let keys = query
@@ -332,10 +344,13 @@ impl Compiler<'_> {
         let is_revised = query.allowed_lateness_us > 0;
         let grain_us = if is_revised { 0 } else { settling::grain_us(&self.graph, node, &keys) };
         let settles_in_silence = !is_revised && (grain_us > 0 || settling::comes_in_order(&self.graph, node));
-        let spec = CooldownSpec { period_us, keys, grain_us, settles_in_silence };
+        let named = keys.iter().map(|key| schema.field(*key)).map(|key| format!("{}: {}", key.name(), key.data_type()));
+        // What is folded into what is a matter of the entities, for as long as the period says now.
+        let of = format!("cooldown {} by {}", query.id, named.collect::<Vec<_>>().join(", "));
+        let spec = CooldownSpec { period_us, keys, grain_us, settles_in_silence, exceptions: exceptions.to_vec() };
         let what = format!("cooldown {} {}", query.id, span_in_words(period_us));
-        let edge = Edge::by(emit, exprs);
-        Ok(self.graph.add(&what, Spec::Cooldown(spec), vec![edge], Arc::new(Schema::new(fields))))
+        let (edge, schema) = (Edge::by(emit, exprs), Arc::new(Schema::new(fields)));
+        Ok(self.graph.add_with((&what, Meaning::Alone(&of)), Spec::Cooldown(spec), vec![edge], schema))
     }
 
     /// The union of what all readable queries publish, for a reader of these columns.
@@ -346,13 +361,16 @@ impl Compiler<'_> {
         named: &BTreeSet<usize>,
     ) -> Result<Lowered, Refusal> {
         let schema = published_schema(self.published);
-        let mut edges = vec![];
+        let (mut edges, mut beside) = (vec![], vec![]);
         for (index, ready) in self.lowered.iter().enumerate() {
             let Some(ready) = ready else { continue };
             if ready.reads_published && !named.contains(&index) {
                 continue;
             }
             let query = &self.queries[index];
+            if ready.reads_published {
+                beside.push(&*query.id);
+            }
             let at_create = self.is_fixed_by_cause(graph, ready, query, columns);
             let values = query
                 .publish
@@ -365,7 +383,11 @@ impl Compiler<'_> {
             let node = graph.add(&what, Spec::Publish(spec), vec![Edge::local(ready.emit)], Arc::clone(&schema));
             edges.push(Edge::local(node));
         }
-        let node = graph.add(&format!("all {}", self.published.name), Spec::Union, edges, Arc::clone(&schema));
+        let what = format!("all {}", self.published.name);
+        // Who publishes may change as who writes to a topic may; only what a reader names is a part of what it reads.
+        beside.sort_unstable();
+        let of = format!("{what} and {}", beside.join(", "));
+        let node = graph.add_with((&what, Meaning::Alone(&of)), Spec::Union, edges, Arc::clone(&schema));
         Ok(Lowered {
             node,
             time: Some(0),

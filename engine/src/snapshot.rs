@@ -1,6 +1,6 @@
 //! Saved state: what a worker remembers at the end of an epoch, or what has changed of it since the epoch before.
 //!
-//! Operators are named by their fingerprint, which also says which state still means the same after an edit. A state is
+//! Operators have names that also say which state still means the same after an edit. A state is
 //! the whole of one epoch and the changes of those behind it, put together by [`WorkerSnapshot::fold`].
 
 mod bytes;
@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use crate::batch::PartitionId;
 use crate::clock::{Held, PartitionClock};
+use crate::graph::StateName;
 pub(crate) use bytes::{read_batches, write_batch};
 pub use saved::Scope;
 pub(crate) use saved::{Change, Noted, Saved};
@@ -20,7 +21,8 @@ pub(crate) use saved::{Change, Noted, Saved};
 /// The state of one worker, or what has changed of it.
 #[derive(Debug, Clone, Default)]
 pub struct WorkerSnapshot {
-    nodes: BTreeMap<String, Saved>,
+    /// Every operator that can remember, whether it does or not; of changes, those that have some.
+    nodes: BTreeMap<StateName, Saved>,
     clocks: SavedClocks,
 }
 
@@ -36,13 +38,19 @@ pub(crate) struct SavedClock {
 }
 
 impl WorkerSnapshot {
-    pub(crate) fn new(nodes: impl Iterator<Item = (String, Saved)>, clocks: SavedClocks) -> Self {
+    pub(crate) fn new(nodes: impl Iterator<Item = (StateName, Saved)>, clocks: SavedClocks) -> Self {
         Self { nodes: nodes.collect(), clocks }
     }
 
-    /// What an operator remembered, of a whole state.
-    pub(crate) fn node(&self, fingerprint: &str) -> Option<&Saved> {
-        self.nodes.get(fingerprint)
+    /// The state that an operator of that name goes on with: its own, or that of one that remembers the same.
+    pub(crate) fn state_of(&self, name: &StateName) -> Option<&Saved> {
+        let alike = || self.nodes.iter().find(|(saved, _)| saved.kept == name.kept).map(|(_, state)| state);
+        self.nodes.get(name).or_else(alike)
+    }
+
+    /// The names of all operators that can remember.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &StateName> {
+        self.nodes.keys()
     }
 
     pub(crate) fn clocks(&self, stream: &str) -> impl Iterator<Item = (&PartitionId, &SavedClock)> {

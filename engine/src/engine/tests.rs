@@ -12,6 +12,7 @@ use serde_json::Value;
 
 mod allowed;
 mod cooldown;
+mod edits;
 mod epochs;
 mod formats;
 mod golden;

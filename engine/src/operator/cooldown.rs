@@ -15,12 +15,16 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder, RecordBatch,
-    TimestampMicrosecondArray, UInt8Array, UInt64Array,
+    TimestampMicrosecondArray, UInt8Array, UInt16Array, UInt64Array,
 };
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType, UInt8Type, UInt64Type};
+use arrow::datatypes::{
+    DataType, Field, Schema, SchemaRef, TimestampMicrosecondType, UInt8Type, UInt16Type, UInt64Type,
+};
 
 use super::emit::{HIT_COLUMNS, NOTHING_NEW, WITHDRAW};
+use super::refit::refit;
+use super::sink::COOLDOWN_COLUMNS;
 use super::{Operator, Outbox};
 use crate::canonical::{encode_rows, key_group};
 use crate::catalog::TIME_TYPE;
@@ -41,6 +45,9 @@ const DECISION_HORIZON_US: i64 = 24 * 3_600_000_000;
 const WAITS: u8 = 0;
 const LEADS: u8 = 1;
 const WAITS_AND_IS_TOLD_TO_LEAD: u8 = 2;
+
+/// What the name of an exception is saved under, before its number.
+const EXCEPTION: &str = "exception ";
 
 /// Marks the repeats of one query.
 pub(super) struct Cooldown {
@@ -367,7 +374,8 @@ impl Operator for Cooldown {
                     Arc::new(suppressor(&[by])),
                 ];
                 columns.extend(batch.columns().iter().cloned());
-                parts.push(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?);
+                let schema = Schema::new_with_metadata(fields, self.exceptions());
+                parts.push(RecordBatch::try_new(Arc::new(schema), columns)?);
             }
         }
         let hits = match parts.first() {
@@ -384,7 +392,7 @@ impl Operator for Cooldown {
             let roles = batch.column(0).as_primitive::<UInt8Type>();
             let folded = batch.column(1).as_primitive::<UInt64Type>();
             let by = batch.column(2).as_fixed_size_binary();
-            let rows = Rows::from_batch(&batch.project(&(3..batch.num_columns()).collect::<Vec<_>>())?)?;
+            let rows = self.refitted(batch)?;
             for (at, key) in self.keys(&rows)?.into_iter().enumerate() {
                 if !owns(key_group(&key)) {
                     continue;
@@ -410,6 +418,30 @@ impl Operator for Cooldown {
 }
 
 impl Cooldown {
+    /// What the numbers of exceptions stand for, to be saved beside them.
+    fn exceptions(&self) -> HashMap<String, String> {
+        let names = self.spec.exceptions.iter().enumerate();
+        names.map(|(number, name)| (format!("{EXCEPTION}{number}"), name.to_string())).collect()
+    }
+
+    /// Saved hits as the query has them now.
+    fn refitted(&self, batch: &RecordBatch) -> Result<Rows, EngineError> {
+        let rows = Rows::from_batch(&batch.project(&(3..batch.num_columns()).collect::<Vec<_>>())?)?;
+        let input = self.output.project(&(0..self.output.fields().len() - COOLDOWN_COLUMNS).collect::<Vec<_>>())?;
+        let columns = refit(&rows.columns, &Arc::new(input))?;
+        let (schema, mut columns) = (columns.schema(), columns.columns().to_vec());
+        let place = columns.len() - 1;
+        let number = |saved: u16| {
+            let name = batch.schema_ref().metadata().get(&format!("{EXCEPTION}{saved}"))?;
+            let now = self.spec.exceptions.iter().position(|now| **now == **name)?;
+            u16::try_from(now).ok()
+        };
+        let hidden = columns[place].as_primitive::<UInt16Type>();
+        columns[place] = Arc::new(hidden.iter().map(|saved| saved.and_then(number)).collect::<UInt16Array>());
+        let columns = batch_of(schema, columns, rows.len())?;
+        Ok(rows.with_columns(columns))
+    }
+
     fn decisions(&self) -> Result<RecordBatch, EngineError> {
         let mut decided: Vec<(&Uid, &Decision)> = self.decided.iter().collect();
         decided.sort_by_key(|(uid, _)| **uid);

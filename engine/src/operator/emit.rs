@@ -12,6 +12,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType, UInt64Type};
 use arrow::row::{OwnedRow, RowConverter, SortField};
 
+use super::refit::refit;
 use super::{Operator, Outbox};
 use crate::canonical::key_group;
 use crate::catalog::TIME_TYPE;
@@ -28,6 +29,9 @@ use crate::time::EventTime;
 /// How long after the watermark a row-level hit is remembered, so that a repeated record raises its count instead of
 /// being a second alert. A repeat that comes later is created again, under the same id.
 const REPEAT_HORIZON_US: i64 = 24 * 3_600_000_000;
+
+/// How many columns of a saved hit stand before those of the `SELECT`.
+const OWN_COLUMNS: usize = 8;
 
 /// What a hit's row carries after the columns of the `SELECT`.
 pub(crate) const HIT_COLUMNS: usize = 5;
@@ -159,7 +163,8 @@ impl Emit {
         match (self.hits.get(&uid).map(|known| known.is_withdrawn), statement.is_withdrawn) {
             (None | Some(true), true) => return None,
             (Some(false), true) => {
-                let known = self.hits.get_mut(&uid)?;
+                // What is final is not taken back.
+                let known = self.hits.get_mut(&uid).filter(|known| known.is_provisional)?;
                 (known.is_withdrawn, known.is_provisional) = (true, false);
                 return Some(Stated { uid, code: WITHDRAW, is_final: false });
             }
@@ -254,7 +259,8 @@ impl Emit {
             Field::new("provisional", DataType::Boolean, false),
             Field::new("withdrawn", DataType::Boolean, false),
         ];
-        fields.extend(row.iter().map(|column| Field::new("row", column.data_type().clone(), true)));
+        let names = self.row_schema.fields().iter().map(|field| field.name());
+        fields.extend(row.iter().zip(names).map(|(column, name)| Field::new(name, column.data_type().clone(), true)));
         let mut columns: Vec<ArrayRef> = vec![
             Arc::new(uid_array(known.iter().map(|(uid, _)| **uid))),
             Arc::new(uid_array(known.iter().map(|(_, hit)| hit.cause))),
@@ -289,9 +295,13 @@ impl Operator for Emit {
 
     fn watermark(&mut self, watermark: EventTime, _out: &mut Outbox) -> Result<(), EngineError> {
         let horizon = if self.spec.is_row_level { watermark.before(REPEAT_HORIZON_US) } else { watermark };
+        // A fixed window has stated all that holds by its end. What was stated earlier and does not hold any more, since the
+        // condition was edited, stands as it is.
+        let is_of_sessions = self.spec.is_of_sessions;
+        let is_open = |hit: &Known| hit.is_provisional && is_of_sessions;
         let forgotten = &mut self.forgotten;
         self.hits.retain(|uid, hit| {
-            let is_kept = watermark != EventTime::MAX && (hit.time > horizon.0 || hit.is_provisional);
+            let is_kept = watermark != EventTime::MAX && (hit.time > horizon.0 || is_open(hit));
             if !is_kept {
                 forgotten.note(|| *uid);
             }
@@ -329,8 +339,8 @@ impl Operator for Emit {
             let times = batch.column(2).as_primitive::<TimestampMicrosecondType>();
             let counts = batch.column(3).as_primitive::<UInt64Type>();
             let arrival = batch.column(4).as_primitive::<TimestampMicrosecondType>();
-            let row_columns = super::stateless::conform(&batch.columns()[8..], &self.row_schema)?;
-            let encoded = self.converter.convert_columns(&row_columns)?;
+            let rows = batch.project(&(OWN_COLUMNS..batch.num_columns()).collect::<Vec<_>>())?;
+            let encoded = self.converter.convert_columns(refit(&rows, &self.row_schema)?.columns())?;
             for at in 0..batch.num_rows() {
                 // A hit is sent by the identity of its cause, so that is what its owner is found by.
                 let cause = uid_at(causes, at);
@@ -350,5 +360,12 @@ impl Operator for Emit {
             }
         }
         Ok(())
+    }
+
+    /// A group that begins again says less of its window than what was stated, which therefore stands.
+    fn counts_anew(&mut self) {
+        if !self.spec.is_row_level {
+            self.hits.values_mut().for_each(|hit| hit.is_provisional = false);
+        }
     }
 }

@@ -13,6 +13,7 @@ use super::{Change, Saved, SavedClock, WorkerSnapshot};
 use crate::batch::PartitionId;
 use crate::clock::Held;
 use crate::error::EngineError;
+use crate::graph::StateName;
 use crate::rows::{Rows, batch_of, compacted};
 
 /// The format of the bytes. A snapshot of another version is refused with a message.
@@ -40,7 +41,7 @@ struct Header {
 /// What one operator saved; each change has a part of its own.
 #[derive(Serialize, Deserialize)]
 struct NodeHeader {
-    fingerprint: String,
+    name: StateName,
     is_whole: bool,
     changes: Vec<(Kind, i64)>,
 }
@@ -65,14 +66,14 @@ impl WorkerSnapshot {
     pub fn to_bytes(&self) -> Result<Vec<u8>, EngineError> {
         let mut header = Header { clocks: vec![], nodes: vec![] };
         let mut bodies: Vec<Vec<u8>> = vec![];
-        for (fingerprint, saved) in &self.nodes {
+        for (name, saved) in &self.nodes {
             let changes = saved.changes.iter().map(|change| {
                 let (kind, section, body) = written(change)?;
                 bodies.push(body);
                 Ok((kind, section))
             });
             let changes = changes.collect::<Result<_, EngineError>>()?;
-            header.nodes.push(NodeHeader { fingerprint: fingerprint.clone(), is_whole: saved.is_whole, changes });
+            header.nodes.push(NodeHeader { name: *name, is_whole: saved.is_whole, changes });
         }
         for (stream, partitions) in &self.clocks {
             for (partition, clock) in partitions {
@@ -116,10 +117,10 @@ impl WorkerSnapshot {
         let header: Header = serde_json::from_slice(part(&mut rest)?)
             .map_err(|error| EngineError::Snapshot(format!("header: {error}")))?;
         let mut snapshot = Self::default();
-        for NodeHeader { fingerprint, is_whole, changes } in header.nodes {
+        for NodeHeader { name, is_whole, changes } in header.nodes {
             let changes = changes.into_iter().map(|(kind, section)| read(&kind, section, part(&mut rest)?));
             let changes = changes.collect::<Result<_, EngineError>>()?;
-            snapshot.nodes.insert(fingerprint, Saved { is_whole, changes });
+            snapshot.nodes.insert(name, Saved { is_whole, changes });
         }
         for clock in header.clocks {
             let held = match clock.records_left {

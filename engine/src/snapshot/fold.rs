@@ -7,6 +7,7 @@ use arrow::compute::interleave_record_batch;
 
 use super::{Change, Saved, WorkerSnapshot};
 use crate::error::EngineError;
+use crate::graph::StateName;
 
 impl WorkerSnapshot {
     /// What a worker remembered at the end of the last of these snapshots: the first is whole, each further one says what
@@ -15,25 +16,25 @@ impl WorkerSnapshot {
     /// # Errors
     /// Changes that go with no whole state.
     pub fn fold(chain: impl IntoIterator<Item = Self>) -> Result<Self, EngineError> {
-        let mut nodes: BTreeMap<String, Node> = BTreeMap::new();
+        let mut nodes: BTreeMap<StateName, Node> = BTreeMap::new();
         let mut clocks = None;
         for snapshot in chain {
-            for (fingerprint, saved) in snapshot.nodes {
-                match nodes.get_mut(&fingerprint) {
+            for (name, saved) in snapshot.nodes {
+                match nodes.get_mut(&name) {
                     Some(node) if !saved.is_whole => node.apply(saved)?,
                     None if !saved.is_whole => {
                         // An operator that remembered nothing is not named.
                         let mut node = Node::default();
                         node.apply(saved)?;
-                        nodes.insert(fingerprint, node);
+                        nodes.insert(name, node);
                     }
-                    _ => drop(nodes.insert(fingerprint, Node::of(saved)?)),
+                    _ => drop(nodes.insert(name, Node::of(saved)?)),
                 }
             }
             clocks = Some(snapshot.clocks);
         }
         let clocks = clocks.ok_or_else(|| EngineError::Snapshot("there is no state to put together".to_owned()))?;
-        let nodes = nodes.into_iter().map(|(fingerprint, node)| Ok((fingerprint, node.folded()?)));
+        let nodes = nodes.into_iter().map(|(name, node)| Ok((name, node.folded()?)));
         Ok(Self { nodes: nodes.collect::<Result<_, EngineError>>()?, clocks })
     }
 }

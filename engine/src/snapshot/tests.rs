@@ -15,8 +15,13 @@ fn remove(section: i64, ids: &[&str]) -> Change {
     Change::Remove { section, ids: ids.iter().map(|id| Some(id.as_bytes())).collect() }
 }
 
+fn name() -> StateName {
+    let uid = crate::Uid::of_cause([b"window".as_slice()]);
+    StateName { kept: uid, exact: uid, own: uid }
+}
+
 fn snapshot(is_whole: bool, changes: Vec<Change>) -> WorkerSnapshot {
-    WorkerSnapshot::new([("window".to_owned(), Saved { is_whole, changes })].into_iter(), SavedClocks::new())
+    WorkerSnapshot::new([(name(), Saved { is_whole, changes })].into_iter(), SavedClocks::new())
 }
 
 fn through_bytes(snapshot: &WorkerSnapshot) -> WorkerSnapshot {
@@ -27,7 +32,7 @@ fn through_bytes(snapshot: &WorkerSnapshot) -> WorkerSnapshot {
 fn folded(chain: &[WorkerSnapshot]) -> Vec<Vec<i64>> {
     let whole = WorkerSnapshot::fold(chain.iter().map(through_bytes)).expect("a whole state and its changes");
     let values = |rows: &RecordBatch| rows.column(0).as_primitive::<Int64Type>().values().to_vec();
-    through_bytes(&whole).node("window").map(Saved::rows).unwrap_or_default().iter().map(values).collect()
+    through_bytes(&whole).state_of(&name()).map(Saved::rows).unwrap_or_default().iter().map(values).collect()
 }
 
 #[test]
@@ -73,7 +78,7 @@ fn the_last_watermark_counts() {
         snapshot(false, watermark.into_iter().map(Change::Watermark).chain([put(1, &[("a", 1)])]).collect())
     });
     let whole = WorkerSnapshot::fold(chain.iter().map(through_bytes)).expect("states");
-    assert_eq!(through_bytes(&whole).node("window").and_then(Saved::watermark), Some(crate::EventTime(7)));
+    assert_eq!(through_bytes(&whole).state_of(&name()).and_then(Saved::watermark), Some(crate::EventTime(7)));
 }
 
 #[test]

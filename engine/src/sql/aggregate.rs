@@ -17,7 +17,7 @@ use super::window_columns::WindowColumns;
 use super::window_kind::{WindowKind, Windows, span_in_words};
 use super::window_table::{WINDOW_START, interval_us};
 use crate::error::codes;
-use crate::graph::{AggregateKind, AggregateSpec, Edge, Spec, WindowSpec};
+use crate::graph::{AggregateKind, AggregateSpec, Edge, Meaning, Spec, WindowSpec};
 
 /// Aggregates that DataFusion computes and whose value does not depend on the order of their input.
 const ORDER_INDEPENDENT: &[&str] = &[
@@ -85,15 +85,16 @@ pub(super) fn lower(
     let early = early.filter(|early| below.is_row_level && !moves(early) && !of_windows.iter().any(moves));
     let early_predicate = early.map(|expr| lowering.physical(expr, &aggregate.schema)).transpose()?;
     let allowed_us = if window.windows.is_sessions() { 0 } else { lowering.allowed_us };
-    let what = format!(
-        "window {} group by {} aggregates {} early {}{}",
+    // A group counts the same, whatever makes it speak.
+    let counted = format!(
+        "window {} group by {} aggregates {}{}",
         window.windows,
         names(&aggregate.group_expr),
         names(&aggregate.aggr_expr),
-        early.map_or_else(|| "never".to_owned(), ToString::to_string),
         if allowed_us > 0 { format!(" allowing {}", span_in_words(allowed_us)) } else { String::new() },
     );
-    let exchange = keys.iter().map(|(expr, _)| Arc::clone(expr)).collect();
+    let what = format!("{counted} early {}", early.map_or_else(|| "never".to_owned(), ToString::to_string));
+    let edge = Edge::by(below.node, keys.iter().map(|(expr, _)| Arc::clone(expr)).collect());
     let groups = aggregate.group_expr.len();
     let spec = WindowSpec {
         windows: window.windows,
@@ -112,7 +113,7 @@ pub(super) fn lower(
     }
     let width = schema.fields().len();
     let mut node =
-        lowering.graph.add(&what, Spec::Window(spec), vec![Edge::by(below.node, exchange)], Arc::clone(&schema));
+        lowering.graph.add_with((&what, Meaning::Of(&counted)), Spec::Window(spec), vec![edge], Arc::clone(&schema));
     for condition in of_windows {
         let predicate = lowering.physical(&condition, &aggregate.schema)?;
         let what = format!("filter {condition}");

@@ -26,7 +26,7 @@ use super::window_table::WindowTable;
 use crate::batch::ColumnSet;
 use crate::catalog::{Stream, system};
 use crate::error::codes;
-use crate::graph::{Edge, Graph, NodeId, RetimeSpec, Spec};
+use crate::graph::{Edge, Graph, Meaning, NodeId, RetimeSpec, Spec};
 use crate::sql::window_kind::Windows;
 
 /// A sub-plan in the graph, and what is known of its output.
@@ -417,7 +417,10 @@ pub(crate) fn physical(expr: &Expr, input: &DFSchema) -> Result<Arc<dyn Physical
 
 /// The node at which a stream enters.
 pub(crate) fn source_node(graph: &mut Graph, stream: &Arc<Stream>, set: &ColumnSet) -> NodeId {
-    graph.add(&format!("source {}", stream.name), Spec::Source(Arc::clone(stream)), vec![], source_schema(set))
+    let (what, spec) = (format!("source {}", stream.name), Spec::Source(Arc::clone(stream)));
+    // Another time or identity makes other events of the same records.
+    let of = format!("{what} at {} in {} as {:?}", stream.event_time, stream.time_zone, stream.event_id);
+    graph.add_with((&what, Meaning::Of(&of)), spec, vec![], source_schema(set))
 }
 
 /// The columns a source node has: what is decoded, then event time and raw bytes.

@@ -1,14 +1,16 @@
 //! The end of an epoch: barriers, saved state, and taking it up again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{SourceState, Worker, WorkerOutput};
 use crate::batch::PartitionId;
 use crate::canonical::owner;
 use crate::clock::PartitionClock;
 use crate::error::EngineError;
-use crate::graph::NodeId;
+use crate::graph::{NodeId, Spec};
 use crate::operator::Outbox;
+use crate::program::Before;
 use crate::snapshot::{Saved, SavedClock, SavedClocks, Scope, WorkerSnapshot};
 
 impl Worker {
@@ -64,18 +66,18 @@ impl Worker {
     }
 
     fn snapshot_of(&self, nodes: BTreeMap<NodeId, Saved>, clocks: SavedClocks) -> WorkerSnapshot {
-        let names = |node: &NodeId| self.program.graph.nodes[*node].fingerprint.clone();
-        // That nothing is remembered any more is no news where nothing stands before.
-        let is_news =
-            |saved: &Saved| !saved.is_nothing() && (self.scope == Scope::Changes || !saved.changes.is_empty());
-        let states = nodes.into_iter().filter(|(_, saved)| is_news(saved));
-        WorkerSnapshot::new(states.map(|(node, saved)| (names(&node), saved)), clocks)
+        let graph = &self.program.graph.nodes;
+        let is_news = |saved: &Saved| self.scope == Scope::Whole || !saved.is_nothing();
+        let states = nodes.into_iter().map(|(node, saved)| (&graph[node], saved));
+        let states = states.filter(|(node, saved)| node.has_state() && is_news(saved));
+        WorkerSnapshot::new(states.map(|(node, saved)| (node.state, saved)), clocks)
     }
 
-    /// Takes up this worker's share of a whole state, which any number of workers may have saved.
+    /// Takes up this worker's share of a whole state, which any number of workers may have saved. Operators that mean the
+    /// same as in the program that was saved go on; the others begin without state.
     ///
     /// # Errors
-    /// A snapshot of another program or format.
+    /// A state that is not what its name says.
     pub fn restore(
         &mut self,
         parts: &[WorkerSnapshot],
@@ -85,7 +87,7 @@ impl Worker {
         let owns = move |group: u32| owner(group, workers) == index;
         for part in parts {
             for (node, spec) in self.program.graph.nodes.iter().enumerate() {
-                if let Some(saved) = part.node(&spec.fingerprint) {
+                if let Some(saved) = part.state_of(&spec.state).filter(|_| spec.has_state()) {
                     let operator = &mut self.nodes[node].operator;
                     operator.restore(&saved.rows(), &owns)?;
                     saved.watermark().into_iter().for_each(|watermark| operator.resume(watermark));
@@ -99,6 +101,12 @@ impl Worker {
                         source.partitions.insert(*partition, clock);
                     }
                 }
+            }
+        }
+        let (program, before) = (Arc::clone(&self.program), Before::of(parts));
+        for (node, spec) in program.graph.nodes.iter().enumerate() {
+            if matches!(spec.spec, Spec::Emit(_)) && !program.counts_on(node, &before) {
+                self.nodes[node].operator.counts_anew();
             }
         }
         Ok(())
