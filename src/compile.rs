@@ -45,7 +45,7 @@ const RESPONDER: yaml::Codes =
     yaml::Codes { syntax: codes::RESPONDER_YAML, missing: codes::RESPONDER_MISSING, follow_ups: &[] };
 
 /// What is done about alerts.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Response {
     /// Playbooks by id.
     pub(crate) playbooks: BTreeMap<String, Playbook>,

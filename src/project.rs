@@ -98,6 +98,11 @@ impl Project {
         files.into_iter().flatten().map(|file| (file.path.as_str(), file.text.as_str())).chain(config).collect()
     }
 
+    /// The text of `weir.toml`, where there is one.
+    pub(crate) fn config_text(&self) -> Option<&str> {
+        self.config_text.as_deref()
+    }
+
     /// How many files were read.
     pub(crate) fn file_count(&self) -> usize {
         self.texts().len()

@@ -4,11 +4,14 @@
 //! and commits it as one manifest: that is the point at which the epoch has happened. Sinks follow the manifests, each
 //! with a cursor of its own and at its own pace ([`follow`]); a sink that fails holds back neither epochs nor other sinks.
 //!
-//! Reading order: [`start`] (what the last process left), [`own`] (response as a source), [`shard`] (rows to hits), [`epoch`] (parts to a manifest), [`chain`] (state as changes), [`follow`] (manifests to a sink),
+//! Reading order: [`start`] (what the last process left), [`edited`] (what that means for edited detections), [`own`]
+//! (response as a source), [`shard`] (rows to hits), [`epoch`] (parts to a manifest), [`chain`] (state as changes),
+//! [`follow`] (manifests to a sink),
 //! [`deliver`] (to Kafka and to response), [`keep`] (to the archive).
 
 mod chain;
 mod deliver;
+mod edited;
 mod epoch;
 mod follow;
 mod keep;
@@ -47,6 +50,8 @@ const EPOCH_PATIENCE: Duration = Duration::from_secs(300);
 pub(crate) struct Setup {
     /// Catalog, detections and their program.
     pub(crate) rules: Compiled,
+    /// The digest of each detection's text, by its id.
+    pub(crate) digests: BTreeMap<String, String>,
     /// The folder that the locations of look-up tables are relative to.
     pub(crate) dir: PathBuf,
     /// The cluster.
@@ -114,11 +119,20 @@ impl Pump {
     /// # Errors
     /// A cluster, state or table that cannot be reached or read.
     pub(crate) async fn start(setup: Setup) -> anyhow::Result<Self> {
+        Self::start_telling(setup, &watch::Sender::default()).await
+    }
+
+    /// The same for who wants to hear of its progress, and of that of the next one.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(crate) async fn start_telling(setup: Setup, progress: &watch::Sender<Progress>) -> anyhow::Result<Self> {
         let (stop, stopping) = watch::channel(false);
         let setup = Arc::new(setup);
         let resumed = resume(&setup).await?;
-        let (committed_tx, committed) = watch::channel(resumed.progress.clone());
-        let running = start(&setup, resumed, committed_tx).await?;
+        progress.send_replace(resumed.progress.clone());
+        let committed = progress.subscribe();
+        let running = start(&setup, resumed, progress.clone()).await?;
         let main = tokio::spawn(running.run(stopping));
         Ok(Self { stop, committed, main })
     }

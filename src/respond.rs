@@ -220,6 +220,11 @@ impl Respond {
         self.idle().await;
     }
 
+    /// Ends what [`stop`](Self::stop) did not wait for, as the end of the process would.
+    pub(crate) fn abandon(&self) {
+        lock(&self.inner.tasks).abort_all();
+    }
+
     /// Changes whenever something was journaled here, and then [`changes_of`](Self::changes_of) may have news.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.inner.journaled.subscribe()

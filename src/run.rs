@@ -1,21 +1,28 @@
 //! `weir run`: a project's texts and configuration, put together as a pipeline that runs until it is stopped.
+//!
+//! Whoever edits the texts meanwhile gets another pipeline in the place of the first: it goes on from the epoch at which
+//! that one ended, with the state of all that means the same.
 
-use std::collections::BTreeMap;
+mod edits;
+mod ready;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cli::Globals;
-use crate::config::{self, Config, Need};
+use crate::config::{Config, Need};
 use crate::exit::{Blame, CommandError, CommandResult, Outcome};
 use crate::project::Project;
-use crate::pump::{Pump, Setup, Topics};
-use crate::respond::Role;
-use crate::{check, compile, hunt, serve, service};
+use crate::pump::{Progress, Pump, Setup};
+use crate::respond::Respond;
+use crate::{check, serve};
 use anyhow::{Context as _, anyhow};
 use tokio::signal::unix::{SignalKind, signal};
-use weir_connectors::kafka::{KafkaSettings, Start};
-use weir_connectors::location::Location;
-use weir_connectors::state::StateStore;
-use weir_playbooks::run::Mode;
+use tokio::sync::watch;
+
+pub(crate) use edits::EditCounts;
+use edits::Edits;
+use ready::Ready;
 
 /// How long requests that are on their way may take when the pipeline stops.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
@@ -24,9 +31,12 @@ const LAST_REQUESTS: Duration = Duration::from_secs(5);
 pub(crate) fn run(globals: &Globals) -> CommandResult {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let setup = setup(globals).await?;
-        let respond = setup.respond.clone();
-        let pump = Pump::start(setup).await.context("the pipeline cannot start").outside()?;
+        let look = edits::look(&globals.dir);
+        let ready = ready(globals)?;
+        let respond = ready.respond().await?;
+        let progress = watch::Sender::default();
+        let pump = Pump::start_telling(ready.setup(respond.clone())?, &progress).await;
+        let pump = pump.context("the pipeline cannot start").outside()?;
         // Up to here there is nothing to drain, and a signal may simply end the process.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -36,17 +46,15 @@ pub(crate) fn run(globals: &Globals) -> CommandResult {
                 _ = interrupt.recv() => {}
             }
         };
-        let http = match configuration(globals).http {
-            Some(listen) => Some(serve::start(listen, pump.progress()).await.outside()?),
+        let edits = Edits::watch(&ready, look)?;
+        let http = match ready.project.config.http {
+            Some(listen) => Some(serve::start(listen, progress.subscribe(), edits.counts()).await.outside()?),
             None => None,
         };
         tracing::info!("running");
-        let ended = pump.run_until(stop).await.context("the pipeline stopped").outside();
-        if let Some(respond) = respond
-            && tokio::time::timeout(LAST_REQUESTS, respond.stop()).await.is_err()
-        {
-            tracing::info!("a responder has not answered; its run goes on with the next start");
-        }
+        let mut house = House { ready: Arc::new(ready), respond, progress };
+        let ended = house.run(pump, edits, stop).await.outside();
+        house.stop_response().await;
         if let Some(http) = http {
             http.abort();
         }
@@ -63,49 +71,91 @@ pub(crate) fn configuration(globals: &Globals) -> Config {
 
 /// The parts of the pipeline as the project describes them.
 pub(crate) async fn setup(globals: &Globals) -> Result<Setup, CommandError> {
-    let (project, mut diagnostics) = Project::load(&globals.dir, Need::Everything);
-    let rules = compile::rules(&project, &project.detections);
-    diagnostics.extend(rules.diagnostics.iter().cloned());
-    let (response, found) = compile::response(&project, &rules);
-    diagnostics.extend(found);
-    if project.config.playbooks.mode == Mode::Live {
-        diagnostics.extend(compile::unset(&response, &project.config));
-    }
-    let names = rules.catalog.tables().map(|table| table.name.as_str());
-    let (tables, found) = compile::tables(names, &rules, &project.dir);
-    diagnostics.extend(found);
-    check::stop_on_errors(&project, diagnostics)?;
-    let config = project.config.clone();
-    tracing::debug!(bytes = config.engine.memory_bytes, "state is not held to [engine] memory_mb yet");
-    let kafka = kafka(&config)?;
-    let start = config.kafka.as_ref().map_or(Start::Earliest, |kafka| kafka.start);
-    let state = Location::at(&config.state.url, &BTreeMap::new()).usage()?;
-    let archive = hunt::archive(&config)?;
-    // Without a playbook there are still cases.
-    let respond = Some(service::start(&config, response, service::lookup_in(tables), Role::Service).await?);
-    Ok(Setup {
-        rules,
-        dir: project.dir.clone(),
-        kafka,
-        is_transactional: true,
-        start,
-        topics: Topics {
-            alerts: config.alerts_topic.as_str().into(),
-            dead_letters: config.dead_letters_topic.as_str().into(),
-        },
-        state: StateStore::new(&state),
-        archive: Some(archive),
-        archives_raw: config.archive.raw,
-        respond,
-        parallelism: config.engine.parallelism,
-        epoch: config.engine.epoch,
-        queue_bytes: config.engine.queue_bytes,
-        idle: config.engine.idle,
+    let ready = ready(globals)?;
+    let respond = ready.respond().await?;
+    ready.setup(respond)
+}
+
+fn ready(globals: &Globals) -> Result<Ready, CommandError> {
+    Ready::load(&globals.dir, None).or_else(|refused| {
+        check::stop_on_errors(&refused.project, refused.diagnostics)?;
+        Err(CommandError::usage(anyhow!("the project has errors")))
     })
 }
 
-fn kafka(config: &Config) -> Result<KafkaSettings, CommandError> {
-    config.kafka.as_ref().and_then(|kafka| kafka.settings.clone()).ok_or_else(|| {
-        CommandError::usage(anyhow!("`weir run` needs a [kafka] section with bootstrap_servers in {}", config::FILE))
-    })
+/// What runs, beside the pipeline itself.
+struct House {
+    ready: Arc<Ready>,
+    respond: Respond,
+    progress: watch::Sender<Progress>,
+}
+
+/// Why a pipeline ends.
+enum Cause {
+    Stop,
+    Edit(Box<Ready>),
+    Failure(anyhow::Error),
+}
+
+impl House {
+    /// Runs one pipeline after the other, until told to stop.
+    async fn run(&mut self, first: Pump, mut edits: Edits, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let mut stop = std::pin::pin!(stop);
+        let mut pump = first;
+        loop {
+            let mut cause = Cause::Stop;
+            let until = async {
+                cause = tokio::select! {
+                    () = &mut stop => Cause::Stop,
+                    ready = edits.next(&self.ready) => match ready {
+                        Ok(ready) => Cause::Edit(Box::new(ready)),
+                        Err(error) => Cause::Failure(error),
+                    },
+                };
+            };
+            pump.run_until(until).await.context("the pipeline stopped")?;
+            pump = match cause {
+                Cause::Stop => return Ok(()),
+                Cause::Failure(error) => return Err(error),
+                Cause::Edit(ready) => self.exchange(*ready, &edits).await?,
+            };
+        }
+    }
+
+    /// Starts what was edited, or what ran before where that fails.
+    async fn exchange(&mut self, ready: Ready, edits: &Edits) -> anyhow::Result<Pump> {
+        let before = std::mem::replace(&mut self.ready, Arc::new(ready));
+        match self.start(&before).await {
+            Ok(pump) => {
+                edits.taken();
+                tracing::info!("running with what was edited");
+                Ok(pump)
+            }
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "what was edited cannot start; what ran before runs on");
+                edits.refused();
+                let edited = std::mem::replace(&mut self.ready, before);
+                self.start(&edited).await.context("what ran before cannot start again")
+            }
+        }
+    }
+
+    /// Stops at a point where nothing is in flight, or without waiting for a responder that does not answer.
+    async fn stop_response(&self) {
+        if tokio::time::timeout(LAST_REQUESTS, self.respond.stop()).await.is_err() {
+            tracing::info!("a responder has not answered; its run goes on with the next start");
+            self.respond.abandon();
+        }
+    }
+
+    /// Starts what is there now in the place of `before`.
+    async fn start(&mut self, before: &Ready) -> anyhow::Result<Pump> {
+        let blamed = |error: CommandError| anyhow!("{error}");
+        if self.ready.response_digests() != before.response_digests() {
+            // Runs are written down at every step, and go on with the playbooks of now.
+            self.stop_response().await;
+            self.respond = self.ready.respond().await.map_err(blamed)?;
+        }
+        Pump::start_telling(self.ready.setup(self.respond.clone()).map_err(blamed)?, &self.progress).await
+    }
 }

@@ -13,16 +13,28 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::pump::Progress;
+use crate::run::EditCounts;
+
+/// What is told of the process.
+#[derive(Clone)]
+struct Told {
+    progress: watch::Receiver<Progress>,
+    edits: watch::Receiver<EditCounts>,
+}
 
 /// Serves until the handle is aborted or dropped with the runtime.
-pub(crate) async fn start(listen: SocketAddr, progress: watch::Receiver<Progress>) -> anyhow::Result<JoinHandle<()>> {
+pub(crate) async fn start(
+    listen: SocketAddr,
+    progress: watch::Receiver<Progress>,
+    edits: watch::Receiver<EditCounts>,
+) -> anyhow::Result<JoinHandle<()>> {
     let listener =
         TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen} ([http] listen)"))?;
     let routes = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(|| async { "ready\n" }))
         .route("/metrics", get(metrics))
-        .with_state(progress);
+        .with_state(Told { progress, edits });
     tracing::info!(%listen, "serving /healthz, /readyz and /metrics");
     Ok(tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, routes).await {
@@ -31,13 +43,13 @@ pub(crate) async fn start(listen: SocketAddr, progress: watch::Receiver<Progress
     }))
 }
 
-async fn metrics(State(progress): State<watch::Receiver<Progress>>) -> impl IntoResponse {
-    let text = exposition(&progress.borrow());
+async fn metrics(State(told): State<Told>) -> impl IntoResponse {
+    let text = exposition(&told.progress.borrow(), *told.edits.borrow());
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }
 
 /// The Prometheus text format.
-fn exposition(progress: &Progress) -> String {
+fn exposition(progress: &Progress, edits: EditCounts) -> String {
     let mut text = String::new();
     let mut line = |line: std::fmt::Arguments<'_>| text.push_str(&format!("{line}\n"));
     line(format_args!(
@@ -68,6 +80,12 @@ fn exposition(progress: &Progress) -> String {
          # TYPE weir_failures_total counter\nweir_failures_total {}",
         progress.nulled.failures
     ));
+    line(format_args!(
+        "# HELP weir_edits_total Edits of the project while it ran: those that run, and those that were refused.\n\
+         # TYPE weir_edits_total counter\nweir_edits_total{{outcome=\"taken\"}} {}\n\
+         weir_edits_total{{outcome=\"refused\"}} {}",
+        edits.taken, edits.refused
+    ));
     text
 }
 
@@ -82,10 +100,13 @@ mod tests {
         let ledger = Ledger { records: 7, on_time: 4, late: 2, rejected: 1 };
         let misfits = [("proxy".to_owned(), [("a \"b\"".to_owned(), 5)].into())].into();
         let nulled = Nulled { misfits, failures: 6 };
-        let text = exposition(&Progress { epoch: 3, ledger: [("proxy".to_owned(), ledger)].into(), nulled });
+        let progress = Progress { epoch: 3, ledger: [("proxy".to_owned(), ledger)].into(), nulled };
+        let text = exposition(&progress, EditCounts { taken: 8, refused: 9 });
         assert!(text.contains("weir_epoch 3\n"));
         assert!(text.contains("weir_records_total{stream=\"proxy\",outcome=\"late\"} 2\n"), "{text}");
         assert!(text.contains("weir_misfits_total{stream=\"proxy\",column=\"a \\\"b\\\"\"} 5\n"), "{text}");
         assert!(text.contains("weir_failures_total 6\n"), "{text}");
+        assert!(text.contains("weir_edits_total{outcome=\"taken\"} 8\n"), "{text}");
+        assert!(text.contains("weir_edits_total{outcome=\"refused\"} 9\n"), "{text}");
     }
 }

@@ -11,6 +11,7 @@ mod demo; // the phishing incident, end to end
 mod docker; // the container's project
 mod duckdb; // the golden cases of the engine, answered by DuckDB
 mod kafka; // the real process on a real broker
+mod kafka_edits; // a project that is edited while it runs
 mod kafka_faults; // a broker that is not there, or goes away
 mod panther; // correlations of others, written as detections
 mod readme; // the README's commands, typed in an empty folder

@@ -74,11 +74,7 @@ pub(super) struct Epochs {
 }
 
 impl Epochs {
-    pub(super) fn new(last: Option<Manifest>, rules: &Compiled, tables: &[TableVersion]) -> Self {
-        let detections = rules
-            .detections
-            .iter()
-            .map(|detection| (detection.id.to_string(), blake3::hash(detection.sql.as_bytes()).to_hex().to_string()));
+    pub(super) fn new(last: Option<Manifest>, detections: &BTreeMap<String, String>, tables: &[TableVersion]) -> Self {
         let Manifest { epoch: last, positions, ledger: base, nulled, .. } = last.unwrap_or_else(|| Manifest::new(0));
         Self {
             last,
@@ -87,7 +83,7 @@ impl Epochs {
             base,
             nulled,
             tables: tables.iter().map(|table| (table.name.to_string(), table.version)).collect(),
-            detections: detections.collect(),
+            detections: detections.clone(),
             chains: Chains::default(),
         }
     }

@@ -17,7 +17,7 @@ use weir_engine::{EngineError, Worker};
 
 use super::epoch::Epochs;
 use super::shard::{Message, Shard, ShardSnapshot};
-use super::{PATIENCE, Progress, Running, Setup, chain, deliver, follow, keep, own};
+use super::{PATIENCE, Progress, Running, Setup, chain, deliver, edited, follow, keep, own};
 
 /// What the last process left.
 pub(super) struct Resumed {
@@ -62,6 +62,7 @@ pub(super) async fn resume(setup: &Arc<Setup>) -> anyhow::Result<Resumed> {
             snapshots.push(joined.await.context("putting the state together panicked")??);
         }
         tracing::info!(epoch = manifest.epoch, delivered, "going on from the last committed epoch");
+        edited::tell(setup, manifest, &snapshots);
     } else if delivered > 0 {
         bail!(
             "the cursor in Kafka says that epoch {delivered} was delivered, but the state at {} is empty; \
@@ -111,7 +112,7 @@ pub(super) async fn start(
     let cursors = deliver::spawn(setup, resumed.sink, resumed.delivered, &progress, &stopping, &mut followers).await?;
     let cursors = keep::spawn(setup, &progress, &stopping, &mut followers, cursors).await?;
     follow::spawn_retention(setup.state.clone(), cursors, &progress, &stopping, &mut followers);
-    let epochs = Epochs::new(resumed.manifest, &setup.rules, &versions);
+    let epochs = Epochs::new(resumed.manifest, &setup.digests, &versions);
     Ok(Running {
         setup: Arc::clone(setup),
         epochs,

@@ -63,6 +63,11 @@ impl Running {
         self.child.try_wait().expect("the process can be asked").is_none()
     }
 
+    /// Sends SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        signal("HUP", self.child.id());
+    }
+
     /// Sends SIGTERM and waits for the end; panics when the process does not heed it.
     #[track_caller]
     pub(crate) fn terminate(&mut self, within: Duration) -> ExitStatus {
