@@ -26,6 +26,10 @@ const SUCCESS: &str = r#"--! id       = "test.success"
 SELECT time, user_name, seq FROM signin WHERE status = 'Success'
 "#;
 
+const AWAY: &str = "
+CREATE STREAM away (time TIMESTAMP) WITH (topic = 'weir.test.away', format = 'json', event_time = 'time');
+";
+
 const TELL: &str = "
 id: tell
 name: Tell
@@ -130,16 +134,22 @@ fn edits_keep_what_was_counted_and_say_nothing_twice() {
     weir.wait_for_line("what ran before runs on", PATIENCE);
     house.metric("weir_edits_total{outcome=\"taken\"}", 1);
     house.metric("weir_edits_total{outcome=\"refused\"}", 1);
+
+    // So it does where a topic is not there, which is known only when it is to be read.
+    house.edit("user_nam, count", "user_name, count");
+    house.pipeline.project.write("streams/away.sql", AWAY);
+    weir.wait_for_line("what was edited cannot start", PATIENCE);
     house.fail(12, "cid", 3);
     house.hear(&mut weir, "test.guessing", "cid");
+    house.metric("weir_edits_total{outcome=\"refused\"}", 2);
 
-    // It is mended; one detection goes, another comes, and so does a playbook. The folder is looked at without being told.
+    // One detection goes, another comes, and so does a playbook. The folder is looked at without being told.
     let project = &house.pipeline.project;
     std::fs::remove_file(project.join("detections/locked.sql")).expect("the detection is there");
     project.write("detections/success.sql", SUCCESS);
     project.write("playbooks/tell.yaml", TELL);
     project.write("weir.toml", project.read("weir.toml").replace("epoch_ms = 200", "epoch_ms = 250"));
-    house.edit("user_nam, count", "user_name, count");
+    std::fs::remove_file(project.join("streams/away.sql")).expect("the stream is there");
     weir.wait_for_lines("running with what was edited", 2, PATIENCE);
     weir.wait_for_line("new: it has nothing to count", PATIENCE);
     weir.wait_for_line("removed: its state is dropped", PATIENCE);
