@@ -20,6 +20,8 @@ pub const DUPLICATE_ID: &str = "D108";
 pub const BAD_OUTPUT: &str = "D109";
 /// A parameter of the header that the SQL does not name.
 pub const UNUSED_PARAMETER: &str = "D110";
+/// `related` names a detection that does not exist.
+pub const UNKNOWN_RELATED: &str = "D111";
 
 /// The rule test is not YAML.
 pub const TEST_SYNTAX: &str = "T001";

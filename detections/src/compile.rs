@@ -290,6 +290,7 @@ fn read_detections(texts: &Texts, diagnostics: &mut Vec<Diagnostic>) -> Read {
     let runbooks: HashMap<_, _> = texts.runbooks.iter().map(|(file, text)| (stem(file), text)).collect();
     let mut read = Read::default();
     let mut files: HashMap<Arc<str>, String> = HashMap::new();
+    let mut without_sql = Vec::new();
     for (file, text) in &texts.detections {
         let header::Reading { mut draft, params_are_known, diagnostics: found } = header::read(file, text);
         draft.runbook = runbooks.get(stem(file)).map(|text| (*text).clone()).or(draft.runbook);
@@ -308,10 +309,29 @@ fn read_detections(texts: &Texts, diagnostics: &mut Vec<Diagnostic>) -> Read {
         }
         if !found.iter().any(|diagnostic| diagnostic.code == codes::NO_SQL) {
             read.drafts.push(Arc::new(draft));
+        } else {
+            without_sql.push(Arc::new(draft));
         }
         diagnostics.extend(found);
     }
+    let everything: Vec<_> = read.whole.iter().chain(&read.drafts).chain(&without_sql).collect();
+    diagnostics.extend(everything.iter().flat_map(|detection| unknown_related(detection, &everything)));
     read
+}
+
+/// The ids under `related` that no detection has.
+fn unknown_related(detection: &Detection, everything: &[&Arc<Detection>]) -> Vec<Diagnostic> {
+    // A detection whose id cannot be read may be the one that is meant.
+    let is_known = |id: &str| everything.iter().any(|other| other.id.is_empty() || *other.id == *id);
+    let unknown = detection.related.iter().filter(|id| !is_known(id)).map(|id| {
+        let message = format!("`related` names `{id}`, and no detection of this project has that id");
+        let others = everything.iter().filter(|other| other.id != detection.id);
+        let hint = nearest(id, others.map(|other| &*other.id))
+            .unwrap_or_else(|| "write the `id` of another file's header, or take it out".to_owned());
+        let warning = Diagnostic::warning(codes::UNKNOWN_RELATED, message).hint(hint);
+        warning.at(detection.place(&format!("related.{id}"))).in_file(detection.file.clone())
+    });
+    unknown.collect()
 }
 
 fn duplicate(detection: &Detection, other: &str) -> Diagnostic {

@@ -93,8 +93,11 @@ impl Exception {
     /// The error that `weir check` shows once its last day is over.
     #[must_use]
     pub fn expired(&self, today: NaiveDate) -> Option<Diagnostic> {
-        let days = (today - self.expires).num_days();
-        let message = format!("the exception `{}` expired {days} day(s) ago, on {}", self.name, self.expires);
+        let ago = match (today - self.expires).num_days() {
+            1 => "1 day ago".to_owned(),
+            days => format!("{days} days ago"),
+        };
+        let message = format!("the exception `{}` expired {ago}, on {}", self.name, self.expires);
         let hint = format!("ask {} to renew it, or delete it", self.owner);
         self.has_expired(today).then(|| {
             Diagnostic::error(codes::EXCEPTION_EXPIRED, message)
@@ -217,7 +220,7 @@ mod tests {
         let expired = exceptions[0].expired(day("2027-01-02")).expect("it has expired");
         assert_eq!(
             expired.to_string(),
-            "e.yaml:7:12: X006 the exception `scan` expired 2 day(s) ago, on 2026-12-31; ask platform to renew it, or delete it"
+            "e.yaml:7:12: X006 the exception `scan` expired 2 days ago, on 2026-12-31; ask platform to renew it, or delete it"
         );
     }
 

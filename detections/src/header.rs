@@ -194,7 +194,7 @@ impl Reader<'_> {
             tags: self.texts("tags"),
             references: self.texts("references"),
             false_positives: self.texts("false_positives"),
-            related: self.texts("related"),
+            related: self.related(),
             license: self.text("license"),
             entities: self.entities(),
             allowed_lateness_us: self.duration("allowed_lateness"),
@@ -232,6 +232,12 @@ impl Reader<'_> {
 
     fn texts(&mut self, key: &str) -> Vec<String> {
         self.fields.texts(key, self.report).into_iter().map(|at| at.value).collect()
+    }
+
+    fn related(&mut self) -> Vec<String> {
+        let ids = self.fields.texts("related", self.report);
+        self.places.extend(ids.iter().map(|id| (format!("related.{}", id.value), id.span)));
+        ids.into_iter().map(|id| id.value).collect()
     }
 
     fn id(&mut self) -> Option<String> {

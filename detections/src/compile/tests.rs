@@ -1,4 +1,5 @@
 use chrono::NaiveDate;
+use weir_engine::Level;
 
 use super::{Compiled, Texts, compile};
 
@@ -110,6 +111,41 @@ fn two_detections_of_one_id_are_refused() {
 }
 
 #[test]
+fn a_related_detection_that_is_not_there_is_a_warning() {
+    let with = |lines: &str| FAILURE.replace("--! entities", &format!("{lines}\n--! entities"));
+    let first = with("--! related = [\"identity.othr\", \"identity.other\", \"network.scan\"]");
+    // What has mistakes of its own is there all the same, and says what it says.
+    let other = with("--! related = \"identity.failur\"").replace("identity.failure", "identity.other");
+    let files = [("detections/a.sql", &*first), ("detections/b.sql", &other.replace("low", "lowish"))];
+    let compiled = compile(&texts(&files, ""), None);
+    assert_eq!(
+        messages(&compiled),
+        [
+            "detections/a.sql:4:16: D111 `related` names `identity.othr`, and no detection of this project has that id; \
+             did you mean `identity.other`?",
+            "detections/a.sql:4:51: D111 `related` names `network.scan`, and no detection of this project has that id; \
+             write the `id` of another file's header, or take it out",
+            "detections/b.sql:3:16: D104 `lowish` is not a severity; one of informational, low, medium, high, \
+             critical, fatal",
+            "detections/b.sql:4:15: D111 `related` names `identity.failur`, and no detection of this project has that id; \
+             did you mean `identity.failure`?",
+        ]
+    );
+    assert_eq!(compiled.detections.len(), 1);
+    assert!(compiled.diagnostics.iter().filter(|one| one.code == "D111").all(|one| one.level == Level::Warning));
+}
+
+#[test]
+fn nothing_is_missed_under_related_where_an_id_cannot_be_read() {
+    let first = FAILURE.replace("--! entities", "--! related = \"identity.other\"\n--! entities");
+    let other = FAILURE.replace("id = \"identity.failure\"", "id = \"Identity Other\"");
+    let files = [("detections/a.sql", &*first), ("detections/b.sql", &*other)];
+    let found = messages(&compile(&texts(&files, ""), None));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].starts_with("detections/b.sql:1:10: D104 `Identity Other` is not an id"), "{found:#?}");
+}
+
+#[test]
 fn an_exception_about_nothing_is_a_warning() {
     let exception = EXCEPTION.replace("identity.*", "identity.failures");
     let found = messages(&compile(&texts(&[("detections/a.sql", FAILURE)], &exception), None));
@@ -163,7 +199,7 @@ fn dead_names_in_exceptions_are_told_beside_other_mistakes() {
              did you mean `user`?",
             "exceptions/all.yaml:3:27: X007 the exception is about `network.*`, and no detection of this project has \
              such an id",
-            "exceptions/all.yaml:3:88: X006 the exception `old` expired 120 day(s) ago, on 2026-01-01; ask me to renew it, \
+            "exceptions/all.yaml:3:88: X006 the exception `old` expired 120 days ago, on 2026-01-01; ask me to renew it, \
              or delete it",
             "exceptions/all.yaml:4:50: D004 the condition does not fit identity.other: `hit` is a whole row and no column; \
              write `hit.time`, or one of its columns alone: time, user",
@@ -220,7 +256,7 @@ fn an_expired_exception_is_an_error_and_hides_nothing() {
     assert_eq!((last_day.exceptions.len(), last_day.diagnostics.len()), (1, 0));
     let next_day = compile(&texts(&files, EXCEPTION), day("2026-07-01"));
     assert!(next_day.exceptions.is_empty());
-    assert!(messages(&next_day)[0].contains("X006 the exception `scanner` expired 1 day(s) ago"));
+    assert!(messages(&next_day)[0].contains("X006 the exception `scanner` expired 1 day ago"));
 }
 
 #[test]
