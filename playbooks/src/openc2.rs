@@ -10,9 +10,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+pub(crate) use self::meant::{action_meant, nearest_action, nearest_target};
 pub use self::target::{BadTarget, Target, TargetKind};
 use crate::facts::Moment;
 
+mod meant;
 mod target;
 
 macro_rules! words {

@@ -61,6 +61,11 @@ impl Node {
         }
     }
 
+    /// The value for a message: one alone as it is written, else its kind.
+    pub(crate) fn in_words(&self) -> String {
+        self.text().map_or_else(|| self.tree.kind().to_owned(), |text| format!("`{text}`"))
+    }
+
     /// The value without its places.
     pub(crate) fn json(&self) -> Value {
         match &self.tree {
@@ -376,8 +381,7 @@ impl<'a> Fields<'a> {
 
     /// Reports a value of the wrong type.
     pub(crate) fn wrong(&self, node: &Node, name: &str, expected: &str, problems: &mut Vec<Problem>) {
-        let found = node.text().map_or_else(|| node.tree.kind().to_owned(), |text| format!("`{text}`"));
-        let message = format!("`{name}` is {expected}, not {found}");
+        let message = format!("`{name}` is {expected}, not {}", node.in_words());
         problems.push(Problem::new(self.family.value, node.span, message));
     }
 

@@ -1,7 +1,7 @@
 //! Names that the steps of a playbook add to the facts: results of look-ups, and what became of earlier steps.
 
 use crate::fields::{self, Kind, Names};
-use crate::problem::meant;
+use crate::openc2::action_meant;
 use crate::yaml::{Key, Node, Tree};
 
 use super::step::{ACTION_KEYS, STEP_KEYS};
@@ -45,7 +45,7 @@ pub(super) fn verb_meant(fields: &[(Key, Node)]) -> Option<(&'static str, &Node)
     let verb = fields.iter().find_map(|(key, node)| Some((known(&key.name)?, node)));
     verb.or_else(|| {
         let (key, node) = fields.iter().find(|(key, _)| !STEP_KEYS.contains(&key.name.as_str()))?;
-        Some((meant(&key.name, ACTION_KEYS.iter().copied())?, node))
+        Some((action_meant(&key.name, ACTION_KEYS.iter().copied())?, node))
     })
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::body::Body;
-use crate::openc2::{Action, TargetKind};
-use crate::problem::{Problem, Span, codes, nearest};
+use crate::openc2::{Action, TargetKind, nearest_action, nearest_target};
+use crate::problem::{Problem, Span, codes, meant, nearest};
 use crate::template::{Check, Template, locate};
 use crate::yaml::{Fields, Key, Node, Tree};
 
@@ -193,7 +193,7 @@ fn no_verb(item: &Node, fields: &mut Fields<'_>, check: &Check<'_>, problems: &m
     };
     problems.push(
         Problem::new(codes::UNKNOWN_ACTION, key.span, format!("`{}` is nothing a step can do", key.name))
-            .maybe_hint(suggest(&key.name, ACTION_KEYS)),
+            .maybe_hint(nearest_action(&key.name, ACTION_KEYS.iter().copied())),
     );
     for node in std::iter::once(value).chain(fields.left()) {
         Body::read(node, check, problems);
@@ -234,9 +234,9 @@ fn what(
 ) -> Option<What> {
     match verb.name.as_str() {
         "enrich" => enrich(value, fields, check, problems),
-        "ask" => ask(value, fields, timeout, check, problems),
+        "ask" => ask(words(verb, value, check, problems), value.span, fields, timeout, problems),
         "notify" => {
-            let text = template(value, check, problems);
+            let text = words(verb, value, check, problems);
             let to = fields.take("to").and_then(|node| template(node, check, problems));
             Some(What::Notify { text: text?, to })
         }
@@ -278,19 +278,18 @@ fn enrich(value: &Node, fields: &mut Fields<'_>, check: &Check<'_>, problems: &m
 }
 
 fn ask(
-    value: &Node,
+    question: Option<Template>,
+    span: Span,
     fields: &mut Fields<'_>,
     timeout: Option<Duration>,
-    check: &Check<'_>,
     problems: &mut Vec<Problem>,
 ) -> Option<What> {
-    let question = template(value, check, problems);
     let approvers = fields.texts("approvers", problems);
     let silence_approves = fields.word("on_timeout", &[("deny", false), ("approve", true)], problems).unwrap_or(false);
     let go_on = fields.word("on_deny", &[("stop", false), ("continue", true)], problems).unwrap_or(false);
     let wait = timeout.unwrap_or(DEFAULT_WAIT);
     if wait > WAIT_MAX {
-        problems.push(Problem::new(codes::PLAYBOOK_VALUE, value.span, "an answer may take at most 30 days"));
+        problems.push(Problem::new(codes::PLAYBOOK_VALUE, span, "an answer may take at most 30 days"));
     }
     Some(What::Ask { question: question?, approvers, wait, silence_approves, go_on })
 }
@@ -386,7 +385,7 @@ fn long_target(
 fn target_kind(word: &str, span: Span, problems: &mut Vec<Problem>) -> Option<TargetKind> {
     let kind = TargetKind::of_word(word);
     if kind.is_none() {
-        let hint = nearest(word, TargetKind::ALL.iter().map(|kind| kind.as_str()));
+        let hint = nearest_target(word, TargetKind::ALL.iter().map(|kind| kind.as_str()));
         problems.push(
             Problem::new(codes::UNKNOWN_ACTION, span, format!("unknown kind of target `{word}`")).maybe_hint(hint),
         );
@@ -399,6 +398,33 @@ fn first_word(node: &Node, check: &Check<'_>, problems: &mut Vec<Problem>) -> Op
     let text = node.text()?;
     let (word, rest) = text.trim().split_once(char::is_whitespace)?;
     (!rest.trim().is_empty()).then(|| (word.to_owned(), Template::read(rest.trim(), node.span, check, problems)))
+}
+
+/// Keys that stand beside what people are told or asked.
+const BESIDE_WORDS: [&str; 10] =
+    ["id", "if", "responder", "retry", "timeout", "on_fail", "approvers", "on_timeout", "on_deny", "to"];
+
+/// What people are told or asked. A number or `yes` is nothing that they could make sense of.
+fn words(verb: &Key, node: &Node, check: &Check<'_>, problems: &mut Vec<Problem>) -> Option<Template> {
+    if let Tree::Text(text) = &node.tree {
+        return Some(Template::read(text, node.span, check, problems));
+    }
+    let message = format!("`{}` is followed by words for people, not by {}", verb.name, node.in_words());
+    let Tree::Map(pairs) = &node.tree else {
+        let hint = format!("write `{}: About ${{alert.title}}`", verb.name);
+        problems.push(Problem::new(codes::PLAYBOOK_VALUE, node.span, message).hint(hint));
+        return None;
+    };
+    let hint = "write the words behind it, and other keys below it, as far in as it is";
+    problems.push(Problem::new(codes::PLAYBOOK_VALUE, verb.span, message).hint(hint));
+    for (key, value) in pairs {
+        if let Some(known) = meant(&key.name, BESIDE_WORDS).filter(|known| *known != key.name) {
+            let unknown = Problem::new(codes::PLAYBOOK_KEY, key.span, format!("unknown key `{}`", key.name));
+            problems.push(unknown.hint(format!("did you mean `{known}`?")));
+        }
+        Body::read(value, check, problems);
+    }
+    None
 }
 
 fn template(node: &Node, check: &Check<'_>, problems: &mut Vec<Problem>) -> Option<Template> {

@@ -198,6 +198,65 @@ steps:
 }
 
 #[test]
+fn words_of_other_systems_are_told_by_their_own() {
+    let text = "
+id: p
+steps:
+  - isolate: host ${alert.entities.host}
+  - contain: host ${alert.entities.host}
+  - deny: domain ${alert.entities.domain}
+  - deny: { ip: '${alert.entities.ip}' }
+  - if: steps.1_contain.status = 'done'
+    kill: process x
+";
+    assert_eq!(
+        problems(text),
+        [
+            "4:5: P008 `isolate` is nothing a step can do; did you mean `contain`?",
+            "5:14: P008 unknown kind of target `host`; did you mean `device`?",
+            "6:11: P008 unknown kind of target `domain`; did you mean `domain_name`?",
+            "7:13: P008 unknown kind of target `ip`; did you mean `ipv4_net`?",
+            "9:5: P008 `kill` is nothing a step can do; did you mean `stop`?",
+        ]
+    );
+}
+
+#[test]
+fn what_people_are_told_and_asked_is_words() {
+    let text = "
+id: p
+steps:
+  - notify: 5
+  - ask: 5
+  - notify: true
+  - ask:
+      question: Isolate ${alert.entities.hots}?
+      aprovers: [soc]
+      timeout: 5 minutes
+  - notify:
+  - notify: [a]
+  - notify: '5'
+  - ask: Sure?
+    aprovers: [soc]
+";
+    let hint = "write the words behind it, and other keys below it, as far in as it is";
+    assert_eq!(
+        problems(text),
+        [
+            "4:13: P004 `notify` is followed by words for people, not by `5`; write `notify: About ${alert.title}`",
+            "5:10: P004 `ask` is followed by words for people, not by `5`; write `ask: About ${alert.title}`",
+            "6:13: P004 `notify` is followed by words for people, not by `true`; write `notify: About ${alert.title}`",
+            &format!("7:5: P004 `ask` is followed by words for people, not by a mapping; {hint}"),
+            "8:25: P005 unknown field `alert.entities.hots`; did you mean `host`?",
+            "9:7: P002 unknown key `aprovers`; did you mean `approvers`?",
+            "11:11: P004 `notify` is followed by words for people, not by nothing; write `notify: About ${alert.title}`",
+            "12:13: P004 `notify` is followed by words for people, not by a list; write `notify: About ${alert.title}`",
+            "15:5: P002 unknown key `aprovers`; did you mean `approvers`?",
+        ]
+    );
+}
+
+#[test]
 fn text_that_is_no_yaml_is_one_problem_with_its_place() {
     let all = problems("id: p\nsteps: [\n");
     assert_eq!(all.len(), 1);

@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::body::Body;
 use crate::fields::{Kind, Names};
 use crate::http::{Auth, Method};
-use crate::openc2::{Action, TargetKind};
+use crate::openc2::{Action, TargetKind, nearest_action, nearest_target};
 use crate::playbook::{Operation, TicketDeed, is_name};
-use crate::problem::{Problem, Span, codes, nearest};
+use crate::problem::{Problem, Span, codes};
 use crate::template::{Check, Filter, Maps, Part, Template};
 use crate::yaml::{self, Fields, Key, Node, Tree};
 
@@ -320,9 +320,9 @@ fn does_what(text: &str, span: Span, problems: &mut Vec<Problem>) -> Option<Oper
         let actions = Action::ALL.iter().map(|action| action.as_str());
         let hint = match words.as_slice() {
             [action, target] if Action::of_word(action).is_some() => {
-                nearest(target, TargetKind::ALL.iter().map(|kind| kind.as_str()))
+                nearest_target(target, TargetKind::ALL.iter().map(|kind| kind.as_str()))
             }
-            [action, ..] => nearest(action, actions.chain(["ticket", "notify", "lookup"])),
+            [action, ..] => nearest_action(action, actions.chain(["ticket", "notify", "lookup"])),
             [] => None,
         };
         let hint =
