@@ -17,9 +17,14 @@ pub(super) fn is_unit(word: &str) -> bool {
     UNITS.iter().any(|unit| *unit == word || unit.strip_suffix('s') == Some(&word))
 }
 
-/// Says that a constant interval cannot be read.
+/// Says that a constant interval cannot be read, or only by guessing its unit.
 pub(super) fn unreadable(interval: &Interval) -> Option<Diagnostic> {
     let text = written(interval)?;
+    if text.trim().parse::<f64>().is_ok() {
+        let message = format!("`{}` has no unit", interval.value);
+        let hint = format!("write one of them behind it: INTERVAL '{} minutes', or seconds, hours, days", text.trim());
+        return Some(Diagnostic::error(codes::WRONG_TYPE, message).at(spot(interval.value.as_ref())).hint(hint));
+    }
     if read(&text).is_some() {
         return None;
     }

@@ -5,6 +5,7 @@
 //! means nothing, is not: whatever were said of it might follow from that.
 
 mod constants;
+mod frames;
 mod functions;
 mod grouping;
 mod sequences;
@@ -26,7 +27,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
-pub(super) use constants::may_hold_a_bad_constant;
+pub(super) use constants::may_hold_a_mistake;
 pub(super) use grouping::{is_aggregate, ungrouped};
 pub(crate) use text::Text;
 pub(super) use words::said;
@@ -43,8 +44,9 @@ pub(super) fn judge(planner: &Planner<'_>, query: &Query, text: &Text<'_>) -> Ve
     Judge::new(planner, text, true).over(query)
 }
 
-/// The constants of a query that can be planned which cannot be what they are compared with, or cannot be read.
-pub(super) fn bad_constants(planner: &Planner<'_>, query: &Query, text: &Text<'_>) -> Vec<Diagnostic> {
+/// What is wrong with a query that can be planned: constants that cannot be what they are compared with, or cannot be read,
+/// and conditions that are none.
+pub(super) fn what_passes(planner: &Planner<'_>, query: &Query, text: &Text<'_>) -> Vec<Diagnostic> {
     Judge::new(planner, text, false).over(query)
 }
 
@@ -65,7 +67,7 @@ pub(super) fn judge_condition(
 struct Judge<'j, 'p> {
     planner: &'j Planner<'p>,
     text: &'j Text<'j>,
-    /// Whether more is told than constants. Of a query that can be planned, nothing else is wrong.
+    /// Whether more is told than constants and conditions. Of a query that can be planned, nothing else is wrong.
     tells_types: bool,
     /// The `WITH` queries that can be planned, and how many there are outside of each open query.
     ctes: Vec<Cte>,
@@ -141,13 +143,16 @@ impl<'j, 'p> Judge<'j, 'p> {
             self.diagnostics.extend(bad);
             return true;
         }
-        if !self.tells_types || is_of_conditions(expr) {
+        let is_judged = self.tells_types || self.wanted_by(expr).is_some();
+        if !is_judged || is_of_conditions(expr) {
             return false;
         }
         let typed = self.planner.coerced(expr, schema).and_then(|typed| typed.get_type(schema));
         let diagnostic = match typed {
             Ok(data_type) => self.not_a_condition(expr, &data_type),
-            Err(error) if is_sure(expr, &error) => Some(words::of(self.planner, schema, self.text, expr, &error)),
+            Err(error) if self.tells_types && is_sure(expr, &error) => {
+                Some(words::of(self.planner, schema, self.text, expr, &error))
+            }
             Err(_) => return true,
         };
         let is_wrong = diagnostic.is_some();
@@ -163,7 +168,7 @@ impl<'j, 'p> Judge<'j, 'p> {
 }
 
 /// What wants conditions.
-const WANTING: [&str; 8] = ["AND", "OR", "NOT", "WHERE", "HAVING", "QUALIFY", "ON", "DEFINE"];
+const WANTING: [&str; 10] = ["AND", "OR", "NOT", "WHERE", "HAVING", "QUALIFY", "ON", "DEFINE", "WHEN", "FILTER"];
 
 /// Whether an expression is made of conditions, each of which is judged by itself.
 fn is_of_conditions(expr: &Expr) -> bool {
@@ -283,6 +288,10 @@ impl Visitor for Judge<'_, '_> {
                 self.want(right, by);
             }
             Expr::UnaryOp { op: UnaryOperator::Not, expr } => self.want(expr, "NOT"),
+            Expr::Case { operand: None, conditions, .. } => {
+                conditions.iter().for_each(|branch| self.want(&branch.condition, "WHEN"));
+            }
+            Expr::Function(Function { filter: Some(condition), .. }) => self.want(condition, "FILTER"),
             Expr::Nested(inner) => {
                 if let Some(by) = self.wanted_by(expr) {
                     self.want(inner, by);

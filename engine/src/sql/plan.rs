@@ -145,8 +145,8 @@ impl<'a> Planner<'a> {
             .map_err(|refused| refused.with(|query| self.names_and_types(query, &text).err().unwrap_or_default()))?;
         let query = self.names_and_types(query, &text)?;
         let plan = self.bind(&query).map_err(|error| super::failure::explain(self, &query, &text, &error))?;
-        if judge::may_hold_a_bad_constant(&plan) {
-            let bad = judge::bad_constants(self, &query, &text);
+        if judge::may_hold_a_mistake(&plan) {
+            let bad = judge::what_passes(self, &query, &text);
             if !bad.is_empty() {
                 return Err(bad);
             }

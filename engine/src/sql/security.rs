@@ -123,6 +123,14 @@ impl Function {
         }
     }
 
+    /// Whether a constant argument is a network where an address belongs: then the arguments are in the wrong order.
+    fn is_network_for_address(self, argument: usize, constant: &str) -> bool {
+        self == Self::CidrMatch
+            && argument == 0
+            && parse_address(constant).is_none()
+            && Network::parse(constant).is_some()
+    }
+
     fn call(self, args: &[Texts], rows: usize) -> ArrayRef {
         match self {
             Self::CidrMatch => booleans(with_pattern(args, rows, Network::parse, |text, network| {
@@ -179,9 +187,12 @@ impl ScalarUDFImpl for SecurityFunction {
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
         for (index, constant) in args.scalar_arguments.iter().enumerate() {
-            if let Some(Some(text)) = constant.and_then(ScalarValue::try_as_str)
-                && !self.function.reads(index, text)
-            {
+            let Some(Some(text)) = constant.and_then(ScalarValue::try_as_str) else { continue };
+            if self.function.is_network_for_address(index, text) {
+                let usage = format!("cidr_match(ip, '{text}'), the network behind the address");
+                return plan_err!("`{}` cannot read '{text}' as an address; write {usage}", self.name());
+            }
+            if !self.function.reads(index, text) {
                 return plan_err!("`{}` cannot read '{text}'; write {}", self.name(), self.function.usage());
             }
         }

@@ -1,5 +1,5 @@
 //! Constants that cannot be what they are compared with, and patterns and units that cannot be read. What they stand in
-//! would be NULL for every event.
+//! would be NULL for every event. Also what may be wrong with a plan that DataFusion takes all the same.
 
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::config::ConfigOptions;
@@ -8,8 +8,8 @@ use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::{self as plan, ExprSchemable, LogicalPlan, Operator};
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, TypedString, Value, ValueWithSpan};
 
-use super::Text;
 use super::functions::arguments;
+use super::{Text, frames};
 use crate::error::{Diagnostic, codes};
 use crate::sql::failure::bad_pattern;
 use crate::sql::functions::FUNCTIONS;
@@ -22,21 +22,39 @@ const OF_PATTERNS: [&str; 5] = ["regexp_count", "regexp_instr", "regexp_like", "
 /// Functions whose first argument is a unit of time.
 const OF_UNITS: [&str; 4] = ["date_part", "datepart", "date_trunc", "datetrunc"];
 
-/// Whether a plan may hold such a constant. It keeps no places, so the text is searched only then.
-pub(in crate::sql) fn may_hold_a_bad_constant(plan: &LogicalPlan) -> bool {
+/// Whether a plan may hold something that is refused although it can be planned. It keeps no places, so the text is
+/// searched only then.
+pub(in crate::sql) fn may_hold_a_mistake(plan: &LogicalPlan) -> bool {
     let mut found = false;
-    let mut search = |expr: &plan::Expr| {
-        expr.apply(|expr| {
-            found |= may_be_bad(expr);
-            Ok(TreeNodeRecursion::Continue)
+    let searched = plan.apply_with_subqueries(|node| {
+        let inputs = node.inputs();
+        let schema = inputs.first().map(|input| input.schema().as_ref());
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                found |= may_be_bad(expr, schema);
+                Ok(TreeNodeRecursion::Continue)
+            })
         })
-    };
-    let searched = plan.apply_with_subqueries(|node| node.apply_expressions(&mut search));
+    });
     found || searched.is_err()
 }
 
-fn may_be_bad(expr: &plan::Expr) -> bool {
+/// Whether what a function or a CASE takes for a condition may be none.
+fn may_be_no_condition(condition: &plan::Expr, schema: Option<&DFSchema>) -> bool {
+    match condition {
+        plan::Expr::Cast(_) | plan::Expr::TryCast(_) => true,
+        other => schema.is_none_or(|schema| other.get_type(schema).is_ok_and(|given| given != DataType::Boolean)),
+    }
+}
+
+fn may_be_bad(expr: &plan::Expr, schema: Option<&DFSchema>) -> bool {
+    let no_condition = |filter: Option<&plan::Expr>| filter.is_some_and(|filter| may_be_no_condition(filter, schema));
     match expr {
+        plan::Expr::Case(plan::Case { expr: None, when_then_expr, .. }) => {
+            when_then_expr.iter().any(|(when, _)| may_be_no_condition(when, schema))
+        }
+        plan::Expr::AggregateFunction(call) => no_condition(call.params.filter.as_deref()),
+        plan::Expr::WindowFunction(call) => no_condition(call.params.filter.as_deref()) || frames::may_be_bad(call),
         plan::Expr::Cast(plan::Cast { expr, field }) | plan::Expr::TryCast(plan::TryCast { expr, field }) => {
             literal(expr).is_some_and(|text| !fits(text, field.data_type()))
         }
@@ -125,6 +143,10 @@ pub(super) fn bad(planner: &Planner<'_>, schema: &DFSchema, text: &Text<'_>, exp
         Expr::Function(function) => {
             let name = function.name.to_string().trim_matches('"').to_lowercase();
             let arguments = arguments(&function.args);
+            let type_of = |part: &Expr| comparison.type_of(part);
+            if let Some(frame) = frames::bad(&type_of, text, function) {
+                return vec![frame];
+            }
             if OF_PATTERNS.contains(&name.as_str()) {
                 return arguments.get(1).and_then(|argument| pattern(text, argument)).into_iter().collect();
             }

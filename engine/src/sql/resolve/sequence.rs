@@ -42,7 +42,9 @@ impl Resolver<'_> {
         };
         let source = source.clone();
         let outside = std::mem::replace(&mut self.scopes, vec![inner]);
+        let told = self.diagnostics.len();
         let mut columns = self.partition(partition_by, &source);
+        let keys_are_right = self.diagnostics.len() == told;
         self.order(order_by, span);
         self.scopes = outside;
         let variables = self.pattern(pattern);
@@ -53,6 +55,9 @@ impl Resolver<'_> {
         columns.extend(self.measures(measures, &matched, symbols, made, &columns));
         if matched.source.broken {
             return None;
+        }
+        if !keys_are_right {
+            columns.extend(perhaps_keys(partition_by, &matched.source, &columns));
         }
         let alias = alias.get_or_insert_with(|| alias_of(&matched.source.alias, span));
         if !alias.columns.is_empty() {
@@ -122,11 +127,7 @@ impl Resolver<'_> {
             *name = exact(known, name.span);
             return true;
         }
-        let known = matched.variables.iter().map(String::as_str);
-        let message = format!("there is no variable `{}` in the PATTERN", name.value);
-        let hint = nearest(&name.value, known.clone())
-            .unwrap_or_else(|| format!("its variables are {}", known.collect::<Vec<_>>().join(", ")));
-        self.diagnostics.push(Diagnostic::error(codes::UNKNOWN_COLUMN, message).at(span_of(name.span)).hint(hint));
+        self.diagnostics.push(unknown_variable(name, &matched.variables));
         false
     }
 
@@ -202,7 +203,7 @@ impl Resolver<'_> {
         aggregates: &mut Vec<SymbolDefinition>,
     ) -> Shape {
         let first = aggregates.len();
-        let mut rewriter = Rewriter::new(&matched.variables, &matched.source.alias, defining, first);
+        let mut rewriter = Rewriter::new(&matched.variables, &matched.source, defining, first);
         let std::ops::ControlFlow::Continue(()) = expr.visit(&mut rewriter);
         let Rewriter { designators, aggregates: more, diagnostics, .. } = rewriter;
         if !diagnostics.is_empty() {
@@ -249,6 +250,26 @@ impl Resolver<'_> {
         self.diagnostics.extend(shape::refused(pattern, variables.len()));
         variables
     }
+}
+
+/// What a `SELECT` can name where a key is wrong: what the key was meant to be, which is told once, and what it is.
+fn perhaps_keys(keys: &[Expr], source: &Source, known: &[Column]) -> Vec<Column> {
+    let written = keys.iter().filter_map(|key| match key {
+        Expr::Identifier(name) => Some(Column::new(name.value.clone(), Shape::Unknown)),
+        _ => None,
+    });
+    let is_new = |column: &Column| !known.iter().any(|other| other.name.eq_ignore_ascii_case(&column.name));
+    let perhaps = source.columns.iter().cloned().chain(written).filter(is_new);
+    perhaps.map(|column| Column { hidden: true, ..column }).collect()
+}
+
+/// Says that a variable is not in the pattern. Short names are all alike, so for them all variables are told.
+fn unknown_variable(name: &Ident, variables: &[String]) -> Diagnostic {
+    let known = variables.iter().map(String::as_str);
+    let message = format!("there is no variable `{}` in the PATTERN", name.value);
+    let meant = nearest(&name.value, known).filter(|_| name.value.chars().count() > 2);
+    let hint = meant.unwrap_or_else(|| format!("its variables are {}", variables.join(", ")));
+    Diagnostic::error(codes::UNKNOWN_COLUMN, message).at(span_of(name.span)).hint(hint)
 }
 
 /// The place of a whole part of the tree.

@@ -10,10 +10,10 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::tokenizer::Span as SqlSpan;
 
-use super::place_of;
+use super::{place_of, unknown_variable};
 use crate::error::{Diagnostic, codes};
 use crate::sql::functions::FUNCTIONS;
-use crate::sql::resolve::scope::means;
+use crate::sql::resolve::scope::{Source, means};
 use crate::sql::sequence::{AGGREGATES, Base, CLASSIFIER, Designator, EACH_ROW, MARK, MATCH, MATCH_TIME};
 use crate::sql::tokens::exact;
 
@@ -23,7 +23,8 @@ const REACH_MAX: usize = 100;
 /// The walk over one expression.
 pub(super) struct Rewriter<'a> {
     variables: &'a [String],
-    relation: &'a str,
+    /// The relation that is matched.
+    source: &'a Source,
     /// The variable whose condition this is; `None` in a measure.
     defining: Option<usize>,
     /// The row that all names speak of, inside a function that says so.
@@ -38,13 +39,13 @@ pub(super) struct Rewriter<'a> {
 impl<'a> Rewriter<'a> {
     pub(super) fn new(
         variables: &'a [String],
-        relation: &'a str,
+        source: &'a Source,
         defining: Option<usize>,
         first_aggregate: usize,
     ) -> Self {
         Self {
             variables,
-            relation,
+            source,
             defining,
             inside: None,
             first_aggregate,
@@ -70,7 +71,7 @@ impl<'a> Rewriter<'a> {
             Base::First(Some(variable), _) | Base::Last(Some(variable), _) => Some(&self.variables[variable]),
             _ => None,
         };
-        let meant = variable.map_or_else(|| self.relation.to_owned(), Clone::clone);
+        let meant = variable.map_or_else(|| self.source.alias.clone(), Clone::clone);
         self.designators.insert(name.clone(), meant);
         name
     }
@@ -79,7 +80,16 @@ impl<'a> Rewriter<'a> {
     fn qualified(&mut self, parts: &[Ident]) -> Vec<Ident> {
         let [first, rest @ ..] = parts else { return parts.to_vec() };
         let variable = self.variable(first).filter(|_| !rest.is_empty());
-        let is_relation = !rest.is_empty() && variable.is_none() && means(first, self.relation);
+        let is_relation = !rest.is_empty() && variable.is_none() && means(first, &self.source.alias);
+        let may_be_a_column = self.source.open.is_some() || self.source.broken;
+        if !rest.is_empty()
+            && variable.is_none()
+            && !is_relation
+            && !may_be_a_column
+            && self.source.matching(first).next().is_none()
+        {
+            self.diagnostics.push(unknown_variable(first, self.variables));
+        }
         let named = if variable.is_some() || is_relation { rest } else { parts };
         let row = match self.inside.clone() {
             Some(row) => row,
@@ -214,11 +224,11 @@ impl<'a> Rewriter<'a> {
                 let variable = match value {
                     FunctionArgExpr::Wildcard => None,
                     FunctionArgExpr::QualifiedWildcard(name) => {
-                        let ident = name.0.last().and_then(|part| part.as_ident()).cloned();
-                        let Some(variable) = ident.and_then(|ident| self.variable(&ident)) else {
-                            let message = format!("there is no variable `{name}` in the PATTERN");
-                            self.tell(&message, &function, "write count(*) or count(a.*) with a variable");
-                            return None;
+                        let ident = name.0.last().and_then(|part| part.as_ident())?;
+                        let Some(variable) = self.variable(ident) else {
+                            self.diagnostics.push(unknown_variable(ident, self.variables));
+                            // A column that is not there has no type that could be judged.
+                            return Some(of_match(AGGREGATES, &ident.value, span));
                         };
                         Some(variable)
                     }
