@@ -16,6 +16,7 @@ mod columns;
 mod instant;
 mod keys;
 mod layout;
+mod misfits;
 mod number;
 mod record;
 mod scan;
@@ -36,6 +37,7 @@ use weir_engine::catalog::Stream;
 use self::arena::{Arena, Views};
 use self::columns::{Builder, Row, Slots};
 use self::keys::{Keys, Wanted};
+use self::misfits::{Misfits, has_parts};
 use self::scan::{Fault, Kind, Scanner, Survey, TEXT_BYTES_MAX, Token};
 use self::unmapped::Unmapped;
 
@@ -102,7 +104,7 @@ pub struct Decoder {
     time: Lookup,
     event_id: Option<(Lookup, Views)>,
     columns: Vec<Column>,
-    misfits: Vec<u64>,
+    misfits: Misfits,
     arena: Arena,
     times: Vec<i64>,
     raws: Views,
@@ -186,11 +188,9 @@ impl Decoder {
     }
 
     /// How many values did not fit the type of their column and became NULL since this was last asked, for the columns of
-    /// the set that have any.
+    /// the set that have any. Parts of a column are told by their path, such as `user.org.id` and `items[].size`.
     pub fn take_misfits(&mut self) -> Vec<(Arc<str>, u64)> {
-        let counts = self.misfits.iter_mut().map(std::mem::take);
-        let columns = self.schema.fields().iter().zip(counts).filter(|(_, count)| *count > 0);
-        columns.map(|(field, count)| (field.name().as_str().into(), count)).collect()
+        self.misfits.take(&self.schema)
     }
 
     /// Adds a record to the open batch.
@@ -261,14 +261,23 @@ impl Decoder {
         let (arena, slots, zone) = (&mut self.arena, &self.found.slots[..], self.zone);
         let mut row = Row { payload, stored, arena, slots, zone, misfits: 0, is_cut: false };
         let unmapped = &mut self.found.unmapped;
-        for (at, (column, misfits)) in self.columns.iter_mut().zip(&mut self.misfits).enumerate() {
+        for (at, column) in self.columns.iter_mut().enumerate() {
             match column {
                 Column::Field(slots, builder) => builder.push_slots(slots, &mut row),
                 Column::Open(lookup, builder) => builder.push(lookup.token(row.slots), &mut row),
                 _ => column.push_metadata(record, row.arena),
             }
             let misfits_now = std::mem::take(&mut row.misfits);
-            *misfits += misfits_now;
+            if misfits_now > 0 {
+                let field = self.schema.field(at);
+                match column {
+                    Column::Field(slots, _) if has_parts(field.data_type()) => {
+                        let token = slots.token(row.slots);
+                        self.misfits.count_parts((at, field), token, payload, zone, misfits_now);
+                    }
+                    _ => self.misfits.count(at, misfits_now),
+                }
+            }
             if (std::mem::take(&mut row.is_cut) || misfits_now > 0)
                 && let Some(unmapped) = unmapped
             {

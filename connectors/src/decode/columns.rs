@@ -84,6 +84,13 @@ pub(crate) struct Places {
     fields: Vec<Places>,
 }
 
+impl Slots {
+    /// The value of the column as a whole.
+    pub(crate) fn token(&self, slots: &[Token]) -> Token {
+        slots[self.slot as usize]
+    }
+}
+
 impl Places {
     /// Asks for everything that a column of this type reads.
     pub(crate) fn of(tree: &mut Tree, parent: Place, field: &Field) -> Self {
@@ -337,6 +344,36 @@ pub(crate) fn fits(token: Token, data_type: &DataType, payload: &[u8], zone: Tz)
         }
         // Text takes anything.
         _ => true,
+    }
+}
+
+/// Calls `told` with the path of every part of a value that does not fit its type, as builders count them.
+pub(crate) fn each_misfit(
+    token: Token,
+    data_type: &DataType,
+    (payload, zone): (&[u8], Tz),
+    path: &mut String,
+    told: &mut dyn FnMut(&str),
+) {
+    let len = path.len();
+    match data_type {
+        DataType::Struct(fields) if token.kind() == Kind::Object => {
+            let mut found = vec![Token::MISSING; fields.len()];
+            find_fields(token, payload, fields, &mut found);
+            for (field, value) in fields.iter().zip(found) {
+                path.push('.');
+                path.push_str(field.name());
+                each_misfit(value, field.data_type(), (payload, zone), path, told);
+                path.truncate(len);
+            }
+        }
+        DataType::List(item) if token.kind() == Kind::Array => {
+            path.push_str("[]");
+            each_item(token, payload, |value| each_misfit(value, item.data_type(), (payload, zone), path, told));
+            path.truncate(len);
+        }
+        _ if fits(token, data_type, payload, zone) => {}
+        _ => told(path),
     }
 }
 

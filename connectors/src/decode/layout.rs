@@ -9,6 +9,7 @@ use weir_engine::catalog::{Stream, TIME_TYPE, system};
 use super::arena::{Arena, Views};
 use super::columns::{Builder, Places, nullable};
 use super::keys::{Keys, Place, Tree};
+use super::misfits::Misfits;
 use super::scan::Token;
 use super::unmapped::{Declared, Unmapped};
 use super::{Column, DecodeError, Decoder, EVENT_ID, Found, Limits, Lookup};
@@ -52,7 +53,7 @@ pub(super) fn decoder(stream: &Stream, columns: &ColumnSet, limits: Limits) -> R
         time: time.lookup(&keys),
         event_id: event_id.map(|paths| (paths.lookup(&keys), Views::new())),
         keys,
-        misfits: vec![0; columns.len()],
+        misfits: Misfits::new(columns.len()),
         columns,
         arena: Arena::default(),
         times: Vec::new(),

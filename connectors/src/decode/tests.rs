@@ -164,6 +164,22 @@ fn a_value_that_does_not_fit_is_null_and_counted() {
 }
 
 #[test]
+fn a_part_that_does_not_fit_is_counted_by_its_path() {
+    let mut decoder = Decoder::new(Arc::new(stream()), set(declared())).expect("columns exist");
+    for line in [
+        r#"{"time":1577934245,"user":{"name":7,"org":{"id":"x","more":1}},"items":[{"k":1,"v":"y"},7,{"v":[]},{"v":"3"}]}"#,
+        r#"{"time":1577934245,"user":{"org":"none"},"items":{},"number":"x"}"#,
+        r#"{"time":1577934245,"user":{"org":{"id":"1","id":"z"}},"items":null,"tags":[1,{}]}"#,
+    ] {
+        decoder.push(&Record::new(line.as_bytes(), &position())).expect("accepted");
+    }
+    // Text takes anything, and of a repeated key the last value counts.
+    let expected = [("number", 1), ("items", 1), ("items[]", 1), ("items[].v", 2), ("user.org", 1), ("user.org.id", 2)];
+    assert_eq!(decoder.take_misfits(), expected.map(|(path, count)| (path.into(), count)));
+    assert_eq!(decoder.take_misfits(), [], "each is told once");
+}
+
+#[test]
 fn of_a_repeated_key_the_last_value_counts() {
     assert_eq!(one("text", r#"{"text":"a","te\u0078t":"b"}"#), json!("b"));
     assert_eq!(
