@@ -4,9 +4,10 @@ use std::io::Write as _;
 
 use anyhow::anyhow;
 use chrono::{SecondsFormat, Utc};
+use weir_engine::error::counted;
 use weir_playbooks::case::{Case, CaseStatus, Verdict};
 use weir_playbooks::facts::Moment;
-use weir_playbooks::journal::{ApprovalFilter, CaseFilter, Journal};
+use weir_playbooks::journal::{ApprovalFilter, CaseFilter, Journal, Memory};
 
 use crate::cli::{ApproveArgs, CaseCloseArgs, CaseCommand, CaseListArgs, Globals};
 use crate::config::{self, Need};
@@ -21,26 +22,28 @@ use crate::{check, compile, service};
 /// Answers `weir case`.
 pub(crate) fn run(globals: &Globals, command: &CaseCommand) -> CommandResult {
     let project = project(globals)?;
-    let mut journal = service::journal(&project.config)?;
+    let mut journal = journal(&project)?;
+    let journal = journal.as_mut();
     let now = Utc::now();
     match command {
-        CaseCommand::List(args) => list(&mut journal, args, Format::or_default(globals.format)),
+        CaseCommand::List(args) => list(journal, args, globals.format),
         CaseCommand::Show(args) => {
-            let view = desk::show_case(&mut journal, &args.id).usage()?;
+            let view = desk::show_case(journal, &args.id).usage()?;
             show(&view, Format::or_default(globals.format))
         }
         CaseCommand::Assign(args) => {
-            let case = desk::assign_case(&mut journal, &args.id, &args.to, &by(args.by.as_deref())?, now).usage()?;
+            let case = desk::assign_case(journal, &args.id, &args.to, &by(args.by.as_deref())?, now).usage()?;
             said(&format!("{} is {}'s", case.id, args.to))
         }
         CaseCommand::Reopen(args) => {
-            let case = desk::reopen_case(&mut journal, &args.id, &args.why, &by(args.by.as_deref())?, now).usage()?;
+            let case = desk::reopen_case(journal, &args.id, &args.why, &by(args.by.as_deref())?, now).usage()?;
             said(&format!("{} is open again", case.id))
         }
         CaseCommand::Close(args) => close(&project, args),
         CaseCommand::Audit => {
-            let entries = desk::verify_audit(&mut journal).outside()?;
-            said(&format!("the audit trail is whole: {entries} entries"))
+            let entries = desk::verify_audit(journal).outside()?;
+            let noun = if entries == 1 { "entry" } else { "entries" };
+            said(&format!("the audit trail is whole: {entries} {noun}"))
         }
     }
 }
@@ -48,12 +51,12 @@ pub(crate) fn run(globals: &Globals, command: &CaseCommand) -> CommandResult {
 /// Answers `weir approve`.
 pub(crate) fn approve(globals: &Globals, args: &ApproveArgs) -> CommandResult {
     let project = project(globals)?;
-    let mut journal = service::journal(&project.config)?;
+    let mut journal = journal(&project)?;
     let Some(run) = args.run.as_deref().filter(|run| *run != "list") else {
-        return questions(&mut journal, Format::or_default(globals.format));
+        return questions(journal.as_mut(), globals.format);
     };
     let by = by(args.by.as_deref())?;
-    let question = desk::decide(&mut journal, run, args.step.as_deref(), !args.deny, &by, Utc::now()).usage()?;
+    let question = desk::decide(journal.as_mut(), run, args.step.as_deref(), !args.deny, &by, Utc::now()).usage()?;
     said(&format!("{by} said {} to: {}", if args.deny { "no" } else { "yes" }, question.question))
 }
 
@@ -63,6 +66,15 @@ fn project(globals: &Globals) -> Result<Project, CommandError> {
     diagnostics.retain(|diagnostic| diagnostic.code.starts_with('C'));
     check::stop_on_errors(&project, diagnostics)?;
     Ok(project)
+}
+
+/// The journal of a project, or an empty one where none was begun: who only looks at it does not begin it.
+fn journal(project: &Project) -> Result<Box<dyn Journal>, CommandError> {
+    if project.config.state.journal.exists() {
+        Ok(Box::new(service::journal(&project.config)?))
+    } else {
+        Ok(Box::new(Memory::default()))
+    }
 }
 
 /// Who is at the keyboard, for the audit trail.
@@ -89,7 +101,7 @@ fn said(text: &str) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-fn list(journal: &mut dyn Journal, args: &CaseListArgs, format: Format) -> CommandResult {
+fn list(journal: &mut dyn Journal, args: &CaseListArgs, format: Option<Format>) -> CommandResult {
     let status = args.status.as_deref().map(status).transpose()?;
     let filter = CaseFilter { status, unclosed: !args.all && status.is_none(), ..CaseFilter::default() };
     let cases = journal.cases(&filter).outside()?;
@@ -105,7 +117,12 @@ fn list(journal: &mut dyn Journal, args: &CaseListArgs, format: Format) -> Comma
             case.title.into(),
         ]);
     }
-    rows.print(format)?;
+    let nothing = match status {
+        Some(status) => format!("no case is {status}"),
+        None if args.all => "there is no case".to_owned(),
+        None => "no case is open; --all shows those that are closed".to_owned(),
+    };
+    rows.print_or_say(format, &nothing)?;
     Ok(Outcome::Done)
 }
 
@@ -115,7 +132,7 @@ fn status(word: &str) -> Result<CaseStatus, CommandError> {
         .ok_or_else(|| CommandError::usage(anyhow!("`{word}` is no status; they are {}", words.join(", "))))
 }
 
-fn questions(journal: &mut dyn Journal, format: Format) -> CommandResult {
+fn questions(journal: &mut dyn Journal, format: Option<Format>) -> CommandResult {
     let open = journal.approvals(&ApprovalFilter { run: None, open: true }).outside()?;
     let mut rows = Rows::new(&["run", "step", "playbook", "case", "asked", "expires", "question"]);
     for question in open {
@@ -129,7 +146,7 @@ fn questions(journal: &mut dyn Journal, format: Format) -> CommandResult {
             question.question.into(),
         ]);
     }
-    rows.print(format)?;
+    rows.print_or_say(format, "no playbook asks anything")?;
     Ok(Outcome::Done)
 }
 
@@ -198,6 +215,7 @@ fn close(project: &Project, args: &CaseCloseArgs) -> CommandResult {
         Ok::<_, CommandError>((runs.len(), ended))
     })?;
     let (started, ended) = runs;
-    let about = if started == 0 { String::new() } else { format!("; {ended} of {started} closing runs have ended") };
+    let about =
+        if started == 0 { String::new() } else { format!("; of {}, {ended} ended", counted(started, "closing run")) };
     said(&format!("{} is closed as {verdict}{about}", args.id))
 }

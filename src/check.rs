@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use weir_engine::error::counted;
 use weir_engine::{Diagnostic, Level};
 
 use crate::cli::{CheckArgs, Globals};
@@ -67,14 +68,14 @@ pub(crate) fn stop_on_errors_in(texts: &Texts<'_>, diagnostics: Vec<Diagnostic>)
     let not_a_project = diagnostics.iter().any(|diagnostic| diagnostic.code == config::codes::NOT_A_PROJECT);
     let count = tell_errors(texts, diagnostics);
     let what = if not_a_project { "there is no project here" } else { "the project has errors" };
-    Err(CommandError::usage(anyhow::anyhow!("{what} ({})", render::counted(count, "error"))))
+    Err(CommandError::usage(anyhow::anyhow!("{what} ({})", counted(count, "error"))))
 }
 
 /// What a command does that can work with a broken project: it shows what is wrong and goes on without the broken parts.
 pub(crate) fn go_on_without(project: &Project, diagnostics: Vec<Diagnostic>) {
     if has_errors(&diagnostics) {
         let count = tell_errors(&project.texts(), diagnostics);
-        eprintln!("the project has errors ({}); going on without its broken parts", render::counted(count, "error"));
+        eprintln!("the project has errors ({}); going on without its broken parts", counted(count, "error"));
     }
 }
 
@@ -95,7 +96,7 @@ fn print_reports(texts: &Texts<'_>, diagnostics: &[Diagnostic], counts: &[(usize
     for diagnostic in diagnostics {
         writeln!(out, "{}", render::report(diagnostic, texts, color))?;
     }
-    let counts = counts.iter().map(|&(count, noun)| render::counted(count, noun)).collect::<Vec<_>>().join(", ");
+    let counts = counts.iter().map(|&(count, noun)| counted(count, noun)).collect::<Vec<_>>().join(", ");
     writeln!(out, "checked {counts}: {}", render::summary(diagnostics))?;
     out.finish()
 }

@@ -9,13 +9,19 @@ use crate::hunt;
 /// Lists rejected records.
 pub(crate) fn run(globals: &Globals, command: &DeadLettersCommand) -> CommandResult {
     match command {
-        DeadLettersCommand::List(args) => hunt::run(globals, &query(args)),
+        DeadLettersCommand::List(args) => hunt::list(globals, &query(args), nothing(args)),
         DeadLettersCommand::Replay(_) => {
             let version = env!("CARGO_PKG_VERSION");
             let text = format!("`weir dead-letters replay` is not part of version {version} yet");
             Err(CommandError::usage(anyhow::anyhow!(text)))
         }
     }
+}
+
+/// What is said where nothing is listed.
+fn nothing(args: &DeadLettersListArgs) -> &'static str {
+    let is_narrow = args.from.is_some() || [&args.stream, &args.reason, &args.topic].iter().any(|one| one.is_some());
+    if is_narrow { "there are no such dead letters" } else { "there are no dead letters" }
 }
 
 /// The list is a hunt; what was typed goes in as parameters and is never SQL.

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
+use weir_engine::error::counted;
 use weir_playbooks::case::{CaseStatus, Verdict};
 use weir_playbooks::journal::{CaseFilter, Journal as _};
 
@@ -80,7 +81,8 @@ async fn play(globals: &Globals, dir: &Path) -> anyhow::Result<bool> {
     setup.is_transactional = false;
     let detections = setup.rules.detections.len();
     let respond = setup.respond.clone().context("the demo has playbooks")?;
-    told.line("weir", &format!("{detections} detections loaded; Kafka in this process; responders on loopback HTTP"))?;
+    let detections = counted(detections, "detection");
+    told.line("weir", &format!("{detections} loaded; Kafka in this process; responders on loopback HTTP"))?;
     told.line("weir", "EDR, firewall, identity provider, ticket server, chat and analyst are SIMULATED")?;
     let analyst = told::answer(respond.clone(), told.clone());
     let pump = Pump::start(setup).await?;
@@ -353,8 +355,8 @@ async fn again(
         told.line(
             "replay",
             &format!(
-                "from {name}: {} alerts, {} of them known from live",
-                ids.len(),
+                "from {name}: {}, {} of them known from live",
+                counted(ids.len(), "alert"),
                 ids.iter().filter(|id| live.contains(id.as_str())).count()
             ),
         )?;

@@ -39,6 +39,7 @@ use tokio::time::Instant;
 use weir_connectors::archive::{Archive, ArchiveError};
 use weir_connectors::location::Location;
 use weir_connectors::table::TableError;
+use weir_engine::error::counted;
 use weir_engine::{Catalog, Diagnostic, sql};
 
 use crate::check::stop_on_errors;
@@ -225,6 +226,15 @@ pub(crate) fn archive(config: &Config) -> Result<Archive, CommandError> {
 
 /// Runs the command.
 pub(crate) fn run(globals: &Globals, args: &HuntArgs) -> CommandResult {
+    look(globals, args, None)
+}
+
+/// The same for the list of another command. Where nothing is listed, `nothing` is said on standard error.
+pub(crate) fn list(globals: &Globals, args: &HuntArgs, nothing: &str) -> CommandResult {
+    look(globals, args, Some(nothing).filter(|_| Format::is_for_people(globals.format)))
+}
+
+fn look(globals: &Globals, args: &HuntArgs, nothing: Option<&str>) -> CommandResult {
     let (project, mut diagnostics) = Project::load(&globals.dir, Need::Texts);
     let streams = project.streams.iter().map(|file| (file.path.clone(), file.text.clone())).collect::<Vec<_>>();
     let (catalog, found) = sql::parse_catalog(&streams);
@@ -233,12 +243,12 @@ pub(crate) fn run(globals: &Globals, args: &HuntArgs) -> CommandResult {
     let (name, text) = text(args)?;
     let params = params::parse(&args.param, Utc::now()).usage()?;
     let limits = limits(&project.config, args)?;
-    let format = Format::or_default(globals.format);
+    let form = Form { format: Format::or_default(globals.format), nothing };
     let archive = archive(&project.config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().outside()?;
     let result = runtime.block_on(async {
         tokio::select! {
-            result = print(&archive, &catalog, &project.dir, &text, &params, limits, format) => result,
+            result = print(&archive, &catalog, &project.dir, &text, &params, limits, form) => result,
             _ = tokio::signal::ctrl_c() => Err(Stop::Interrupted),
         }
     });
@@ -276,6 +286,12 @@ impl From<std::io::Error> for Stop {
     }
 }
 
+/// How rows are shown, and what is said instead where there are none.
+struct Form<'a> {
+    format: Format,
+    nothing: Option<&'a str>,
+}
+
 async fn print(
     archive: &Archive,
     catalog: &Catalog,
@@ -283,12 +299,12 @@ async fn print(
     text: &str,
     params: &BTreeMap<String, ScalarValue>,
     limits: Limits,
-    format: Format,
+    Form { format, nothing }: Form<'_>,
 ) -> Result<(), Stop> {
     let mut hunt = hunt(archive, catalog, base, text, params, limits).await?;
     // Only now, because what a text names is known for sure when it has been understood.
     params::refuse_unused(params, text).map_err(Stop::Params)?;
-    if archive.tables().await.is_ok_and(|tables| tables.is_empty()) {
+    if nothing.is_none() && archive.tables().await.is_ok_and(|tables| tables.is_empty()) {
         eprintln!("note: there is nothing yet in the archive at {}", archive.location().url());
     }
     let progress = Progress::start(hunt.bytes_max);
@@ -307,7 +323,11 @@ async fn print(
         progress.suspend(|| output.write(&batch))?;
     }
     progress.finish();
-    Ok(output.finish()?)
+    match nothing.filter(|_| output.is_empty()) {
+        Some(nothing) => eprintln!("{nothing}"),
+        None => output.finish()?,
+    }
+    Ok(())
 }
 
 /// The text and what to call it: an argument, a file, or standard input for `-`.
@@ -348,5 +368,5 @@ fn refusal(name: &str, text: &str, diagnostics: Vec<Diagnostic>) -> CommandError
     for diagnostic in diagnostics {
         eprintln!("{}", render::report(&diagnostic.in_file(name), &texts, stdout::stderr_has_color()));
     }
-    CommandError::usage(anyhow::anyhow!("the hunt has {}", render::counted(count, "error")))
+    CommandError::usage(anyhow::anyhow!("the hunt has {}", counted(count, "error")))
 }

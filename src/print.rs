@@ -23,6 +23,11 @@ impl Format {
     pub(crate) fn or_default(chosen: Option<Self>) -> Self {
         chosen.unwrap_or(if stdout::is_terminal() { Self::Table } else { Self::Json })
     }
+
+    /// Whether a person may read along: no form for programs was asked for.
+    pub(crate) fn is_for_people(chosen: Option<Self>) -> bool {
+        matches!(chosen, None | Some(Self::Table))
+    }
 }
 
 /// Rows that are small enough to be held in memory.
@@ -49,6 +54,16 @@ impl Rows {
         let mut out = Stdout::lock();
         self.write(format, &mut out)?;
         out.finish()
+    }
+
+    /// Prints all rows in the form that was chosen. Where there are none, and no form was chosen that says so itself, it is
+    /// said on standard error, and standard output stays empty.
+    pub(crate) fn print_or_say(&self, chosen: Option<Format>, nothing: &str) -> io::Result<()> {
+        if self.rows.is_empty() && Format::is_for_people(chosen) {
+            eprintln!("{nothing}");
+            return Ok(());
+        }
+        self.print(Format::or_default(chosen))
     }
 
     fn write(&self, format: Format, out: &mut dyn Write) -> io::Result<()> {

@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
+use weir_engine::error::counted;
 use weir_engine::{Diagnostic, Level, Span};
 
 /// Source lines longer than this many characters are shown in part.
@@ -61,11 +62,6 @@ pub(crate) fn summary(diagnostics: &[Diagnostic]) -> String {
     let errors = diagnostics.iter().filter(|diagnostic| diagnostic.level == Level::Error).count();
     let warnings = diagnostics.len() - errors;
     format!("{}, {}", counted(errors, "error"), counted(warnings, "warning"))
-}
-
-/// A number with its noun, as in `1 file` and `2 files`.
-pub(crate) fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Writes the line of `text` at which `span` begins and marks it; gives the width of the gutter.

@@ -254,7 +254,7 @@ fn report(ledger: &Ledger, begun: Instant, broken: &[anyhow::Error]) -> CommandR
         [] => Ok(Outcome::Done),
         [first, ..] => Err(CommandError::outside(anyhow::anyhow!(
             "{} broke off; what was read before is in the result: {first}",
-            crate::render::counted(broken.len(), "input")
+            weir_engine::error::counted(broken.len(), "input")
         ))),
     }
 }

@@ -79,6 +79,39 @@ fn a_playbook_tells_mistakes_of_form_and_of_links_together() {
 }
 
 #[test]
+fn words_of_other_systems_and_related_detections_that_are_not_there_are_told() {
+    let related = REFUSED.replace("SELECT", "--! related = [\"door.refusd\", \"door.refused\"]\nSELECT");
+    let other = related.replace("id = \"door.refused\"", "id = \"door.other\"");
+    let text = "id: p\nsteps:\n  - isolate: device x\n  - contain: host x\n  - ask: 5\n";
+    let checked = project(&[("detections/other.sql", &other), ("playbooks/p.yaml", text)]).weir(&["check"]);
+    assert_told(
+        &checked.expect_code(1),
+        &[
+            "detections/other.sql:4:16: warning D111: `related` names `door.refusd`, and no detection of this project has that id
+    4 | --! related = [\"door.refusd\", \"door.refused\"]
+      |                ^^^^^^^^^^^^^
+      = did you mean `door.refused`?
+",
+            "playbooks/p.yaml:3:5: error P008: `isolate` is nothing a step can do
+    3 |   - isolate: device x
+      |     ^^^^^^^
+      = did you mean `contain`?
+",
+            "playbooks/p.yaml:4:14: error P008: unknown kind of target `host`
+    4 |   - contain: host x
+      |              ^^^^
+      = did you mean `device`?
+",
+            "playbooks/p.yaml:5:10: error P004: `ask` is followed by words for people, not by `5`
+    5 |   - ask: 5
+      |          ^
+      = write `ask: About ${alert.title}`
+",
+        ],
+    );
+}
+
+#[test]
 fn a_responder_tells_all_its_mistakes_and_makes_none_in_playbooks() {
     let edr = "id: edr\nbase_url: https://edr.test\nauht: { bearer: T }\noperations:\n  - does: contain device\n    \
                post: /x/${target.hostnam}\n    undo: 'none: by hand'\n  - does: notify\n    post: y\n";

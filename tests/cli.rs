@@ -351,13 +351,54 @@ fn a_live_playbook_does_not_start_without_what_its_responder_needs() {
 }
 
 #[test]
+fn a_list_of_nothing_says_so_on_standard_error() {
+    let project = door();
+    let says = |args: &[&str], text: &str| {
+        let listed = project.weir(args).expect_code(0);
+        assert_eq!((listed.stdout.as_str(), listed.stderr.as_str()), ("", text), "{args:?}");
+    };
+    says(&["case", "list"], "no case is open; --all shows those that are closed\n");
+    says(&["case", "list", "--format", "table"], "no case is open; --all shows those that are closed\n");
+    says(&["case", "list", "--all"], "there is no case\n");
+    says(&["case", "list", "--status", "closed"], "no case is closed\n");
+    says(&["approve"], "no playbook asks anything\n");
+    says(&["approve", "list"], "no playbook asks anything\n");
+    says(&["dead-letters", "list"], "there are no dead letters\n");
+    says(&["dead-letters", "list", "--stream", "door"], "there are no such dead letters\n");
+    // Forms for programs say it in their own way.
+    says(&["case", "list", "--format", "json"], "");
+    says(&["approve", "--format", "json"], "");
+    let header = project.weir(&["approve", "--format", "csv"]).expect_code(0);
+    assert_eq!(header.stdout, "run,step,playbook,case,asked,expires,question\n");
+    project.weir(&["case", "show", "none"]).expect_code(2);
+    assert!(!project.join("weir.db").exists(), "who looks at a journal does not begin one");
+}
+
+#[test]
 fn values_that_do_not_fit_are_null_and_told() {
     let project = door();
     project.write("a.ndjson", "{\"at\":\"2026-01-01T00:00:00Z\",\"who\":\"al\",\"ok\":\"perhaps\"}\n");
     let replayed = project.weir(&["replay", "--input", "door=a.ndjson"]).expect_code(0);
-    let told = "misfits: 1 values of door.ok do not fit its type: they are NULL there and kept in `unmapped`";
+    let told = "misfits: 1 value of door.ok does not fit its type: it is NULL there and kept in `unmapped`";
     assert!(replayed.stderr.contains(told), "{}", replayed.stderr);
     assert_eq!(Summary::read(&replayed.stderr).alerts(), 0);
+}
+
+#[test]
+fn a_field_that_does_not_fit_is_told_by_its_path() {
+    let project = door();
+    project.write(
+        "streams/gate.sql",
+        "CREATE STREAM gate (at TIMESTAMP, who STRUCT<id BIGINT>) WITH (format = 'json', event_time = 'at');\n",
+    );
+    project.write(
+        "detections/gate.sql",
+        "--! id = \"gate.seen\"\n--! title = \"Seen\"\n--! severity = \"low\"\nSELECT at AS time, who.id AS id FROM gate\n",
+    );
+    project.write("a.ndjson", "{\"at\":\"2026-01-01T00:00:00Z\",\"who\":{\"id\":\"x\"}}\n".repeat(2));
+    let replayed = project.weir(&["replay", "--input", "gate=a.ndjson"]).expect_code(0);
+    let told = "misfits: 2 values of gate.who.id do not fit its type: they are NULL there and kept in `unmapped`";
+    assert!(replayed.stderr.contains(told), "{}", replayed.stderr);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use chrono::NaiveDate;
 use globset::{Glob, GlobMatcher};
+use weir_engine::error::counted;
 use weir_engine::{Diagnostic, Place, Span};
 
 use crate::codes;
@@ -93,11 +94,8 @@ impl Exception {
     /// The error that `weir check` shows once its last day is over.
     #[must_use]
     pub fn expired(&self, today: NaiveDate) -> Option<Diagnostic> {
-        let ago = match (today - self.expires).num_days() {
-            1 => "1 day ago".to_owned(),
-            days => format!("{days} days ago"),
-        };
-        let message = format!("the exception `{}` expired {ago}, on {}", self.name, self.expires);
+        let days = counted((today - self.expires).num_days(), "day");
+        let message = format!("the exception `{}` expired {days} ago, on {}", self.name, self.expires);
         let hint = format!("ask {} to renew it, or delete it", self.owner);
         self.has_expired(today).then(|| {
             Diagnostic::error(codes::EXCEPTION_EXPIRED, message)

@@ -146,6 +146,12 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| format!("did you mean `{candidate}`?"))
 }
 
+/// A number with its noun, as in `1 file` and `2 files`.
+pub fn counted<N: fmt::Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
+    let ending = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {noun}{ending}")
+}
+
 /// Why the engine stopped. None of these can be caused by the content of an event.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {

@@ -41,6 +41,11 @@ impl Output {
         out.finish()
     }
 
+    /// Whether no row has come.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
     /// Writes what is left.
     pub(super) fn finish(self) -> io::Result<()> {
         let mut out = Stdout::lock();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use weir_connectors::decode::{RejectReason, Rejected};
 use weir_connectors::source::SourceOutput;
+use weir_engine::error::counted;
 use weir_engine::{Activity, Hit, StreamCounts, Uid};
 
 /// How many rejected records of one reason are shown.
@@ -118,7 +119,7 @@ impl Ledger {
         if self.events() == out {
             return Ok(());
         }
-        Err(format!("the ledger does not add up: {}, but {} events came in", self.equation(), self.events()))
+        Err(format!("the ledger does not add up: {}, but {} came in", self.equation(), counted(self.events(), "event")))
     }
 
     /// The account in one line.
@@ -139,19 +140,25 @@ impl Ledger {
             }
         }
         for ((stream, column), count) in &self.misfits {
-            remarks.push(format!("misfits: {count} values of {stream}.{column} do not fit its type: they are NULL there and kept in `unmapped`"));
+            let (fit, are) = if *count == 1 { ("does not fit", "it is") } else { ("do not fit", "they are") };
+            remarks.push(format!(
+                "misfits: {} of {stream}.{column} {fit} its type: {are} NULL there and kept in `unmapped`",
+                counted(*count, "value")
+            ));
         }
         if self.failures > 0 {
-            remarks.push(format!("failures: {} values could not be computed and are NULL", self.failures));
+            let are = if self.failures == 1 { "is" } else { "are" };
+            let values = counted(self.failures, "value");
+            remarks.push(format!("failures: {values} could not be computed and {are} NULL"));
         }
         let suppressed = self.alerts.values().filter(|standing| **standing == Standing::Suppressed).count();
         if suppressed > 0 {
-            remarks.push(format!(
-                "suppressed: {suppressed} alerts repeat another within its cooldown and are folded into it"
-            ));
+            let (repeat, are) = if suppressed == 1 { ("repeats", "is") } else { ("repeat", "are") };
+            let alerts = counted(suppressed, "alert");
+            remarks.push(format!("suppressed: {alerts} {repeat} another within its cooldown and {are} folded into it"));
         }
         if self.hidden > 0 {
-            remarks.push(format!("hidden: exceptions hide {} hits", self.hidden));
+            remarks.push(format!("hidden: exceptions hide {}", counted(self.hidden, "hit")));
         }
         remarks
     }

@@ -2,6 +2,7 @@
 
 use super::reads::Reads;
 use super::{Program, weight};
+use crate::error::counted;
 use crate::graph::{
     AggregateKind, AggregateSpec, CooldownSpec, Graph, JoinKind, JoinSpec, Keep, Node, NodeId, Spec, WindowSpec,
 };
@@ -78,7 +79,7 @@ const fn certainty(cooldown: &CooldownSpec) -> &'static str {
 fn operator(graph: &Graph, id: NodeId, node: &Node) -> String {
     let published = node.inputs.iter().filter(|edge| matches!(graph.nodes[edge.from].spec, Spec::Publish(_))).count();
     if published > 0 {
-        return format!("#{id} the alerts of {published} detections");
+        return format!("#{id} the alerts of {}", counted(published, "detection"));
     }
     format!("#{id} {}", node.fingerprint)
 }
@@ -96,13 +97,13 @@ fn state(node: &Node) -> Option<String> {
         Spec::Window(window) => Some(format!("{}{}", groups_in_words(window), lists_in_words(window))),
         Spec::Over(over) => {
             let kept: Vec<String> = over.functions.iter().map(kept_in_words).collect();
-            let keys = over.keys.len();
-            Some(format!("per key ({keys} columns) {}; dropped as the watermark passes", kept.join(", ")))
+            let keys = counted(over.keys.len(), "column");
+            Some(format!("per key ({keys}) {}; dropped as the watermark passes", kept.join(", ")))
         }
         Spec::Sequence(sequence) => {
-            let (keys, within) = (sequence.keys.len(), span_in_words(sequence.within_us));
+            let (keys, within) = (counted(sequence.keys.len(), "key column"), span_in_words(sequence.within_us));
             Some(format!(
-                "the rows of each partition ({keys} key columns) that a sequence can begin with or go on with, for at most {within}"
+                "the rows of each partition ({keys}) that a sequence can begin with or go on with, for at most {within}"
             ))
         }
         Spec::Emit(emit) if emit.is_row_level => {
@@ -138,13 +139,13 @@ fn remembered(join: &JoinSpec) -> String {
 
 /// What a window remembers of its groups.
 fn groups_in_words(window: &WindowSpec) -> String {
-    let keys = window.keys.len();
+    let keys = counted(window.keys.len(), "key column");
     let kind = match window.windows {
         Windows::Fixed(kind) => kind,
         Windows::Sessions { gap_us } => {
             let gap = span_in_words(gap_us);
             return format!(
-                "one entry per group ({keys} key columns) and {gap} of event time, merged into the next one as the \
+                "one entry per group ({keys}) and {gap} of event time, merged into the next one as the \
                  watermark passes; dropped when the session is over, after {gap} without an event"
             );
         }
@@ -155,10 +156,10 @@ fn groups_in_words(window: &WindowSpec) -> String {
         allowed_us => format!(", {} later for late events", span_in_words(allowed_us)),
     };
     if kind.is_disjoint() {
-        format!("one entry per group ({keys} key columns) and open window of {size}; dropped when it closes{after}")
+        format!("one entry per group ({keys}) and open window of {size}; dropped when it closes{after}")
     } else {
         format!(
-            "one entry per group ({keys} key columns) and pane; windows of {size} share their panes, and a pane \
+            "one entry per group ({keys}) and pane; windows of {size} share their panes, and a pane \
              is dropped when its last window closes{after}"
         )
     }

@@ -88,6 +88,7 @@ pub(crate) fn kept_in_words(function: &OverFunction) -> String {
     }
     let horizon = span_in_words(frame.horizon_us);
     match frame.rows {
+        Some(1) => format!("the last row within {horizon}"),
         Some(rows) => format!("the last {rows} rows within {horizon}"),
         None => format!("the rows of the last {horizon}"),
     }

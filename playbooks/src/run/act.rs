@@ -448,7 +448,7 @@ impl Run {
         let Some(record) = self.record_mut() else { return };
         let tried = if record.phase == Phase::Call { record.attempts } else { record.tries };
         if tried >= step.retry.attempts {
-            let why = format!("{why} (after {tried} attempts)");
+            let why = format!("{why} (after {tried} attempt{})", if tried == 1 { "" } else { "s" });
             self.fail_step(step, StepStatus::Failed, why, world, now);
             return;
         }

@@ -9,9 +9,8 @@ use datafusion::sql::sqlparser::ast::{
 use super::Resolver;
 use super::casts::exact_type;
 use super::names::append_access;
-use super::select::columns as counted;
 use super::shape::Shape;
-use crate::error::{Diagnostic, codes};
+use crate::error::{Diagnostic, codes, counted};
 use crate::sql::interval;
 use crate::sql::parse::spot;
 use crate::sql::tokens::span_of;
@@ -248,7 +247,7 @@ impl Resolver<'_> {
             && self.diagnostics.len() == told
             && let SetExpr::Select(select) = query.body.as_ref()
         {
-            let message = format!("this SELECT stands for one value, and it has {}", counted(columns.len()));
+            let message = format!("this SELECT stands for one value, and it has {}", counted(columns.len(), "column"));
             let place = select.projection.get(1).and_then(spot);
             let hint = "select one column; for several, write EXISTS (SELECT 1 FROM ... WHERE a = b AND c = d)";
             self.diagnostics.push(Diagnostic::error(codes::PLAN, message).at(place).hint(hint));

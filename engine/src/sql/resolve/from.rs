@@ -10,7 +10,7 @@ use super::names::{Found, in_scope};
 use super::scope::{Merged, Scope, Source, means};
 use super::shape::Column;
 use super::{RelationColumns, Resolver};
-use crate::error::{Diagnostic, codes, nearest};
+use crate::error::{Diagnostic, codes, counted, nearest};
 use crate::sql::parse::spot;
 use crate::sql::tokens::{exact, span_of};
 
@@ -222,7 +222,8 @@ impl Resolver<'_> {
             return;
         }
         if alias.columns.len() != columns.len() {
-            let message = format!("`{}` has {} columns, not {}", alias.name.value, columns.len(), alias.columns.len());
+            let there = counted(columns.len(), "column");
+            let message = format!("`{}` has {there}, not {}", alias.name.value, alias.columns.len());
             self.diagnostics.push(Diagnostic::error(codes::BAD_COLUMN, message).at(span_of(alias.name.span)));
         }
         for (column, new) in columns.iter_mut().zip(&mut alias.columns) {

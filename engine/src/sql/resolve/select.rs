@@ -15,7 +15,7 @@ use super::names::column_expr;
 use super::scope::{Clause, Scope, Source, means};
 use super::shape::{Column, Shape};
 use super::{Cte, Resolver};
-use crate::error::{Diagnostic, Place, Span, codes, nearest};
+use crate::error::{Diagnostic, Place, Span, codes, counted, nearest};
 use crate::sql::parse::spot;
 use crate::sql::tokens::{exact, span_of};
 
@@ -110,7 +110,7 @@ impl Resolver<'_> {
     }
 
     fn uneven(&mut self, left: usize, right: usize, place: Option<Span>) {
-        let message = format!("this SELECT has {}, and the one before it {left}", columns(right));
+        let message = format!("this SELECT has {}, and the one before it {left}", counted(right, "column"));
         let place = place.map(|Span { start, .. }| Span { start, end: Place { column: start.column + 6, ..start } });
         let hint = "the columns of a UNION go by their order; write NULL AS name for one that is missing";
         self.diagnostics.push(Diagnostic::error(codes::PLAN, message).at(place).hint(hint));
@@ -368,11 +368,6 @@ fn left_out(options: &WildcardAdditionalOptions) -> Vec<Ident> {
 
 const fn is_by_name(quantifier: SetQuantifier) -> bool {
     matches!(quantifier, SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName)
-}
-
-/// How many columns, in words.
-pub(super) fn columns(count: usize) -> String {
-    format!("{count} column{}", if count == 1 { "" } else { "s" })
 }
 
 /// The columns of a UNION: those of the left side, and by name also what only the right side has.
