@@ -22,7 +22,8 @@ pub(super) fn unreadable(interval: &Interval) -> Option<Diagnostic> {
     let text = written(interval)?;
     if text.trim().parse::<f64>().is_ok() {
         let message = format!("`{}` has no unit", interval.value);
-        let hint = format!("write one of them behind it: INTERVAL '{} minutes', or seconds, hours, days", text.trim());
+        let minutes = if text.trim() == "1" { "minute" } else { "minutes" };
+        let hint = format!("write one behind it: INTERVAL '{} {minutes}', or seconds, hours or days", text.trim());
         return Some(Diagnostic::error(codes::WRONG_TYPE, message).at(spot(interval.value.as_ref())).hint(hint));
     }
     if read(&text).is_some() {

@@ -21,8 +21,8 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{ExprSchemable, LogicalPlan};
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Cte, Expr, Function, JoinConstraint, Query, Select, SelectItem, SetExpr, TableWithJoins,
-    UnaryOperator, Value, Visit, Visitor, With,
+    BinaryOperator, Cte, Expr, Function, JoinConstraint, NamedWindowDefinition, NamedWindowExpr, Query, Select,
+    SelectItem, SetExpr, TableWithJoins, UnaryOperator, Value, Visit, Visitor, With,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -160,6 +160,18 @@ impl<'j, 'p> Judge<'j, 'p> {
         is_wrong
     }
 
+    /// A window that has a name is no part of the expressions that use it.
+    fn judge_named_windows(&mut self, select: &Select) {
+        let Some(schema) = self.schemas.last().and_then(Option::as_ref) else { return };
+        let type_of = |part: &Expr| self.planner.coerced(part, schema).and_then(|part| part.get_type(schema)).ok();
+        let specs = select.named_window.iter().filter_map(|NamedWindowDefinition(_, window)| match window {
+            NamedWindowExpr::WindowSpec(spec) => Some(spec),
+            NamedWindowExpr::NamedWindow(_) => None,
+        });
+        let bad: Vec<_> = specs.filter_map(|spec| frames::bad(&type_of, self.text, spec)).collect();
+        self.diagnostics.extend(bad);
+    }
+
     fn not_a_condition(&self, expr: &Expr, data_type: &DataType) -> Option<Diagnostic> {
         let by = self.wanted_by(expr)?;
         let fits = matches!(data_type, DataType::Boolean | DataType::Null);
@@ -265,6 +277,7 @@ impl Visitor for Judge<'_, '_> {
         for (by, condition) in clauses {
             condition.iter().for_each(|condition| self.want(condition, by));
         }
+        self.judge_named_windows(select);
         sequences::conditions(select).for_each(|condition| self.want(condition, "DEFINE"));
         for join in select.from.iter().flat_map(|table| &table.joins) {
             if let Some(JoinConstraint::On(condition)) = constraint_of(&join.join_operator) {

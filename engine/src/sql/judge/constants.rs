@@ -6,7 +6,7 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::{self as plan, ExprSchemable, LogicalPlan, Operator};
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, TypedString, Value, ValueWithSpan};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, TypedString, Value, ValueWithSpan, WindowType};
 
 use super::functions::arguments;
 use super::{Text, frames};
@@ -144,7 +144,9 @@ pub(super) fn bad(planner: &Planner<'_>, schema: &DFSchema, text: &Text<'_>, exp
             let name = function.name.to_string().trim_matches('"').to_lowercase();
             let arguments = arguments(&function.args);
             let type_of = |part: &Expr| comparison.type_of(part);
-            if let Some(frame) = frames::bad(&type_of, text, function) {
+            if let Some(WindowType::WindowSpec(spec)) = &function.over
+                && let Some(frame) = frames::bad(&type_of, text, spec)
+            {
                 return vec![frame];
             }
             if OF_PATTERNS.contains(&name.as_str()) {

@@ -6,7 +6,7 @@ use datafusion::logical_expr::WindowFrameUnits as PlannedUnits;
 use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::{WindowFrame as PlannedFrame, WindowFrameBound as PlannedBound};
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, Value, ValueWithSpan, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
+    Expr, Value, ValueWithSpan, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowSpec,
 };
 
 use super::Text;
@@ -27,15 +27,13 @@ pub(super) fn may_be_bad(call: &WindowFunction) -> bool {
     *units == PlannedUnits::Range && (is_of_months(start_bound) || is_of_months(end_bound))
 }
 
-/// What is wrong with the frame of a call.
+/// What is wrong with the frame of an `OVER` or of a named window.
 pub(super) fn bad(
     type_of: &dyn Fn(&Expr) -> Option<DataType>,
     text: &Text<'_>,
-    function: &Function,
+    spec: &WindowSpec,
 ) -> Option<Diagnostic> {
-    let Some(WindowType::WindowSpec(WindowSpec { order_by, window_frame: Some(frame), .. })) = &function.over else {
-        return None;
-    };
+    let WindowSpec { order_by, window_frame: Some(frame), .. } = spec else { return None };
     let WindowFrame { units: WindowFrameUnits::Range, start_bound, end_bound } = frame else { return None };
     let [order] = &order_by[..] else { return None };
     let data_type = type_of(&order.expr)?;

@@ -268,7 +268,8 @@ fn unknown_variable(name: &Ident, variables: &[String]) -> Diagnostic {
     let known = variables.iter().map(String::as_str);
     let message = format!("there is no variable `{}` in the PATTERN", name.value);
     let meant = nearest(&name.value, known).filter(|_| name.value.chars().count() > 2);
-    let hint = meant.unwrap_or_else(|| format!("its variables are {}", variables.join(", ")));
+    let are = if variables.len() == 1 { "variable is" } else { "variables are" };
+    let hint = meant.unwrap_or_else(|| format!("its {are} {}", variables.join(", ")));
     Diagnostic::error(codes::UNKNOWN_COLUMN, message).at(span_of(name.span)).hint(hint)
 }
 
