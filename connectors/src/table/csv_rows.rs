@@ -2,6 +2,7 @@
 
 use arrow::array::ArrayRef;
 use weir_engine::Table;
+use weir_engine::error::counted;
 
 use super::{BadRow, Refusal, missing_column, typed};
 
@@ -35,7 +36,7 @@ pub(super) fn columns(table: &Table, content: &[u8]) -> Result<(Vec<ArrayRef>, u
         };
         let line = line_of(content, record.position());
         if record.len() != header.len() {
-            let reason = format!("the row has {} cells, the header has {}", record.len(), header.len());
+            let reason = format!("the row has {}, the header has {}", counted(record.len(), "cell"), header.len());
             bad.push(BadRow { line, column: None, reason, hint: Some("quote cells that hold commas".to_owned()) });
             continue;
         }
