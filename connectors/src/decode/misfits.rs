@@ -42,9 +42,11 @@ impl Misfits {
                 return;
             }
             parts += 1;
-            match self.by_path.get_mut(path) {
-                Some(count) => *count += 1,
-                None => drop(self.by_path.insert(path.to_owned(), 1)),
+            // Only the first of its path is worth a text of its own.
+            if let Some(count) = self.by_path.get_mut(path) {
+                *count += 1;
+            } else {
+                self.by_path.insert(path.to_owned(), 1);
             }
         });
         // What is left is the value as a whole.
