@@ -136,7 +136,7 @@ impl Edits {
         for error in &errors {
             tracing::error!("{error}");
         }
-        let count = render::counted(errors.len(), "error");
+        let count = weir_engine::error::counted(errors.len(), "error");
         tracing::error!("the edited project has {count}; what ran before runs on");
         self.refused();
     }
