@@ -16,6 +16,7 @@ mod epoch;
 mod follow;
 mod keep;
 mod own;
+mod protocol;
 mod shard;
 mod start;
 

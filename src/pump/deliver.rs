@@ -11,7 +11,7 @@ use weir_connectors::kafka::{KafkaError, KafkaSink, SinkRecord};
 use weir_connectors::state::{Output, StateStore};
 
 use super::follow::{Attempt, Sink, follow};
-use super::{Progress, Setup, Topics, epoch};
+use super::{Progress, Setup, Topics, epoch, protocol};
 use crate::respond::{NotAnAlert, Respond};
 
 /// The name of the Kafka sink's cursor.
@@ -33,7 +33,8 @@ pub(super) async fn spawn(
     tasks.spawn(follow(kafka, setup.state.clone(), cursor, progress.clone(), stopping.clone()));
     let mut cursors = vec![kafka_cursor];
     if let Some(respond) = &setup.respond {
-        let done = setup.state.cursor(PLAYBOOKS).await?.unwrap_or(0);
+        let oldest = setup.state.epochs().await?.first().copied();
+        let done = protocol::noted_cursor(setup.state.cursor(PLAYBOOKS).await?, oldest);
         let (cursor, playbooks_cursor) = watch::channel(done);
         let playbooks = Playbooks { respond: respond.clone(), state: setup.state.clone() };
         tasks.spawn(follow(playbooks, setup.state.clone(), cursor, progress.clone(), stopping.clone()));

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use weir_connectors::state::{Output, StateStore};
 
-use super::Progress;
+use super::{Progress, protocol};
 
 /// How long to wait before a failed delivery is tried again: at first, and at most.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
@@ -46,8 +46,9 @@ pub(super) async fn follow(
         // Asked first: what was committed before the stop is seen by then.
         let is_last = *stopping.borrow();
         let committed = progress.borrow_and_update().epoch;
-        while *cursor.borrow() < committed {
-            let epoch = *cursor.borrow() + 1;
+        loop {
+            let at = *cursor.borrow();
+            let Some(epoch) = protocol::due(at, committed) else { break };
             if !deliver(&mut sink, &state, epoch, &mut stopping).await? {
                 return Ok(());
             }
@@ -114,7 +115,7 @@ pub(super) fn spawn_retention(
                 _ = stopping.changed() => {}
             }
             let committed = progress.borrow().epoch;
-            let slowest = cursors.iter().map(|cursor| *cursor.borrow()).fold(committed, u64::min);
+            let slowest = protocol::needed_from(committed, cursors.iter().map(|cursor| *cursor.borrow()));
             match state.retain_from(slowest).await {
                 Ok(0) => {}
                 Ok(deleted) => tracing::debug!(deleted, below = slowest, "old state deleted"),
