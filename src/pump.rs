@@ -30,6 +30,7 @@ use anyhow::{Context as _, bail};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use weir_connectors::archive::Archive;
+use weir_connectors::failpoint;
 use weir_connectors::kafka::{KafkaSettings, KafkaSource, Start};
 use weir_connectors::position::{Positions, TopicPartition};
 use weir_connectors::state::{Ledger, Manifest, Nulled, PartitionKey, StateError, StateStore};
@@ -253,6 +254,7 @@ impl Running {
                 _ => error,
             })?;
         self.commit_to_group(&manifest);
+        failpoint::reach("epoch.told_to_group");
         self.committed.send_replace(Progress::of(&manifest));
         Ok(())
     }

@@ -19,6 +19,7 @@ use crate::{check, serve};
 use anyhow::{Context as _, anyhow};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use weir_connectors::failpoint;
 
 pub(crate) use edits::EditCounts;
 use edits::Edits;
@@ -29,6 +30,9 @@ const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
 /// Runs the pipeline until SIGTERM or SIGINT.
 pub(crate) fn run(globals: &Globals) -> CommandResult {
+    if let Some(points) = failpoint::arm().usage()? {
+        tracing::warn!(points, "this debug build ends itself at points that {} names", failpoint::VARIABLE);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let look = edits::look(&globals.dir);

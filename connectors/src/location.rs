@@ -13,6 +13,8 @@ use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use url::Url;
 
+use crate::failpoint;
+
 /// A folder on some object store.
 #[derive(Debug, Clone)]
 pub struct Location {
@@ -153,9 +155,14 @@ fn write_durably(file: &FilePath, bytes: &[u8], mode: &PutMode) -> Result<(), ob
         let mut temporary = std::fs::File::create_new(&beside)?;
         temporary.write_all(bytes)?;
         temporary.sync_all()?;
+        failpoint::reach("object.before_name");
         match mode {
             // A link, unlike a rename, does not replace what is there.
-            PutMode::Create => std::fs::hard_link(&beside, file).and_then(|()| std::fs::remove_file(&beside))?,
+            PutMode::Create => {
+                std::fs::hard_link(&beside, file)?;
+                failpoint::reach("object.named");
+                std::fs::remove_file(&beside)?;
+            }
             PutMode::Overwrite | PutMode::Update(_) => std::fs::rename(&beside, file)?,
         }
         // The new name is an entry of the folder, which is flushed on its own. Not every system can open a folder.

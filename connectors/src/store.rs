@@ -21,6 +21,8 @@ use weir_playbooks::journal::{
 };
 use weir_playbooks::run::{Run, RunStatus};
 
+use crate::failpoint;
+
 mod schema;
 
 /// The version of the tables that this program writes.
@@ -102,11 +104,15 @@ impl SqliteJournal {
 
 impl Journal for SqliteJournal {
     fn write(&mut self, writes: &[Write]) -> Result<(), JournalError> {
+        failpoint::reach("journal.before_write");
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(storage)?;
         for write in writes {
             apply(&transaction, write, writes)?;
         }
-        transaction.commit().map_err(storage)
+        failpoint::reach("journal.before_commit");
+        transaction.commit().map_err(storage)?;
+        failpoint::reach("journal.committed");
+        Ok(())
     }
 
     fn runs(&mut self, filter: &RunFilter) -> Result<Vec<Run>, JournalError> {

@@ -5,6 +5,7 @@
 use anyhow::Context as _;
 use bytes::Bytes;
 use tokio::task::JoinHandle;
+use weir_connectors::failpoint;
 use weir_connectors::state::{Manifest, Part, StateStore};
 use weir_engine::Scope;
 
@@ -51,6 +52,7 @@ impl Chains {
             chain.take_joined().await;
             let bytes = tokio::task::spawn_blocking(move || snapshot.to_bytes()).await.context("saving panicked")??;
             chain.parts.push(state.write_snapshot(manifest.epoch, shard, Bytes::from(bytes)).await?);
+            failpoint::reach("epoch.snapshot_written");
             manifest.chains.push(chain.parts.len());
             manifest.snapshots.extend(chain.parts.iter().cloned());
         }
@@ -72,7 +74,8 @@ impl Chain {
     fn has_grown(&self) -> bool {
         let Some((whole, changes)) = self.parts.split_first() else { return false };
         let bytes: u64 = changes.iter().map(|part| part.bytes).sum();
-        changes.len() >= PARTS_MAX || bytes > whole.bytes.max(JOIN_BYTES)
+        changes.len() as u64 >= failpoint::limit("epoch.parts_max", PARTS_MAX as u64)
+            || bytes > whole.bytes.max(JOIN_BYTES)
     }
 
     /// Puts a joined part in the place of those it was made of, once it is there. Where that failed they stay, and it is
@@ -80,7 +83,10 @@ impl Chain {
     async fn take_joined(&mut self) {
         let Some(Joining { count, task }) = self.joining.take_if(|joining| joining.task.is_finished()) else { return };
         match task.await.context("joining panicked").and_then(|joined| joined) {
-            Ok(part) => drop(self.parts.splice(..count, [part])),
+            Ok(part) => {
+                drop(self.parts.splice(..count, [part]));
+                failpoint::reach("epoch.joined_part_taken");
+            }
             Err(error) => tracing::warn!(error = format!("{error:#}"), "saved state stays in many parts for now"),
         }
     }
@@ -98,7 +104,9 @@ async fn joined(state: StateStore, epoch: u64, shard: u32, parts: Vec<Part>) -> 
     let chain = state.read_chain(&parts).await?;
     let bytes = tokio::task::spawn_blocking(move || fold(&chain)?.to_bytes()).await.context("joining panicked")??;
     tracing::debug!(shard, parts = parts.len(), bytes = bytes.len(), "saved state joined");
-    Ok(state.write_joined(epoch, shard, Bytes::from(bytes)).await?)
+    let part = state.write_joined(epoch, shard, Bytes::from(bytes)).await?;
+    failpoint::reach("epoch.joined_part_written");
+    Ok(part)
 }
 
 /// What a chain of parts says together.

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use weir_connectors::failpoint;
 use weir_connectors::kafka::{KafkaError, KafkaSink, SinkRecord};
 use weir_connectors::state::{Output, StateStore};
 
@@ -83,6 +84,7 @@ impl Sink for Kafka {
         .context("the Kafka sink panicked")?;
         match delivered {
             Ok(delivered) => {
+                failpoint::reach("kafka.delivered");
                 if !delivered.too_large.is_empty() {
                     let count = delivered.too_large.len();
                     tracing::error!(
@@ -115,15 +117,20 @@ impl Sink for Playbooks {
             if alert.pointer("/unmapped/weir/exception").is_some_and(|exception| !exception.is_null()) {
                 continue;
             }
+            failpoint::reach("playbooks.before_alert");
             match self.respond.alert(&alert).await {
-                Ok(_) => {}
+                Ok(_) => failpoint::reach("playbooks.after_alert"),
                 // Trying again would not mend it, and would hold all alerts behind it.
                 Err(error) if error.is::<NotAnAlert>() => tracing::error!(epoch, %error, "an alert is passed over"),
                 Err(error) => return Ok(Attempt::Later(error.context("an alert cannot be handed to response"))),
             }
         }
+        failpoint::reach("playbooks.before_cursor");
         Ok(match self.state.set_cursor(PLAYBOOKS, epoch).await {
-            Ok(()) => Attempt::Done,
+            Ok(()) => {
+                failpoint::reach("playbooks.after_cursor");
+                Attempt::Done
+            }
             Err(error) => Attempt::Later(error.into()),
         })
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use weir_connectors::failpoint;
 use weir_connectors::state::{Output, StateStore};
 
 use super::{Progress, protocol};
@@ -111,7 +112,7 @@ pub(super) fn spawn_retention(
     tasks.spawn(async move {
         while !*stopping.borrow() {
             tokio::select! {
-                () = tokio::time::sleep(RETENTION_PERIOD) => {}
+                () = tokio::time::sleep(failpoint::span("retention.period_ms", RETENTION_PERIOD)) => {}
                 _ = stopping.changed() => {}
             }
             let committed = progress.borrow().epoch;

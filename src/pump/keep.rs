@@ -17,6 +17,7 @@ use weir_connectors::archive::{
     json_rows, late_event_rows, late_events,
 };
 use weir_connectors::decode::{Decoder, Rejected};
+use weir_connectors::failpoint;
 use weir_connectors::kafka::{KafkaSettings, RangeReader};
 use weir_connectors::position::TopicPartition;
 use weir_connectors::state::{Manifest, Output, PartitionKey, StateStore};
@@ -121,7 +122,10 @@ impl Table {
 impl Table {
     /// Joins small files now and then. What fails is tried again with the next ones; all rows are readable either way.
     async fn join_files(&mut self) {
-        let Some(table) = self.open.as_mut().filter(|_| self.files >= FILES_MAX) else { return };
+        let Some(table) = self.open.as_mut().filter(|_| self.files >= failpoint::limit("archive.files_max", FILES_MAX))
+        else {
+            return;
+        };
         self.files = 0;
         match table.compact().await {
             Ok(done) => {
@@ -148,7 +152,7 @@ impl Keeper {
                 return Ok(());
             }
             tokio::select! {
-                () = tokio::time::sleep(PERIOD) => {}
+                () = tokio::time::sleep(failpoint::span("archive.period_ms", PERIOD)) => {}
                 _ = stopping.changed() => {}
             }
         }

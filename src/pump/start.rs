@@ -6,6 +6,7 @@ use std::sync::mpsc as channel;
 use anyhow::{Context as _, bail};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use weir_connectors::failpoint;
 use weir_connectors::kafka::{
     Budget, KafkaError, KafkaSink, KafkaSource, Share, SinkOptions, SourceEvent, SourceOptions, StreamInput, TopicSpec,
     create_topics,
@@ -48,6 +49,7 @@ pub(super) async fn resume(setup: &Arc<Setup>) -> anyhow::Result<Resumed> {
         };
         create_topics(&kafka, &[spec(&topics.alerts), spec(&topics.dead_letters)], PATIENCE)?;
         let sink = KafkaSink::open(options)?;
+        failpoint::reach("resume.taken_over");
         let cursors = sink.cursors()?;
         Ok((sink, cursors))
     })
@@ -61,6 +63,7 @@ pub(super) async fn resume(setup: &Arc<Setup>) -> anyhow::Result<Resumed> {
             let joined = tokio::task::spawn_blocking(move || chain::fold(&chain));
             snapshots.push(joined.await.context("putting the state together panicked")??);
         }
+        failpoint::reach("resume.restored");
         tracing::info!(epoch = manifest.epoch, delivered, "going on from the last committed epoch");
         edited::tell(setup, manifest, &snapshots);
     } else if delivered > 0 {

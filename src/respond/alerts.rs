@@ -3,6 +3,7 @@
 use anyhow::{Context as _, bail};
 use chrono::TimeDelta;
 use serde_json::{Value, json};
+use weir_connectors::failpoint;
 use weir_playbooks::audit::{Note, WEIR};
 use weir_playbooks::case::{Case, Grouping};
 use weir_playbooks::facts::{AlertFacts, Moment};
@@ -89,6 +90,7 @@ impl Respond {
 
     fn begin(&self, attempt: Attempt) -> Taken {
         if !attempt.writes.is_empty() {
+            failpoint::reach("playbooks.journaled");
             self.inner.journaled.send_modify(|count| *count += 1);
         }
         let runs = attempt.started.iter().map(|run| run.id.clone()).collect();

@@ -25,6 +25,7 @@ use super::log::{Committed, TableLog};
 use super::schema::{Conformer, DAY, stored_fields};
 use super::tables::TableSpec;
 use super::{ArchiveError, layout};
+use crate::failpoint;
 use crate::location::Location;
 
 /// How often a commit is tried when others change the table in between.
@@ -114,10 +115,15 @@ impl ArchiveTable {
         if self.has(epoch) {
             return Ok(Appended { repeated: true, ..Appended::default() });
         }
+        failpoint::reach("archive.before_files");
         let written = self.write_files(batches).await?;
+        failpoint::reach("archive.files_written");
         for _ in 0..ATTEMPTS_MAX {
             match self.log.commit(epoch, written.clone()).await {
-                Ok(Committed::Yes) => return Ok(tally(&written)),
+                Ok(Committed::Yes) => {
+                    failpoint::reach("archive.flushed");
+                    return Ok(tally(&written));
+                }
                 Ok(Committed::OvertakenBy(_)) => self.reload().await?,
                 Err(error) => {
                     // The commit may have happened although its answer did not come; the log knows.
@@ -141,13 +147,16 @@ impl ArchiveTable {
     /// # Errors
     /// The store refuses, or others changed the same files; nothing is lost by it.
     pub async fn compact(&mut self) -> Result<Compacted, ArchiveError> {
+        failpoint::reach("archive.before_compaction");
         self.reload().await?;
         let stored = self.stored()?;
         let target = NonZeroU64::new(layout::FILE_BYTES).unwrap_or(NonZeroU64::MAX);
         let joining = self.log.table().clone().optimize();
         let joining = joining.with_target_size(target).with_writer_properties(layout::properties(&stored, usize::MAX));
         let (table, metrics) = joining.await.map_err(|source| self.failure("compact", source))?;
+        failpoint::reach("archive.compacted");
         table.vacuum().await.map_err(|source| self.failure("clean up", source))?;
+        failpoint::reach("archive.cleaned_up");
         self.reload().await?;
         Ok(Compacted { removed: metrics.num_files_removed, added: metrics.num_files_added })
     }

@@ -20,6 +20,7 @@ use deltalake_core::{DeltaTable, DeltaTableError};
 use uuid::Uuid;
 
 use super::schema::DAY;
+use crate::failpoint;
 use crate::location::Location;
 
 /// The log of one table, open for commits.
@@ -120,6 +121,7 @@ impl TableLog {
         let version = self.version + 1;
         match self.table.log_store().write_commit_entry(version, bytes, Uuid::new_v4()).await {
             Ok(()) => {
+                failpoint::reach("archive.committed");
                 self.location.flush(&commit_uri_from_version(Some(version))).await?;
                 self.version = version;
                 self.cursor = Some(epoch);

@@ -18,6 +18,7 @@ use super::context::Context;
 use super::oauth::Oauth;
 use super::settings::RECORD_BYTES_MAX;
 use super::{KafkaError, KafkaSettings, TopicSpec, create_topics, cursors};
+use crate::failpoint;
 
 /// How to write.
 #[derive(Debug, Clone)]
@@ -182,13 +183,20 @@ impl KafkaSink {
         wanted: Wanted<'_>,
         deadline: Instant,
     ) -> Result<Attempt, KafkaError> {
+        failpoint::reach("kafka.before_begin");
         let sent = self.producer.begin_transaction().and_then(|()| {
+            failpoint::reach("kafka.begun");
             self.send_all(wanted, deadline)?;
+            failpoint::reach("kafka.records_sent");
             self.send_cursor(sink, epoch, deadline)
         });
+        failpoint::reach("kafka.before_commit");
         let error = match sent {
             Ok(()) => match self.commit(epoch, deadline)? {
-                Attempt::Done => return Ok(Attempt::Done),
+                Attempt::Done => {
+                    failpoint::reach("kafka.committed");
+                    return Ok(Attempt::Done);
+                }
                 Attempt::Aborted(error) => error,
             },
             Err(error) => error,
