@@ -21,6 +21,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 
+use crate::failpoint;
 use crate::location::Location;
 
 mod manifest;
@@ -322,8 +323,15 @@ impl StateStore {
             };
             needed.extend(manifest.parts().map(|part| part.path.clone()));
         }
-        // Manifests go first, so that at no instant one stands without its parts.
-        let mut doomed: Vec<Path> = epochs.into_iter().filter(|old| *old < bound).map(manifest_path).collect();
+        failpoint::reach("retention.before");
+        // Manifests go first, so that at no instant one stands without its parts, and in order, so that at no instant
+        // one is missing between two: the archive goes on from the oldest that is left.
+        let manifests: Vec<Path> = epochs.into_iter().filter(|old| *old < bound).map(manifest_path).collect();
+        for manifest in &manifests {
+            self.delete(manifest).await?;
+            failpoint::reach("retention.manifest_deleted");
+        }
+        let mut parts = vec![];
         for folder in ["snapshots", "outputs"] {
             let folder = Path::from(folder);
             let objects: Vec<_> = self
@@ -335,19 +343,19 @@ impl StateStore {
                 .map_err(|source| self.store_error("list", &folder, source))?;
             needed.extend(self.unnamed().iter().cloned());
             let is_old = |path: &Path| part_epoch(path).is_some_and(|old| old < bound);
-            doomed.extend(objects.into_iter().filter(|path| is_old(path) && !needed.contains(path.as_ref())));
+            parts.extend(objects.into_iter().filter(|path| is_old(path) && !needed.contains(path.as_ref())));
         }
-        let count = doomed.len();
-        futures::stream::iter(doomed)
+        let count = manifests.len() + parts.len();
+        futures::stream::iter(parts)
             .map(|path| async move {
-                match self.store.delete(&path).await {
-                    Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-                    Err(source) => Err(self.store_error("delete", &path, source)),
-                }
+                let deleted = self.delete(&path).await;
+                failpoint::reach("retention.part_deleted");
+                deleted
             })
             .buffered(8)
             .try_collect::<()>()
             .await?;
+        failpoint::reach("retention.done");
         Ok(count)
     }
 
@@ -379,6 +387,14 @@ impl StateStore {
     fn unnamed(&self) -> MutexGuard<'_, BTreeSet<String>> {
         // A set of names is whole whatever panicked beside it.
         self.unnamed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Deletes an object that may be gone already.
+    async fn delete(&self, path: &Path) -> Result<(), StateError> {
+        match self.store.delete(path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(source) => Err(self.store_error("delete", path, source)),
+        }
     }
 
     async fn read_part(&self, part: &Part) -> Result<Bytes, StateError> {

@@ -1,5 +1,8 @@
 use std::collections::BTreeMap;
 use std::path::Path as FilePath;
+use std::time::Duration;
+
+use object_store::throttle::{ThrottleConfig, ThrottledStore};
 
 use super::*;
 
@@ -161,4 +164,27 @@ async fn a_folder_that_cannot_be_written_is_said_so() {
     assert!(error.is_retriable());
     assert!(error.to_string().starts_with("cannot write probe-"), "{error}");
     assert!(error.to_string().contains("/state"), "{error}");
+}
+
+#[tokio::test]
+async fn a_death_between_two_deletions_leaves_no_gap_and_no_manifest_without_its_parts() {
+    let call = Duration::from_millis(10);
+    let config = ThrottleConfig { wait_delete_per_call: call, ..ThrottleConfig::default() };
+    for deletions in 0..10 {
+        let location = Location::memory();
+        let mut state = StateStore::new(&location);
+        for epoch in 1..=5 {
+            commit(&state, epoch, "x").await.unwrap();
+        }
+        state.store = Arc::new(ThrottledStore::new(location.store(), config));
+        // What is dropped in the middle of its work has died there. Where exactly is a matter of time, what holds is not.
+        drop(tokio::time::timeout(call * deletions + call / 2, state.retain_from(5)).await);
+        let epochs = state.epochs().await.unwrap();
+        assert_eq!(epochs, (epochs[0]..=5).collect::<Vec<_>>());
+        for epoch in epochs {
+            let manifest = state.manifest(epoch).await.unwrap().unwrap();
+            assert_eq!(state.read_snapshots(&manifest).await.unwrap(), ["x"]);
+            assert_eq!(state.read_outputs(&manifest).await.unwrap().len(), 3);
+        }
+    }
 }
