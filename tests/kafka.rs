@@ -113,7 +113,7 @@ fn read_archive(project: &Project, outcome: &mut Outcome) {
     for row in archive::rows(&project.join("archive/dead_letters")) {
         let number = |name: &str| row[name].as_i64().unwrap_or_else(|| panic!("a dead letter without {name}: {row}"));
         let raw = row["raw"].as_str().unwrap_or_else(|| panic!("a dead letter without its bytes: {row}"));
-        outcome.dead.insert((number("partition"), number("offset")), hexadecimal(raw));
+        outcome.dead.insert((number("partition"), number("offset")), archive::bytes(raw));
     }
 }
 
@@ -123,27 +123,5 @@ fn dead_letter(record: &Stored) -> ((i64, i64), Vec<u8>) {
     let number = |name: &str| json[name].as_i64().unwrap_or_else(|| panic!("a dead letter without {name}: {json}"));
     assert!(json["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "a dead letter without reason: {json}");
     let raw = json["raw"].as_str().unwrap_or_else(|| panic!("a dead letter without its bytes: {json}"));
-    ((number("partition"), number("offset")), from_base64(raw))
-}
-
-/// RFC 4648, section 4.
-fn from_base64(text: &str) -> Vec<u8> {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut bytes = Vec::new();
-    let (mut bits, mut held) = (0_u32, 0);
-    for digit in text.bytes().filter(|digit| *digit != b'=') {
-        let value = ALPHABET.iter().position(|letter| *letter == digit).expect("a digit of base64");
-        bits = bits << 6 | value as u32;
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push((bits >> held) as u8);
-        }
-    }
-    bytes
-}
-
-/// Bytes as arrow writes them into JSON.
-fn hexadecimal(text: &str) -> Vec<u8> {
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("two digits")).collect()
+    ((number("partition"), number("offset")), kafka::from_base64(raw))
 }

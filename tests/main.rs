@@ -13,6 +13,7 @@ mod duckdb; // the golden cases of the engine, answered by DuckDB
 mod kafka; // the real process on a real broker
 mod kafka_edits; // a project that is edited while it runs
 mod kafka_faults; // a broker that is not there, or goes away
+mod kill; // sudden deaths of the real process, at any moment and at every named point
 mod panther; // correlations of others, written as detections
 mod readme; // the README's commands, typed in an empty folder
 mod replay; // recorded events, however packed, spread or computed

@@ -10,4 +10,5 @@ pub(crate) mod project; // a project folder and runs of `weir` in it
 pub(crate) mod rows; // NDJSON and alerts
 pub(crate) mod signins; // events with an oracle
 pub(crate) mod skip; // tests that cannot run here
+pub(crate) mod survival; // what must come out however often the process dies
 pub(crate) mod vendor; // a responder's other side

@@ -65,3 +65,8 @@ fn decoded(path: &str) -> String {
 fn hexadecimal(digits: &[u8]) -> Option<u8> {
     u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
+
+/// Bytes as arrow writes them into JSON.
+pub(crate) fn bytes(text: &str) -> Vec<u8> {
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("two digits")).collect()
+}

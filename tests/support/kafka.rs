@@ -41,22 +41,39 @@ pub(crate) fn create_topic(address: &str, topic: &str, partitions: i32) {
 
 /// Writes the payloads to their partitions, in order within each partition, and waits until the broker has them.
 pub(crate) fn produce<'a>(address: &str, topic: &str, records: impl IntoIterator<Item = (i32, &'a [u8])>) {
-    let producer: BaseProducer = config(address)
-        .set("linger.ms", "20")
-        .set("enable.idempotence", "true") // a retried batch keeps its place in the partition
-        .set("queue.buffering.max.messages", "1000000")
-        .create()
-        .expect("a producer");
-    for (partition, payload) in records {
-        let mut record = BaseRecord::<(), [u8]>::to(topic).partition(partition).payload(payload);
-        while let Err((error, refused)) = producer.send(record) {
-            assert_eq!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), "producing to {topic}");
-            record = refused;
-            producer.poll(Duration::from_millis(50));
-        }
-        producer.poll(Duration::ZERO);
+    Writer::new(address).write(topic, records);
+}
+
+/// Writes to topics as often as it is asked to.
+pub(crate) struct Writer {
+    producer: BaseProducer,
+}
+
+impl Writer {
+    pub(crate) fn new(address: &str) -> Self {
+        let producer = config(address)
+            .set("linger.ms", "20")
+            .set("enable.idempotence", "true") // a retried batch keeps its place in the partition
+            .set("queue.buffering.max.messages", "1000000")
+            .create()
+            .expect("a producer");
+        Self { producer }
     }
-    producer.flush(TIMEOUT).expect("the broker takes all records");
+
+    /// As [`produce`].
+    pub(crate) fn write<'a>(&self, topic: &str, records: impl IntoIterator<Item = (i32, &'a [u8])>) {
+        for (partition, payload) in records {
+            let mut record = BaseRecord::<(), [u8]>::to(topic).partition(partition).payload(payload);
+            while let Err((error, refused)) = self.producer.send(record) {
+                let full = KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
+                assert_eq!(error, full, "producing to {topic}");
+                record = refused;
+                self.producer.poll(Duration::from_millis(50));
+            }
+            self.producer.poll(Duration::ZERO);
+        }
+        self.producer.flush(TIMEOUT).expect("the broker takes all records");
+    }
 }
 
 /// Everything in the topic that a reader of committed transactions sees, up to its end at this moment.
@@ -155,4 +172,21 @@ fn config(address: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", address);
     config
+}
+
+/// RFC 4648, section 4.
+pub(crate) fn from_base64(text: &str) -> Vec<u8> {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut bytes = Vec::new();
+    let (mut bits, mut held) = (0_u32, 0);
+    for digit in text.bytes().filter(|digit| *digit != b'=') {
+        let value = ALPHABET.iter().position(|letter| *letter == digit).expect("a digit of base64");
+        bits = bits << 6 | value as u32;
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push((bits >> held) as u8);
+        }
+    }
+    bytes
 }

@@ -62,6 +62,13 @@ impl Project {
         Running::start(self.command(args))
     }
 
+    /// The same with a variable in its environment.
+    pub(crate) fn start_with(&self, args: &[&str], name: &str, value: &str) -> Running {
+        let mut command = self.command(args);
+        command.env(name, value);
+        Running::start(command)
+    }
+
     fn command(&self, args: &[&str]) -> Command {
         let mut command = weir();
         command.current_dir(self.path()).args(args);

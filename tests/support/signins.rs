@@ -18,10 +18,10 @@ const BASE_US: i64 = 1_709_251_200_000_000;
 /// One record of the stream, before it is bytes.
 #[derive(Clone)]
 pub(crate) struct Event {
-    seq: usize,
-    time_us: i64,
-    user: String,
-    status: &'static str,
+    pub(crate) seq: usize,
+    pub(crate) time_us: i64,
+    pub(crate) user: String,
+    pub(crate) status: &'static str,
 }
 
 impl Event {
@@ -103,7 +103,7 @@ pub(crate) fn generate(seed: u64, events: usize, partitions: usize) -> Vec<Vec<E
 }
 
 /// Bytes that look like the event and are none.
-fn broken(event: &Event, how: u64) -> Vec<u8> {
+pub(crate) fn broken(event: &Event, how: u64) -> Vec<u8> {
     let mut json = event.json();
     match how {
         0 => json.truncate(json.len() / 2),
@@ -185,7 +185,11 @@ pub(crate) fn assert_same_alerts(found: &Outcome, expected: &Outcome) {
 }
 
 #[track_caller]
-fn assert_maps<K: Ord + Debug, V: PartialEq + Debug>(what: &str, found: &BTreeMap<K, V>, expected: &BTreeMap<K, V>) {
+pub(crate) fn assert_maps<K: Ord + Debug, V: PartialEq + Debug>(
+    what: &str,
+    found: &BTreeMap<K, V>,
+    expected: &BTreeMap<K, V>,
+) {
     let missing: Vec<_> = expected.iter().filter(|(key, _)| !found.contains_key(key)).collect();
     let more: Vec<_> = found.iter().filter(|(key, _)| !expected.contains_key(key)).collect();
     let other: Vec<_> = expected
