@@ -30,7 +30,7 @@ const PAUSE: Duration = Duration::from_millis(300);
 const PIECES: usize = 6;
 const PIECE_EVENTS: usize = 70;
 /// What would take longer than a life is hurried.
-const HURRIED: &str = "archive.period_ms=150,archive.files_max=2,retention.period_ms=400";
+const HURRIED: &str = "archive.period_ms=150,archive.files_max=2,epoch.parts_max=3,retention.period_ms=400";
 /// The signal that a process sends itself at a failpoint.
 const ABORTED: i32 = 6;
 
