@@ -41,10 +41,14 @@ fn deaths_at_any_moment_lose_and_double_nothing() {
     let mut lives = Lives::new(&address, kills as usize);
     for kill in 0..kills {
         let shards = lives.choose_parallelism();
-        lives.live(HURRIED, |weir, seed| {
-            // Some die before they run.
+        lives.live(HURRIED, |weir, seed, trial| {
+            // Some die before they run, and some while another pipeline takes the place of the first.
             if !seed.once_in(4) {
                 weir.wait_for_line("running", PATIENCE);
+                if seed.once_in(3) {
+                    trial.edit(kill);
+                    weir.hang_up();
+                }
             }
             std::thread::sleep(Duration::from_millis(seed.below(LIFE_MS)));
             assert!(weir.is_alive(), "life {kill} with {shards} shards ended by itself:\n{}", weir.printed());
@@ -59,7 +63,7 @@ fn a_death_at_every_point_loses_and_doubles_nothing() {
     let Some(address) = broker::shared("kill::a_death_at_every_point_loses_and_doubles_nothing") else { return };
     let mut lives = Lives::new(&address, failpoint::POINTS.len() + 1);
     // There is something to take over.
-    lives.live(HURRIED, |weir, _| {
+    lives.live(HURRIED, |weir, _, _| {
         weir.wait_for_line("running", PATIENCE);
         std::thread::sleep(Duration::from_millis(LIFE_MS));
         weir.kill();
@@ -68,7 +72,7 @@ fn a_death_at_every_point_loses_and_doubles_nothing() {
         let shards = lives.choose_parallelism();
         // A process takes over once.
         let nth = if point.starts_with("resume.") { 1 } else { 1 + lives.seed.below(3) };
-        lives.live(&format!("{HURRIED},{point}={nth}"), |weir, _| {
+        lives.live(&format!("{HURRIED},{point}={nth}"), |weir, _, _| {
             let status = weir.wait(PATIENCE);
             let is_reached = status.signal() == Some(ABORTED);
             assert!(is_reached, "{point} with {shards} shards: {status}\n{}", weir.printed());
@@ -111,7 +115,7 @@ impl Lives {
     }
 
     /// A process that lives as long as `life` lets it, while events come in.
-    fn live(&mut self, points: &str, life: impl FnOnce(&mut Running, &mut Seed)) {
+    fn live(&mut self, points: &str, life: impl FnOnce(&mut Running, &mut Seed, &Trial)) {
         let (trial, payloads, pieces) = (&self.trial, &self.payloads, self.pieces);
         let mut weir = trial.pipeline.project.start_with(&["run"], failpoint::VARIABLE, points);
         let (alive, ended) = channel::<()>();
@@ -128,7 +132,7 @@ impl Lives {
                 }
                 next
             });
-            life(&mut weir, seed);
+            life(&mut weir, seed, trial);
             drop(alive);
             feeder.join().expect("events can be fed")
         });
@@ -142,7 +146,7 @@ impl Lives {
         self.next = self.pieces;
         let mut tail = Tail::new(&self.address, &self.trial.pipeline.alerts);
         let expected = std::mem::take(&mut self.expected);
-        self.live(HURRIED, |weir, _| {
+        self.live(HURRIED, |weir, _, _| {
             weir.wait_for_line("running", PATIENCE);
             // Where this never comes, the comparison says what is different.
             let _complete = tail.wait_until(PATIENCE, |records| found::alerts(records) == expected.alerts);

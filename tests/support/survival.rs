@@ -127,6 +127,14 @@ impl Trial {
         self.pipeline.configure(line, &format!("parallelism = {shards}"));
     }
 
+    /// Changes the text of a detection and nothing of what it finds.
+    pub(crate) fn edit(&self, nth: u64) {
+        let text = self.pipeline.project.read("detections/locked.sql");
+        let line = text.lines().find(|line| line.starts_with("--! title")).expect("a detection has its title");
+        let other = text.replace(line, &format!("--! title = \"Account locked, text {nth}\""));
+        self.pipeline.project.write("detections/locked.sql", other);
+    }
+
     /// Writes some events to the broker.
     pub(crate) fn feed(&self, portion: &Portion<'_>) {
         self.writer.write(&self.pipeline.topic, portion.signins());
