@@ -82,6 +82,16 @@ pub enum ArchiveError {
         /// How often it was tried.
         attempts: usize,
     },
+    /// The rows to append begin where the table does not stand any more. What next: read its cursor, and begin there.
+    #[error("table {table} of the archive at {place} has got further by itself than epoch {epoch} began; what is missing is appended from there")]
+    Moved {
+        /// The table.
+        table: String,
+        /// The location of the archive.
+        place: String,
+        /// The epoch that was to be appended.
+        epoch: u64,
+    },
     /// A column is archived in a type that does not hold the declared one. Whose fault: whoever changed the declaration.
     /// What next: name the new column differently, or move the old table away.
     #[error(
@@ -131,7 +141,7 @@ impl ArchiveError {
     /// Whether trying again later can help.
     #[must_use]
     pub const fn is_retriable(&self) -> bool {
-        matches!(self, Self::Table { .. } | Self::Store { .. } | Self::Busy { .. })
+        matches!(self, Self::Table { .. } | Self::Store { .. } | Self::Busy { .. } | Self::Moved { .. })
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Component, Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use object_store::ObjectStore;
+use object_store::{ObjectStore, ObjectStoreExt};
 use object_store::PutMode;
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -14,6 +14,9 @@ use object_store::prefix::PrefixStore;
 use url::Url;
 
 use crate::failpoint;
+
+#[cfg(test)]
+pub(crate) mod faulty;
 
 /// A folder on some object store.
 #[derive(Debug, Clone)]
@@ -88,6 +91,12 @@ impl Location {
         Self { url, root: Arc::new(InMemory::new()), prefix: Path::default() }
     }
 
+    /// A store that is known already, in memory as far as anybody can tell.
+    #[cfg(test)]
+    pub(crate) fn of_store(store: impl ObjectStore) -> Self {
+        Self { root: Arc::new(store), ..Self::memory() }
+    }
+
     /// The folder `name` inside this location.
     #[must_use]
     pub fn join(&self, name: &str) -> Self {
@@ -123,6 +132,26 @@ impl Location {
         write.await.map_err(|source| object_store::Error::JoinError { source })?
     }
 
+    /// Deletes an object; one that is not there is deleted already.
+    ///
+    /// An object store has no folders of its own. On a local disk the folder of an epoch goes with its last file, or a
+    /// pipeline that runs for months would use up the disk with empty ones.
+    pub(crate) async fn delete(&self, path: &Path) -> Result<(), object_store::Error> {
+        match self.store().delete(path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let Some(folder) = self.folder() else { return Ok(()) };
+        let mut parts: Vec<_> = path.parts().collect();
+        if parts.len() > 2 {
+            parts.pop();
+            let folder = parts.iter().fold(folder, |folder, part| folder.join(part.as_ref()));
+            // It is not empty as long as it is needed.
+            drop(tokio::fs::remove_dir(folder).await);
+        }
+        Ok(())
+    }
+
     /// Flushes an object that was written in another way; where that cannot be done there is nothing to flush.
     pub(crate) async fn flush(&self, path: &Path) -> Result<(), object_store::Error> {
         let Some(folder) = self.folder() else { return Ok(()) };
@@ -149,7 +178,9 @@ impl Location {
 
 fn write_durably(file: &FilePath, bytes: &[u8], mode: &PutMode) -> Result<(), object_store::Error> {
     let folder = file.parent().unwrap_or(file);
-    let beside = folder.join(format!(".{}.tmp", uuid::Uuid::new_v4().simple()));
+    // Named for the file, so that what a sudden death leaves goes when the file would have gone.
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let beside = folder.join(format!(".{name}.{}.tmp", uuid::Uuid::new_v4().simple()));
     let write = || -> std::io::Result<()> {
         std::fs::create_dir_all(folder)?;
         let mut temporary = std::fs::File::create_new(&beside)?;
@@ -205,8 +236,6 @@ fn folder_url(folder: &str, base: &FilePath) -> Result<Url, String> {
 
 #[cfg(test)]
 mod tests {
-    use object_store::ObjectStoreExt;
-
     use super::*;
 
     fn url(text: &str) -> String {

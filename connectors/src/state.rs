@@ -24,6 +24,8 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 use crate::failpoint;
 use crate::location::Location;
 
+#[cfg(test)]
+mod faults;
 mod manifest;
 #[cfg(test)]
 mod tests;
@@ -64,9 +66,9 @@ pub enum StateError {
         /// What the store says.
         source: Box<object_store::Error>,
     },
-    /// A file is not what it should be. Whose fault: outside. What next: stop and look.
+    /// A file is not what it should be. Whose fault: outside. What next: what the message says.
     #[error(
-        "{path} in {place} is damaged: {reason}; nothing older is used in its place, restore it from a backup or move the state away"
+        "{path} in {place} is damaged: {reason}; Weir goes on from nothing older by itself. Restore this object from a copy, which costs nothing. Where there is none, move the manifest of its epoch away (manifests/EPOCH.json) and start again: as long as nothing of that epoch was delivered, nothing is lost by going on from the one before, and otherwise the start says what to do"
     )]
     Damaged {
         /// The object.
@@ -77,7 +79,9 @@ pub enum StateError {
         reason: String,
     },
     /// The state is of a newer Weir. Whose fault: admin. What next: run the newer version.
-    #[error("{path} in {place} has format {found}, this version of Weir knows up to {FORMAT_VERSION}")]
+    #[error(
+        "{path} in {place} has format {found}, this version of Weir knows up to {FORMAT_VERSION}: use the version that wrote it, or a later one"
+    )]
     Newer {
         /// The object.
         path: String,
@@ -124,7 +128,7 @@ impl StateStore {
     pub async fn check_writable(&self) -> Result<(), StateError> {
         let path = Path::from(format!("probe-{}", self.writer));
         self.put(&path, Bytes::from_static(b"weir"), PutMode::Overwrite).await?;
-        self.store.delete(&path).await.map_err(|source| self.store_error("delete", &path, source))
+        self.location.delete(&path).await.map_err(|source| self.store_error("delete", &path, source))
     }
 
     /// The newest manifest, verified; `None` where no epoch was ever committed.
@@ -132,10 +136,13 @@ impl StateStore {
     /// # Errors
     /// It cannot be read, or is damaged: an older one is never used in its place.
     pub async fn latest(&self) -> Result<Option<Manifest>, StateError> {
-        match self.epochs().await?.last() {
-            Some(epoch) => self.manifest(*epoch).await,
-            None => Ok(None),
+        while let Some(epoch) = self.epochs().await?.last() {
+            if let Some(manifest) = self.manifest(*epoch).await? {
+                return Ok(Some(manifest));
+            }
+            // Another process has gone on and deleted this one in the meantime.
         }
+        Ok(None)
     }
 
     /// The epochs that have a manifest, ascending.
@@ -235,24 +242,39 @@ impl StateStore {
         let path = manifest_path(manifest.epoch);
         let manifest = Manifest { writer: self.writer.clone(), ..manifest.clone() };
         let bytes = Bytes::from(manifest.encode().map_err(|reason| self.damaged(&path, reason))?);
-        let committed = match self.put(&path, bytes.clone(), PutMode::Create).await {
+        match self.put(&path, bytes.clone(), PutMode::Create).await {
             Err(StateError::Store { source, .. }) if matches!(*source, object_store::Error::AlreadyExists { .. }) => {
                 // An answer of the store can get lost and the retry then finds our own object, so its bytes decide;
                 // they name their writer.
-                if self.get(&path).await?.is_some_and(|existing| existing == bytes) {
-                    return Ok(());
+                if self.get(&path).await?.is_none_or(|existing| existing != bytes) {
+                    return Err(self.fenced(manifest.epoch));
                 }
-                Err(StateError::Fenced { epoch: manifest.epoch, place: self.place.clone() })
             }
-            result => result,
-        };
-        if committed.is_ok() {
-            let mut unnamed = self.unnamed();
-            for part in manifest.parts() {
-                unnamed.remove(&part.path);
-            }
+            result => result?,
         }
-        committed
+        if self.is_overtaken(manifest.epoch).await? {
+            self.location.delete(&path).await.map_err(|source| self.store_error("delete", &path, source))?;
+            return Err(self.fenced(manifest.epoch));
+        }
+        let mut unnamed = self.unnamed();
+        for part in manifest.parts() {
+            unnamed.remove(&part.path);
+        }
+        Ok(())
+    }
+
+    /// Whether others have committed this epoch and deleted it since: nothing stands in the way of creating it again
+    /// then, but what was before it is gone too, which never holds for the newest epoch.
+    async fn is_overtaken(&self, epoch: u64) -> Result<bool, StateError> {
+        if epoch <= 1 {
+            return Ok(self.epochs().await?.last().is_some_and(|newest| *newest > epoch));
+        }
+        let before = manifest_path(epoch - 1);
+        match self.store.head(&before).await {
+            Ok(_) => Ok(false),
+            Err(object_store::Error::NotFound { .. }) => Ok(true),
+            Err(source) => Err(self.store_error("read", &before, source)),
+        }
     }
 
     /// The snapshots that a manifest names, verified: for each worker the whole state that its parts begin with, and what
@@ -323,16 +345,8 @@ impl StateStore {
             };
             needed.extend(manifest.parts().map(|part| part.path.clone()));
         }
-        failpoint::reach("retention.before");
-        // Manifests go first, so that at no instant one stands without its parts, and in order, so that at no instant
-        // one is missing between two: the archive goes on from the oldest that is left.
-        let manifests: Vec<Path> = epochs.into_iter().filter(|old| *old < bound).map(manifest_path).collect();
-        for manifest in &manifests {
-            self.delete(manifest).await?;
-            failpoint::reach("retention.manifest_deleted");
-        }
-        let mut parts = vec![];
-        for folder in ["snapshots", "outputs"] {
+        let mut doomed = vec![];
+        for folder in ["manifests", "snapshots", "outputs"] {
             let folder = Path::from(folder);
             let objects: Vec<_> = self
                 .store
@@ -342,19 +356,26 @@ impl StateStore {
                 .await
                 .map_err(|source| self.store_error("list", &folder, source))?;
             needed.extend(self.unnamed().iter().cloned());
-            let is_old = |path: &Path| part_epoch(path).is_some_and(|old| old < bound);
-            parts.extend(objects.into_iter().filter(|path| is_old(path) && !needed.contains(path.as_ref())));
+            let is_old = |path: &Path| epoch_of(path).is_some_and(|old| old < bound);
+            doomed.extend(objects.into_iter().filter(|path| is_old(path) && !needed.contains(path.as_ref())));
         }
-        let count = manifests.len() + parts.len();
-        futures::stream::iter(parts)
-            .map(|path| async move {
-                let deleted = self.delete(&path).await;
-                failpoint::reach("retention.part_deleted");
-                deleted
-            })
-            .buffered(8)
-            .try_collect::<()>()
-            .await?;
+        let count = doomed.len();
+        let delete = async |path: Path| {
+            self.location.delete(&path).await.map_err(|source| self.store_error("delete", &path, source))
+        };
+        failpoint::reach("retention.before");
+        // Manifests go first and from the oldest on, so that at no instant one stands without its parts, or without what
+        // was before it while what comes behind it is gone (see `is_overtaken`).
+        for epoch in epochs.into_iter().filter(|old| *old < bound) {
+            delete(manifest_path(epoch)).await?;
+            failpoint::reach("retention.manifest_deleted");
+        }
+        let delete_part = async |path: Path| {
+            let deleted = delete(path).await;
+            failpoint::reach("retention.part_deleted");
+            deleted
+        };
+        futures::stream::iter(doomed).map(delete_part).buffered(8).try_collect::<()>().await?;
         failpoint::reach("retention.done");
         Ok(count)
     }
@@ -422,6 +443,10 @@ impl StateStore {
         StateError::Store { action, path: path.to_string(), place: self.place.clone(), source: Box::new(source) }
     }
 
+    fn fenced(&self, epoch: u64) -> StateError {
+        StateError::Fenced { epoch, place: self.place.clone() }
+    }
+
     fn damaged(&self, path: &Path, reason: String) -> StateError {
         StateError::Damaged { path: path.to_string(), place: self.place.clone(), reason }
     }
@@ -435,9 +460,10 @@ fn manifest_epoch(path: &Path) -> Option<u64> {
     path.filename()?.strip_suffix(".json")?.parse().ok()
 }
 
-/// The epoch in `snapshots/<epoch>/..` and `outputs/<epoch>-..`.
-fn part_epoch(path: &Path) -> Option<u64> {
-    path.parts().nth(1)?.as_ref().split('-').next()?.trim_end_matches(".bin").parse().ok()
+/// The epoch that an object belongs to by its name, also where a sudden death left it beside its place.
+fn epoch_of(path: &Path) -> Option<u64> {
+    let name = path.parts().nth(1)?;
+    name.as_ref().trim_start_matches('.').split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
 }
 
 fn cursor_path(sink: &str) -> Path {

@@ -2,7 +2,8 @@
 //!
 //! Why it is exactly once. A commit is the very next version of the table behind the one this writer knows, or does not
 //! happen; and the newest epoch up to that version must be below the one to append. Two writers of one epoch therefore
-//! cannot both commit: the second is refused, reads the log anew, and finds the epoch done. Files of a commit that
+//! cannot both commit: the second is refused, reads the log anew, and finds the epoch done. Rows that begin behind one
+//! epoch are refused where the log has come to another one since, however it came there. Files of a commit that
 //! certainly did not happen are deleted; where the answer was lost they stay until the next look at the log says whose
 //! they are, because deleting files that were committed would lose events.
 
@@ -100,12 +101,14 @@ impl ArchiveTable {
         self.log.reload().await.map_err(|source| self.failure("read", source))
     }
 
-    /// Appends the rows of an epoch, once: an epoch at or below the cursor is left out. Columns are taken by name;
-    /// those that the table has and the batches have not are NULL, those it has not are added to it.
+    /// Appends the rows of an epoch, once: an epoch at or below the cursor is left out. The rows are all that lies behind
+    /// the [`cursor`](Self::cursor) before this call. Columns are taken by name; those that the table has and the batches
+    /// have not are NULL, those it has not are added to it.
     ///
     /// # Errors
-    /// The store refuses: try again with the same epoch, which is never written twice.
+    /// The store refuses: try again with the rows behind the cursor as it is then, which are never written twice.
     pub async fn append(&mut self, epoch: u64, batches: &[RecordBatch]) -> Result<Appended, ArchiveError> {
+        let behind = self.cursor();
         if batches.iter().all(|batch| batch.num_rows() == 0) {
             return Ok(Appended { repeated: self.has(epoch), ..Appended::default() });
         }
@@ -115,6 +118,7 @@ impl ArchiveTable {
         if self.has(epoch) {
             return Ok(Appended { repeated: true, ..Appended::default() });
         }
+        self.stands_at(behind, epoch)?;
         failpoint::reach("archive.before_files");
         let written = self.write_files(batches).await?;
         failpoint::reach("archive.files_written");
@@ -135,6 +139,10 @@ impl ArchiveTable {
             }
             if self.has(epoch) {
                 return self.settle(written).await;
+            }
+            if let Err(moved) = self.stands_at(behind, epoch) {
+                self.delete_files(written).await?;
+                return Err(moved);
             }
         }
         self.delete_files(written).await?;
@@ -163,6 +171,15 @@ impl ArchiveTable {
 
     fn has(&self, epoch: u64) -> bool {
         self.cursor().is_some_and(|cursor| cursor >= epoch)
+    }
+
+    /// Refuses rows that do not begin at the cursor any more: another's commit, or one of ours whose answer was lost, holds
+    /// some of them.
+    fn stands_at(&self, behind: Option<u64>, epoch: u64) -> Result<(), ArchiveError> {
+        if self.cursor() == behind {
+            return Ok(());
+        }
+        Err(ArchiveError::Moved { table: self.spec.name.clone(), place: self.place.clone(), epoch })
     }
 
     /// The epoch is in the table: with our files, where a commit's answer was lost, or with another's, where ours go.
@@ -253,7 +270,8 @@ impl ArchiveTable {
         let adds = writer.close().await.map_err(|source| self.failure("write", source))?;
         for (at, add) in adds.iter().enumerate() {
             if let Err(source) = self.put(&made, &Path::from(add.path.as_str())).await {
-                let done = adds.get(..at).unwrap_or_default().to_vec();
+                // The one that failed may be there too, or a part of it.
+                let done = adds.get(..=at).unwrap_or_default().to_vec();
                 if let Err(error) = self.delete_files(done).await {
                     tracing::warn!(table = self.spec.name, %error, "files of an append that failed stay behind");
                 }

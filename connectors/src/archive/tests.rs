@@ -14,6 +14,8 @@ use weir_engine::{ColumnSet, EventTime, Uid};
 
 use super::*;
 
+mod faults;
+
 const DAY_US: i64 = 86_400_000_000;
 
 fn stream(columns: Vec<Field>) -> Stream {

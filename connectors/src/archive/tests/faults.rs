@@ -1,0 +1,143 @@
+//! The archive on a store that fails: whatever operation fails, each event is in the table once in the end.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, Int32Array};
+use object_store::memory::InMemory;
+
+use super::*;
+use crate::location::faulty::{Fault, Faulty, Plan};
+
+/// Epochs of a run; from the third on the events have one column more, and after the second files are joined.
+const EPOCHS: u64 = 4;
+/// Starts, and failures in one start, after which a run would not end any more.
+const TRIES_MAX: usize = 12;
+
+/// Whether an operation that failed is tried again by the same process, or by the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Habit {
+    TriesAgain,
+    StartsAgain,
+}
+
+/// The two events of an epoch.
+fn events_of(epoch: u64) -> RecordBatch {
+    let batch = events(&[epoch as i64 * 10, epoch as i64 * 10 + 1]);
+    if epoch < 3 {
+        return batch;
+    }
+    let fields: Vec<_> = batch.schema().fields().iter().cloned().chain([more()]).collect();
+    let column = Arc::new(Int32Array::from(vec![epoch as i32; 2])) as ArrayRef;
+    let columns = batch.columns().iter().cloned().chain([column]).collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
+}
+
+fn more() -> Arc<Field> {
+    Arc::new(Field::new("more", DataType::Int32, true))
+}
+
+fn archive_on(store: impl object_store::ObjectStore) -> Archive {
+    Archive::new(Location::of_store(store), "weir")
+}
+
+/// One process, from its start to the last epoch, as the pipeline does it: what failed is tried again with all that was
+/// committed by then.
+async fn run(store: &Faulty, habit: Habit) -> Result<(), ArchiveError> {
+    let mut table = archive_on(store.clone()).stream_writer(&stream(columns())).await?;
+    let mut failures = 0;
+    let mut joined = false;
+    loop {
+        let from = table.cursor().unwrap_or(0);
+        if from == EPOCHS {
+            return Ok(());
+        }
+        if from == 2 && !std::mem::replace(&mut joined, true) {
+            // What fails here leaves small files, and is no matter.
+            let _small_files_stay = table.compact().await.is_err();
+        }
+        let until = (from + 1 + failures).min(EPOCHS);
+        let batches: Vec<_> = (from + 1..=until).map(events_of).collect();
+        match table.append(until, &batches).await {
+            Ok(_) => {}
+            Err(error) if habit == Habit::StartsAgain || failures > TRIES_MAX as u64 => return Err(error),
+            Err(error) => {
+                assert!(error.is_retriable(), "{error}");
+                failures += 1;
+            }
+        }
+    }
+}
+
+async fn run_to_the_end(store: &Faulty, habit: Habit, case: &str) {
+    for _ in 0..TRIES_MAX {
+        match run(store, habit).await {
+            Ok(()) => return,
+            Err(error) => {
+                assert!(error.is_retriable() || matches!(error, ArchiveError::Scan { .. }), "{case}: {error}");
+                store.remove_torn().await;
+            }
+        }
+    }
+    panic!("{case}: not through after {TRIES_MAX} starts");
+}
+
+/// What a reader finds who knows nothing of faults.
+async fn assert_all_is_there_once(inner: &Arc<InMemory>, case: &str) {
+    let archive = archive_on(Arc::clone(inner));
+    let mut declared = columns();
+    declared.push(more().as_ref().clone());
+    let context = SessionContext::new();
+    context.register_table("conn", archive.stream_provider(&stream(declared)).await.unwrap()).unwrap();
+    let sql = "SELECT CAST(\"_time\" AS BIGINT) AS t, CAST(more AS BIGINT) AS m FROM conn ORDER BY 1";
+    let batches = context.sql(sql).await.unwrap().collect().await.unwrap();
+    let rows: Vec<_> = batches
+        .iter()
+        .flat_map(|batch| {
+            let (times, more) =
+                (batch.column(0).as_primitive::<Int64Type>(), batch.column(1).as_primitive::<Int64Type>());
+            (0..batch.num_rows()).map(|row| (times.value(row), more.is_valid(row).then(|| more.value(row))))
+        })
+        .collect();
+    let expected: Vec<_> = (1..=EPOCHS as i64)
+        .flat_map(|epoch| [10 * epoch, 10 * epoch + 1].map(|time| (time, (epoch >= 3).then_some(epoch))))
+        .collect();
+    assert_eq!(rows, expected, "{case}");
+}
+
+async fn try_all(faults: &[Fault], in_a_row: &[usize]) {
+    let inner = Arc::new(InMemory::new());
+    let store = Faulty::new(&inner, None);
+    run_to_the_end(&store, Habit::StartsAgain, "no fault").await;
+    assert_all_is_there_once(&inner, "no fault").await;
+    let operations = store.operations();
+    assert!(operations > 30, "{operations} operations are worth a test");
+    for at in 0..operations {
+        for fault in faults {
+            for in_a_row in in_a_row {
+                for habit in [Habit::TriesAgain, Habit::StartsAgain] {
+                    let case = format!("{fault:?} from operation {at}, {in_a_row} times, {habit:?}");
+                    let inner = Arc::new(InMemory::new());
+                    let operations = at..at + in_a_row;
+                    let store = Faulty::new(&inner, Some(Plan { operations, fault: *fault }));
+                    run_to_the_end(&store, habit, &case).await;
+                    assert_all_is_there_once(&inner, &case).await;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whichever_operation_is_refused_each_event_is_there_once() {
+    try_all(&[Fault::Refused], &[1, 3]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whichever_answer_is_lost_each_event_is_there_once() {
+    try_all(&[Fault::AnswerLost], &[1, 2, 4]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_torn_or_cut_short_each_event_is_there_once() {
+    try_all(&[Fault::Torn, Fault::Truncated], &[1]).await;
+}
