@@ -110,6 +110,8 @@ pub(crate) struct ArchiveConfig {
 pub(crate) struct StateConfig {
     /// Manifests and snapshots.
     pub(crate) url: Url,
+    /// Settings of the object store.
+    pub(crate) options: BTreeMap<String, Secret>,
     /// The SQLite file with runs, cases and the audit trail.
     pub(crate) journal: PathBuf,
 }
@@ -174,6 +176,11 @@ impl Config {
         let configured = self.responders.get(responder).and_then(|section| section.settings.get(name));
         configured.map(|secret| secret.expose().to_owned()).or_else(|| variable(name))
     }
+}
+
+/// Settings of an object store, as it takes them.
+pub(crate) fn exposed(options: &BTreeMap<String, Secret>) -> BTreeMap<String, String> {
+    options.iter().map(|(key, value)| (key.clone(), value.expose().to_owned())).collect()
 }
 
 /// A variable of the environment; the only place where it is read for values.

@@ -44,7 +44,7 @@ use weir_engine::{Catalog, Diagnostic, sql};
 
 use crate::check::stop_on_errors;
 use crate::cli::{Globals, HuntArgs};
-use crate::config::{Config, Need};
+use crate::config::{self, Config, Need};
 use crate::exit::{Blame, CommandError, CommandResult, Outcome};
 use crate::print::Format;
 use crate::project::Project;
@@ -219,8 +219,7 @@ fn failed(error: DataFusionError, limits: Limits) -> HuntError {
 
 /// The archive that a configuration names.
 pub(crate) fn archive(config: &Config) -> Result<Archive, CommandError> {
-    let options = config.archive.options.iter().map(|(key, value)| (key.clone(), value.expose().to_owned())).collect();
-    let location = Location::at(&config.archive.url, &options).usage()?;
+    let location = Location::at(&config.archive.url, &config::exposed(&config.archive.options)).usage()?;
     Ok(Archive::new(location, ARCHIVE_APP))
 }
 

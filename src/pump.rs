@@ -6,7 +6,7 @@
 //!
 //! Reading order: [`start`] (what the last process left), [`edited`] (what that means for edited detections), [`own`]
 //! (response as a source), [`shard`] (rows to hits), [`epoch`] (parts to a manifest), [`chain`] (state as changes),
-//! [`follow`] (manifests to a sink),
+//! [`retry`] (a state that fails), [`follow`] (manifests to a sink),
 //! [`deliver`] (to Kafka and to response), [`keep`] (to the archive).
 
 mod chain;
@@ -17,6 +17,7 @@ mod follow;
 mod keep;
 mod own;
 mod protocol;
+mod retry;
 mod shard;
 mod start;
 
@@ -31,7 +32,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use weir_connectors::archive::Archive;
 use weir_connectors::failpoint;
-use weir_connectors::kafka::{KafkaSettings, KafkaSource, Start};
+use weir_connectors::kafka::{Budget, KafkaSettings, KafkaSource, Start};
 use weir_connectors::position::{Positions, TopicPartition};
 use weir_connectors::state::{Ledger, Manifest, Nulled, PartitionKey, StateError, StateStore};
 use weir_connectors::table::TableFile;
@@ -40,6 +41,7 @@ use weir_detections::compile::Compiled;
 use crate::respond::Respond;
 use epoch::Epochs;
 use own::OwnSource;
+use retry::Retry;
 use shard::{Message, Part, Report};
 use start::{resume, start};
 
@@ -167,6 +169,7 @@ struct Running {
     reports: mpsc::UnboundedReceiver<Report>,
     sources: Vec<KafkaSource>,
     own: Option<OwnSource>,
+    budget: Budget,
     threads: Vec<std::thread::JoinHandle<()>>,
     tables: Vec<TableFile>,
     followers: JoinSet<anyhow::Result<()>>,
@@ -186,11 +189,12 @@ impl Running {
     async fn keep_time(&mut self, stopping: &mut watch::Receiver<bool>) -> anyhow::Result<()> {
         let mut ticks = tokio::time::interval(self.setup.epoch);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut retry = Retry::new(self.budget.clone(), self.setup.queue_bytes, stopping.clone());
         loop {
             tokio::select! {
                 _ = ticks.tick() => {
                     self.poll_tables().await?;
-                    self.epoch().await?;
+                    self.epoch(&mut retry).await?;
                 }
                 report = self.reports.recv() => match report {
                     Some(report) => self.unexpected(report)?,
@@ -199,7 +203,7 @@ impl Running {
                 Some(ended) = self.followers.join_next() => ended.context("a sink panicked")??,
                 changed = stopping.changed() => {
                     if changed.is_err() || *stopping.borrow() {
-                        return self.drain().await;
+                        return self.drain(&mut retry).await;
                     }
                 }
             }
@@ -207,7 +211,7 @@ impl Running {
     }
 
     /// Stops reading, takes in what was read, and commits it.
-    async fn drain(&mut self) -> anyhow::Result<()> {
+    async fn drain(&mut self, retry: &mut Retry) -> anyhow::Result<()> {
         tracing::info!("stopping: no more is read, what was read is committed");
         let sources = std::mem::take(&mut self.sources);
         let count = sources.len();
@@ -223,7 +227,7 @@ impl Running {
                 None => bail!("all shards have ended"),
             }
         }
-        self.epoch().await
+        self.epoch(retry).await
     }
 
     fn unexpected(&mut self, report: Report) -> anyhow::Result<()> {
@@ -237,7 +241,7 @@ impl Running {
     }
 
     /// One epoch: barrier, parts, manifest.
-    async fn epoch(&mut self) -> anyhow::Result<()> {
+    async fn epoch(&mut self, retry: &mut Retry) -> anyhow::Result<()> {
         let (epoch, scope) = self.epochs.next();
         self.send_all(|| Message::Barrier(epoch, scope))?;
         let parts = tokio::time::timeout(EPOCH_PATIENCE, self.collect())
@@ -246,13 +250,14 @@ impl Running {
         if !parts.iter().any(|part| part.is_dirty) {
             return Ok(());
         }
-        let manifest =
-            self.epochs.commit(&self.setup.state, &self.setup.rules, parts).await.map_err(|error| match error
-                .downcast_ref::<StateError>()
-            {
-                Some(StateError::Fenced { .. }) => error.context("this process was overtaken"),
-                _ => error,
-            })?;
+        let committed = self.epochs.commit(&self.setup.state, &self.setup.rules, parts, retry).await;
+        let manifest = committed.map_err(|error| match error.downcast_ref::<StateError>() {
+            Some(StateError::Fenced { .. }) => error.context("this process was overtaken"),
+            Some(StateError::Store { .. }) => {
+                error.context("an epoch cannot be committed; the next start reads its events again, and loses none")
+            }
+            _ => error,
+        })?;
         self.commit_to_group(&manifest);
         failpoint::reach("epoch.told_to_group");
         self.committed.send_replace(Progress::of(&manifest));

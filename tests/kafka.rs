@@ -13,6 +13,8 @@ use crate::support::project::Project;
 use crate::support::rows::{Alert, Summary, last_by_uid, ndjson};
 use crate::support::signins::{Entry, Outcome, assert_same, assert_same_alerts, generate, oracle, outcome_of_alerts};
 
+mod s3; // the same with state and archive in a bucket
+
 const PARTITIONS: usize = 6;
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -31,17 +33,26 @@ fn a_sudden_death_loses_and_doubles_nothing() {
     interrupted(&address, 60_000, Running::kill);
 }
 
-/// Runs the process over the first half of the events, interrupts it before it is through, and lets a second process
-/// do the rest.
 fn interrupted(address: &str, events: usize, interrupt: impl FnOnce(&mut Running)) {
+    interrupted_in(&Pipeline::new(address), address, events, interrupt, || {});
+}
+
+/// Runs the process over the first half of the events, interrupts it before it is through, and lets a second process
+/// do the rest. `fetch` brings the archive into the project, where it is somewhere else.
+fn interrupted_in(
+    pipeline: &Pipeline,
+    address: &str,
+    events: usize,
+    interrupt: impl FnOnce(&mut Running),
+    fetch: impl FnOnce(),
+) {
     let partitions = generate(20_240_301, events, PARTITIONS);
     let expected = oracle(&partitions);
     assert!(expected.guessing.len() > 10 && expected.locked.len() > 40, "the events are worth a test");
     assert!(expected.late > 100 && expected.dead.len() > 20, "the events are worth a test");
 
-    let pipeline = Pipeline::new(address);
     pipeline.create_topics(address, PARTITIONS);
-    let Pipeline { project, topic, alerts, dead_letters } = &pipeline;
+    let Pipeline { project, topic, alerts, dead_letters } = pipeline;
     // The second half is written after the stop, so that the stop is half-way however fast the machine is.
     let ids = expected.guessing.len() + expected.locked.len();
     let mut tail = Tail::new(address, alerts);
@@ -63,6 +74,7 @@ fn interrupted(address: &str, events: usize, interrupt: impl FnOnce(&mut Running
     let records = kafka::read_committed(address, alerts);
     assert_each_alert_is_created_once(&records);
     let mut found = outcome_of_alerts(records.iter().map(alert));
+    fetch();
     read_archive(project, &mut found);
     assert_same(&found, &expected);
     let letters = kafka::read_committed(address, dead_letters);

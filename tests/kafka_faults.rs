@@ -13,6 +13,8 @@ use crate::support::pipeline::Pipeline;
 use crate::support::rows::Alert;
 use crate::support::vendor::Vendor;
 
+mod storage; // disks that are full, state that is damaged
+
 const PATIENCE: Duration = Duration::from_secs(120);
 /// 2024-03-01: long past, so that no clock of a machine takes it for the future.
 const BASE_US: i64 = 1_709_251_200_000_000;

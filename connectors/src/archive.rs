@@ -83,7 +83,9 @@ pub enum ArchiveError {
         attempts: usize,
     },
     /// The rows to append begin where the table does not stand any more. What next: read its cursor, and begin there.
-    #[error("table {table} of the archive at {place} has got further by itself than epoch {epoch} began; what is missing is appended from there")]
+    #[error(
+        "table {table} of the archive at {place} has got further by itself than epoch {epoch} began; what is missing is appended from there"
+    )]
     Moved {
         /// The table.
         table: String,

@@ -410,14 +410,6 @@ impl StateStore {
         self.unnamed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Deletes an object that may be gone already.
-    async fn delete(&self, path: &Path) -> Result<(), StateError> {
-        match self.store.delete(path).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(source) => Err(self.store_error("delete", path, source)),
-        }
-    }
-
     async fn read_part(&self, part: &Part) -> Result<Bytes, StateError> {
         let path = Path::from(part.path.as_str());
         let Some(bytes) = self.get(&path).await? else {

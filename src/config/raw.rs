@@ -130,6 +130,8 @@ pub(super) struct RawArchive {
 pub(super) struct RawState {
     /// Manifests and snapshots: a folder or a bucket. Default: `file:./state`.
     pub(super) url: Option<At<String>>,
+    /// Settings of the object store, such as `aws_region`. A value `file:PATH` is read from that file.
+    pub(super) options: BTreeMap<String, At<String>>,
     /// The SQLite file with runs, cases and the audit trail. Default: `./weir.db`.
     pub(super) journal: Option<At<String>>,
 }

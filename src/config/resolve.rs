@@ -52,6 +52,7 @@ pub(super) fn resolve(
         },
         state: StateConfig {
             url: resolver.store_url(raw.state.url.as_ref(), "state"),
+            options: resolver.secrets(&raw.state.options),
             journal: resolver.path(raw.state.journal.as_ref(), "weir.db"),
         },
         engine: resolver.engine(&raw.engine),

@@ -9,6 +9,7 @@ use weir_connectors::failpoint;
 use weir_connectors::state::{Manifest, Part, StateStore};
 use weir_engine::Scope;
 
+use super::retry::Retry;
 use super::shard::ShardSnapshot;
 
 /// A chain is joined when its changes are larger than its whole part and than this, or when it has so many parts.
@@ -46,12 +47,15 @@ impl Chains {
         state: &StateStore,
         manifest: &mut Manifest,
         snapshots: Vec<ShardSnapshot>,
+        retry: &mut Retry,
     ) -> anyhow::Result<()> {
         self.shards.resize_with(snapshots.len(), Chain::default);
         for ((shard, chain), snapshot) in (0..).zip(&mut self.shards).zip(snapshots) {
             chain.take_joined().await;
             let bytes = tokio::task::spawn_blocking(move || snapshot.to_bytes()).await.context("saving panicked")??;
-            chain.parts.push(state.write_snapshot(manifest.epoch, shard, Bytes::from(bytes)).await?);
+            let (bytes, epoch) = (Bytes::from(bytes), manifest.epoch);
+            let part = retry.until_done(epoch, || state.write_snapshot(epoch, shard, bytes.clone())).await?;
+            chain.parts.push(part);
             failpoint::reach("epoch.snapshot_written");
             manifest.chains.push(chain.parts.len());
             manifest.snapshots.extend(chain.parts.iter().cloned());
@@ -128,7 +132,10 @@ mod tests {
 
     async fn epoch(chains: &mut Chains, state: &StateStore, number: u64) -> Manifest {
         let mut manifest = Manifest::new(number);
-        chains.extend(state, &mut manifest, vec![snapshot(number as u32), snapshot(0)]).await.unwrap();
+        let (_stop, stopping) = tokio::sync::watch::channel(false);
+        let mut retry = Retry::new(weir_connectors::kafka::Budget::new(1), 1, stopping);
+        let snapshots = vec![snapshot(number as u32), snapshot(0)];
+        chains.extend(state, &mut manifest, snapshots, &mut retry).await.unwrap();
         state.commit(&manifest).await.unwrap();
         chains.join(state, number);
         manifest
@@ -152,11 +159,12 @@ mod tests {
         }
         // What is written and not named yet survives that everything older is deleted.
         state.retain_from(u64::MAX).await.unwrap();
-        let manifest = epoch(&mut chains, &state, 100).await;
+        let next = PARTS_MAX as u64 + 2;
+        let manifest = epoch(&mut chains, &state, next).await;
         assert_eq!(manifest.chains, [2, 2], "the joined part and that of the epoch");
         state.retain_from(u64::MAX).await.unwrap();
         let saved = state.read_snapshots(&state.latest().await.unwrap().unwrap()).await.unwrap();
         assert_eq!(saved.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2]);
-        assert_eq!(fold(&saved[0]).unwrap().partitions[0].number, 100);
+        assert_eq!(u64::from(fold(&saved[0]).unwrap().partitions[0].number), next);
     }
 }

@@ -18,7 +18,7 @@ use crate::respond::{NotAnAlert, Respond};
 /// The name of the Kafka sink's cursor.
 pub(super) const KAFKA: &str = "outputs";
 /// The name of response's cursor.
-const PLAYBOOKS: &str = "playbooks";
+pub(super) const PLAYBOOKS: &str = "playbooks";
 
 /// Starts both; their cursors are what retention goes by.
 pub(super) async fn spawn(

@@ -13,6 +13,7 @@ use weir_detections::compile::Compiled;
 use weir_engine::{EventTime, Scope, TableVersion, Uid};
 
 use super::chain::Chains;
+use super::retry::Retry;
 use super::shard::Part;
 
 /// Alert records, one JSON object per line.
@@ -106,6 +107,7 @@ impl Epochs {
         state: &StateStore,
         rules: &Compiled,
         parts: Vec<Part>,
+        retry: &mut Retry,
     ) -> anyhow::Result<Manifest> {
         let mut manifest = Manifest::new(self.last + 1);
         let epoch = manifest.epoch;
@@ -118,12 +120,13 @@ impl Epochs {
         manifest.ledger = self.ledger(&parts);
         manifest.nulled = self.nulled.clone();
         parts.iter().for_each(|part| manifest.nulled.add(&part.nulled));
-        manifest.outputs = state.write_outputs(epoch, outputs(rules, &parts)?).await?;
+        let outputs = outputs(rules, &parts)?;
+        manifest.outputs = retry.until_done(epoch, || state.write_outputs(epoch, outputs.clone())).await?;
         failpoint::reach("epoch.outputs_written");
         let snapshots = parts.into_iter().filter_map(|part| part.snapshot).collect();
-        self.chains.extend(state, &mut manifest, snapshots).await?;
+        self.chains.extend(state, &mut manifest, snapshots, retry).await?;
         failpoint::reach("epoch.before_manifest");
-        state.commit(&manifest).await?;
+        retry.until_done(epoch, || state.commit(&manifest)).await?;
         failpoint::reach("epoch.after_manifest");
         self.chains.join(state, epoch);
         self.last = epoch;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::bail;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use weir_connectors::failpoint;
-use weir_connectors::state::{Output, StateStore};
+use weir_connectors::state::{Output, StateError, StateStore};
 
 use super::{Progress, protocol};
 
@@ -76,12 +76,10 @@ async fn deliver(
     stopping: &mut watch::Receiver<bool>,
 ) -> anyhow::Result<bool> {
     let name = sink.name();
-    let manifest = state.manifest(epoch).await?;
-    let manifest = manifest.with_context(|| format!("{name} still needs epoch {epoch}, whose manifest is gone"))?;
-    let outputs = state.read_outputs(&manifest).await?;
+    let mut outputs = None;
     let mut wait = BACK_OFF.0;
     loop {
-        match sink.deliver(epoch, outputs.clone()).await? {
+        match attempt(sink, state, epoch, &mut outputs).await? {
             Attempt::Done => return Ok(true),
             Attempt::Later(error) => {
                 let wait_ms = wait.as_millis() as u64;
@@ -97,6 +95,32 @@ async fn deliver(
             _ = stopping.changed() => {}
         }
         wait = (wait * 2).min(BACK_OFF.1);
+    }
+}
+
+/// Reads the outputs of an epoch, unless an attempt before has read them, and hands them to the sink.
+async fn attempt(
+    sink: &mut impl Sink,
+    state: &StateStore,
+    epoch: u64,
+    outputs: &mut Option<Vec<Output>>,
+) -> anyhow::Result<Attempt> {
+    let outputs = match outputs {
+        Some(outputs) => outputs,
+        None => match read(state, epoch).await {
+            Ok(Some(read)) => outputs.insert(read),
+            Ok(None) => bail!("{} still needs epoch {epoch}, whose manifest is gone", sink.name()),
+            Err(error) if error.is_retriable() => return Ok(Attempt::Later(error.into())),
+            Err(error) => return Err(error.into()),
+        },
+    };
+    sink.deliver(epoch, outputs.clone()).await
+}
+
+async fn read(state: &StateStore, epoch: u64) -> Result<Option<Vec<Output>>, StateError> {
+    match state.manifest(epoch).await? {
+        Some(manifest) => state.read_outputs(&manifest).await.map(Some),
+        None => Ok(None),
     }
 }
 

@@ -48,7 +48,8 @@ pub(super) async fn spawn(
     mut cursors: Vec<watch::Receiver<u64>>,
 ) -> anyhow::Result<Vec<watch::Receiver<u64>>> {
     let Some(archive) = setup.archive.clone() else { return Ok(cursors) };
-    let oldest = setup.state.epochs().await?.first().copied().unwrap_or(0);
+    let epochs = setup.state.epochs().await?;
+    let oldest = epochs.first().copied().unwrap_or(0);
     let (cursor, archived) = watch::channel(oldest.saturating_sub(1));
     let streams = setup.rules.catalog.streams().filter(|stream| !stream.topics.is_empty());
     let keeper = Keeper {
@@ -69,6 +70,7 @@ pub(super) async fn spawn(
             keeps_raw: setup.archives_raw,
         })),
         response: BTreeMap::new(),
+        began_at: epochs.last().copied().unwrap_or(0),
         cursor,
     };
     tasks.spawn(keeper.run(progress.clone(), stopping.clone()));
@@ -84,6 +86,8 @@ struct Keeper {
     tables: Vec<Table>,
     /// Tables of response, once they are open.
     response: BTreeMap<String, ArchiveTable>,
+    /// The newest epoch when this process started.
+    began_at: u64,
     cursor: watch::Sender<u64>,
 }
 
@@ -136,6 +140,19 @@ impl Table {
     }
 }
 
+/// The archive holds epochs that the state does not have. Those numbers will come again with other events, which would be
+/// taken for archived.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "a table of the archive at {archive} holds epoch {epoch}, but the state at {state} began with epoch {newest}; restore the newest state, or move the archive away (docs/operations.md)"
+)]
+struct AheadOfState {
+    archive: String,
+    epoch: u64,
+    state: String,
+    newest: u64,
+}
+
 impl Keeper {
     async fn run(
         mut self,
@@ -146,6 +163,9 @@ impl Keeper {
             let is_last = *stopping.borrow();
             let committed = progress.borrow().epoch;
             if let Err(error) = self.round(committed).await {
+                if error.is::<AheadOfState>() {
+                    return Err(error);
+                }
                 tracing::warn!(error = format!("{error:#}"), "the archive is behind; what is missing is written later");
             }
             if is_last {
@@ -176,9 +196,16 @@ impl Keeper {
     async fn table(&mut self, at: usize, committed: u64) -> anyhow::Result<()> {
         if self.tables[at].open.is_none() {
             let table = self.archive.writer(self.tables[at].spec()).await?;
+            if let Some(epoch) = table.cursor().filter(|epoch| *epoch > self.began_at) {
+                let (archive, state) = (self.archive.location().url().to_string(), self.state.place().to_owned());
+                return Err(AheadOfState { archive, epoch, state, newest: self.began_at }.into());
+            }
             self.tables[at].cursor = table.cursor();
             self.tables[at].open = Some(table);
         }
+        // A commit whose answer was lost has moved the table on.
+        let Table { open, cursor, .. } = &mut self.tables[at];
+        *cursor = (*cursor).max(open.as_ref().and_then(ArchiveTable::cursor));
         while self.tables[at].cursor.unwrap_or(0) < committed {
             let until = self.step(&self.tables[at], committed).await?;
             let batches = match &self.tables[at].kind {

@@ -61,20 +61,42 @@ pub(super) async fn resume(setup: &Arc<Setup>) -> anyhow::Result<Resumed> {
     if let Some(manifest) = &manifest {
         for chain in setup.state.read_snapshots(manifest).await? {
             let joined = tokio::task::spawn_blocking(move || chain::fold(&chain));
-            snapshots.push(joined.await.context("putting the state together panicked")??);
+            let joined = joined.await.context("putting the state together panicked")?;
+            snapshots.push(joined.with_context(|| {
+                format!("a snapshot of epoch {} in {} cannot be read", manifest.epoch, setup.state.place())
+            })?);
         }
         failpoint::reach("resume.restored");
         tracing::info!(epoch = manifest.epoch, delivered, "going on from the last committed epoch");
         edited::tell(setup, manifest, &snapshots);
-    } else if delivered > 0 {
-        bail!(
-            "the cursor in Kafka says that epoch {delivered} was delivered, but the state at {} is empty; \
-             restore the state, or use another group for a new beginning",
-            setup.state.place()
-        );
     }
+    let newest = manifest.as_ref().map_or(0, |manifest| manifest.epoch);
+    refuse_older_state(setup, newest, delivered, "the cursor in Kafka says that", "delivered")?;
+    let acted_on = setup.state.cursor(deliver::PLAYBOOKS).await?.unwrap_or(0);
+    refuse_older_state(
+        setup,
+        newest,
+        acted_on,
+        "playbooks have their cursor in the state, and it says that",
+        "acted on",
+    )?;
     let progress = manifest.as_ref().map_or_else(Progress::default, Progress::of);
     Ok(Resumed { manifest, snapshots: Arc::new(snapshots), progress, sink, delivered })
+}
+
+/// Stops where a sink is further than the state. What it would get for an epoch that it has already is left out, and a
+/// state that was set back cuts its epochs elsewhere: alerts would be lost.
+fn refuse_older_state(setup: &Setup, newest: u64, done: u64, who: &str, what: &str) -> anyhow::Result<()> {
+    if done <= newest {
+        return Ok(());
+    }
+    let place = setup.state.place();
+    let has = if newest == 0 { "is empty".to_owned() } else { format!("ends with epoch {newest}") };
+    bail!(
+        "{who} epoch {done} was {what}, but the state at {place} {has}; restore the newest state, or begin anew with an \
+         empty state, an empty archive and another [kafka] group: events are then read from [kafka] start on, and alerts \
+         that were sent before are sent again under the same ids (docs/operations.md)"
+    )
 }
 
 /// Starts shards, sources and sinks.
@@ -123,6 +145,7 @@ pub(super) async fn start(
         reports,
         sources,
         own,
+        budget,
         threads,
         tables,
         followers,

@@ -68,7 +68,7 @@ impl Ready {
     pub(super) fn setup(&self, respond: Respond) -> Result<Setup, CommandError> {
         let config = &self.project.config;
         tracing::debug!(bytes = config.engine.memory_bytes, "state is not held to [engine] memory_mb yet");
-        let state = Location::at(&config.state.url, &BTreeMap::new()).usage()?;
+        let state = Location::at(&config.state.url, &config::exposed(&config.state.options)).usage()?;
         Ok(Setup {
             rules: self.rules.clone(),
             digests: self.detections(),

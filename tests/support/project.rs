@@ -10,6 +10,8 @@ use super::process::Running;
 /// A project folder that is removed when the test ends.
 pub(crate) struct Project {
     folder: TempDir,
+    /// Variables of the environment of every run.
+    environment: Vec<(String, String)>,
 }
 
 /// What one run of `weir` left behind.
@@ -22,11 +24,17 @@ pub(crate) struct Finished {
 impl Project {
     /// A folder with these files, each a path and its text.
     pub(crate) fn new(files: &[(&str, &str)]) -> Self {
-        let project = Self { folder: tempfile::tempdir().expect("a temporary folder can be made") };
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let project = Self { folder, environment: Vec::new() };
         for (path, text) in files {
             project.write(path, text);
         }
         project
+    }
+
+    /// Sets a variable of the environment for all runs from now on.
+    pub(crate) fn set_variable(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -72,6 +80,7 @@ impl Project {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = weir();
         command.current_dir(self.path()).args(args);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 }

@@ -83,8 +83,7 @@ async fn run(state: &StateStore, outside: &Mutex<Outside>, habit: Habit) -> Resu
         manifest.positions.insert(key, next as i64);
         manifest.outputs = habit.keep(async || state.write_outputs(epoch, vec![output.clone()]).await).await?;
         let snapshot = Bytes::copy_from_slice(&sum.to_le_bytes());
-        manifest.snapshots =
-            vec![habit.keep(async || state.write_snapshot(epoch, 0, snapshot.clone()).await).await?];
+        manifest.snapshots = vec![habit.keep(async || state.write_snapshot(epoch, 0, snapshot.clone()).await).await?];
         habit.keep(async || state.commit(&manifest).await).await?;
         deliver(state, epoch, outside, habit).await?;
         state.set_cursor("other", epoch).await?;
