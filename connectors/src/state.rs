@@ -25,6 +25,8 @@ use crate::failpoint;
 use crate::location::Location;
 
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod faults;
 mod manifest;
 #[cfg(test)]
@@ -71,6 +73,18 @@ pub enum StateError {
         "{path} in {place} is damaged: {reason}; Weir goes on from nothing older by itself. Restore this object from a copy, which costs nothing. Where there is none, move the manifest of its epoch away (manifests/EPOCH.json) and start again: as long as nothing of that epoch was delivered, nothing is lost by going on from the one before, and otherwise the start says what to do"
     )]
     Damaged {
+        /// The object.
+        path: String,
+        /// The location of the state.
+        place: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A cursor is not what it should be. Whose fault: outside. What next: what the message says.
+    #[error(
+        "{path} in {place} is damaged: {reason}. Restore it from a copy, or move it away and start again: its sink then gets all epochs anew that are still in the state, and does nothing twice"
+    )]
+    DamagedCursor {
         /// The object.
         path: String,
         /// The location of the state.
@@ -389,9 +403,8 @@ impl StateStore {
         let Some(bytes) = self.get(&path).await? else {
             return Ok(None);
         };
-        let cursor: manifest::Cursor =
-            serde_json::from_slice(&bytes).map_err(|error| self.damaged(&path, error.to_string()))?;
-        Ok(Some(cursor.epoch))
+        let epoch = manifest::Cursor::decode(sink, &bytes).map_err(|reason| self.damaged_cursor(&path, reason))?;
+        Ok(Some(epoch))
     }
 
     /// Notes that a sink has delivered everything up to `epoch`.
@@ -400,8 +413,7 @@ impl StateStore {
     /// The store refuses it; the sink then delivers again what it has delivered.
     pub async fn set_cursor(&self, sink: &str, epoch: u64) -> Result<(), StateError> {
         let path = cursor_path(sink);
-        let bytes =
-            serde_json::to_vec(&manifest::Cursor { epoch }).map_err(|error| self.damaged(&path, error.to_string()))?;
+        let bytes = manifest::Cursor::encode(sink, epoch).map_err(|reason| self.damaged_cursor(&path, reason))?;
         self.put(&path, bytes.into(), PutMode::Overwrite).await
     }
 
@@ -437,6 +449,10 @@ impl StateStore {
 
     fn fenced(&self, epoch: u64) -> StateError {
         StateError::Fenced { epoch, place: self.place.clone() }
+    }
+
+    fn damaged_cursor(&self, path: &Path, reason: String) -> StateError {
+        StateError::DamagedCursor { path: path.to_string(), place: self.place.clone(), reason }
     }
 
     fn damaged(&self, path: &Path, reason: String) -> StateError {

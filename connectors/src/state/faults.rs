@@ -114,7 +114,7 @@ async fn run_to_the_end(store: &Faulty, habit: Habit, case: &str) -> Outside {
     for _ in 0..STARTS_MAX {
         match run(&StateStore::new(&Location::of_store(store.clone())), &outside, habit).await {
             Ok(()) => return outside.into_inner().unwrap(),
-            Err(Stop::State(StateError::Damaged { path, .. })) => {
+            Err(Stop::State(StateError::Damaged { path, .. } | StateError::DamagedCursor { path, .. })) => {
                 // Where a read was cut short, the object itself is whole, and nobody finds anything to repair.
                 for torn in store.remove_torn().await {
                     assert_eq!(torn.as_ref(), path, "{case}: the message names what is torn");
@@ -189,16 +189,22 @@ async fn a_process_that_hangs_at_any_operation_while_another_takes_over_does_no_
         let taking_over = async {
             held.held().await;
             run(&second, &outside, Habit::StartsAgain).await.unwrap_or_else(|stop| panic!("{case}: {stop:?}"));
+            let epochs = second.epochs().await.unwrap();
             held.go_on();
+            epochs
         };
-        let (hanging, ()) = tokio::join!(run(&first, &outside, Habit::TriesAgain), taking_over);
+        let (hanging, before) = tokio::join!(run(&first, &outside, Habit::TriesAgain), taking_over);
         match hanging {
             Err(Stop::State(StateError::Fenced { .. })) => fenced += 1,
             // What it wants to read was deleted, or its part in the outside has ended.
             Err(Stop::State(StateError::Damaged { .. }) | Stop::Superseded) | Ok(()) => {}
             Err(other) => panic!("{case}: {other:?}"),
         }
-        assert_eq!(second.epochs().await.unwrap(), [EVENTS / EVENTS_OF_EPOCH], "{case}: it has committed nothing");
+        let after = second.epochs().await.unwrap();
+        assert!(
+            after.iter().all(|epoch| before.contains(epoch)),
+            "{case}: it commits nothing that was deleted: {after:?}"
+        );
         let outside = std::mem::take(&mut *outside.lock().unwrap());
         assert_all_is_there_once(&inner, &outside, &case).await;
     }

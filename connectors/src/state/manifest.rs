@@ -149,7 +149,28 @@ pub struct OutputPart {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Cursor {
-    pub(crate) epoch: u64,
+    epoch: u64,
+    /// Proves epoch and sink; earlier versions wrote none.
+    #[serde(default)]
+    blake3: Option<String>,
+}
+
+impl Cursor {
+    pub(crate) fn encode(sink: &str, epoch: u64) -> Result<Vec<u8>, String> {
+        serde_json::to_vec(&Self { epoch, blake3: Some(Self::digest(sink, epoch)) }).map_err(|error| error.to_string())
+    }
+
+    pub(crate) fn decode(sink: &str, bytes: &[u8]) -> Result<u64, String> {
+        let cursor: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        if cursor.blake3.is_some_and(|digest| digest != Self::digest(sink, cursor.epoch)) {
+            return Err("its epoch does not fit its digest".to_owned());
+        }
+        Ok(cursor.epoch)
+    }
+
+    fn digest(sink: &str, epoch: u64) -> String {
+        blake3::hash(format!("{sink} {epoch}").as_bytes()).to_hex().to_string()
+    }
 }
 
 /// A manifest as it lies in the store: its text, and the digest of exactly that text.

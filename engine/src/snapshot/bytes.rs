@@ -1,4 +1,5 @@
-//! Saved state as bytes: a length-prefixed list of parts, a header first. Rows are Arrow IPC streams.
+//! Saved state as bytes: a length-prefixed list of parts, a header first, behind a hash of all of them. Rows are Arrow IPC
+//! streams.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_128;
 
 use super::{Change, Saved, SavedClock, WorkerSnapshot};
 use crate::batch::PartitionId;
@@ -16,8 +18,12 @@ use crate::error::EngineError;
 use crate::graph::StateName;
 use crate::rows::{Rows, batch_of, compacted};
 
-/// The format of the bytes. A snapshot of another version is refused with a message.
-const FORMAT: u32 = 2;
+/// The format of the bytes that are written. A snapshot of a later version is refused with a message.
+const FORMAT: u32 = 3;
+/// The same without the hash, which is read too: manifests have always had a digest of each snapshot.
+const FORMAT_UNHASHED: u32 = 2;
+/// XXH3-128 of everything behind it.
+const HASH_BYTES: usize = 16;
 const MAGIC: &[u8; 8] = b"WEIRSNAP";
 /// The column of ids in front of the rows that have some.
 const ID: &str = "__id";
@@ -92,10 +98,14 @@ impl WorkerSnapshot {
         let header = serde_json::to_vec(&header).map_err(|error| EngineError::Snapshot(error.to_string()))?;
         let mut bytes = MAGIC.to_vec();
         bytes.extend(FORMAT.to_le_bytes());
+        let begin = bytes.len() + HASH_BYTES;
+        bytes.resize(begin, 0);
         for part in std::iter::once(&header).chain(&bodies) {
             bytes.extend((part.len() as u64).to_le_bytes());
             bytes.extend(part);
         }
+        let hash = xxh3_128(&bytes[begin..]).to_le_bytes();
+        bytes[begin - HASH_BYTES..begin].copy_from_slice(&hash);
         Ok(bytes)
     }
 
@@ -109,10 +119,20 @@ impl WorkerSnapshot {
             .ok_or_else(|| EngineError::Snapshot("these bytes are not a snapshot".to_owned()))?;
         let mut format = [0; 4];
         format.copy_from_slice(take(&mut rest, 4)?);
-        let format = u32::from_le_bytes(format);
-        if format != FORMAT {
-            let message = format!("format {format} is none that this version reads; it reads {FORMAT}");
-            return Err(EngineError::Snapshot(message));
+        match u32::from_le_bytes(format) {
+            // Arrow trusts the sizes in its streams, so that nothing is handed to it which was not written as it is.
+            FORMAT => {
+                let hash = take(&mut rest, HASH_BYTES)?;
+                if hash != xxh3_128(rest).to_le_bytes() {
+                    return Err(EngineError::Snapshot("these bytes do not fit their hash".to_owned()));
+                }
+            }
+            FORMAT_UNHASHED => {}
+            format => {
+                let known = format!("{FORMAT_UNHASHED} and {FORMAT}");
+                let message = format!("format {format} is none that this version reads; it reads {known}");
+                return Err(EngineError::Snapshot(message));
+            }
         }
         let header: Header = serde_json::from_slice(part(&mut rest)?)
             .map_err(|error| EngineError::Snapshot(format!("header: {error}")))?;
@@ -214,3 +234,6 @@ fn part<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], EngineError> {
         .map_err(|error| EngineError::Snapshot(format!("a part of impossible length: {error}")))?;
     take(rest, length)
 }
+
+#[cfg(test)]
+mod tests;
