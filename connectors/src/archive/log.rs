@@ -13,6 +13,7 @@ use deltalake_core::kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKern
 use deltalake_core::kernel::transaction::{CommitData, CommitProperties, PROTOCOL, TransactionError};
 use deltalake_core::kernel::{Action, Add, StructField, Transaction};
 use deltalake_core::logstore::{CommitOrBytes, StorageConfig, commit_uri_from_version, default_logstore};
+use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::checkpoints;
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::table::config::TablePropertiesExt;
@@ -170,15 +171,7 @@ impl TableLog {
 
 /// Creates the table; where another process was faster, takes that one.
 async fn create(archive: &Location, name: &str, stored: &Fields) -> Result<DeltaTable, DeltaTableError> {
-    let day = Arc::new(Field::new(DAY, arrow::datatypes::DataType::Date32, true));
-    let fields: Vec<_> = stored.iter().cloned().chain([day]).collect();
-    let creating = unloaded(archive, name)
-        .create()
-        .with_columns(kernel_fields(&fields)?)
-        .with_partition_columns([DAY])
-        .with_table_name(name)
-        .with_comment("written by Weir");
-    match creating.await {
+    match creation(archive, name, stored)?.await {
         Ok(table) => Ok(table),
         Err(error) => {
             let mut table = unloaded(archive, name);
@@ -188,6 +181,19 @@ async fn create(archive: &Location, name: &str, stored: &Fields) -> Result<Delta
             }
         }
     }
+}
+
+/// How a table begins.
+pub(super) fn creation(archive: &Location, name: &str, stored: &Fields) -> Result<CreateBuilder, DeltaTableError> {
+    let day = Arc::new(Field::new(DAY, arrow::datatypes::DataType::Date32, true));
+    let fields: Vec<_> = stored.iter().cloned().chain([day]).collect();
+    let creating = unloaded(archive, name)
+        .create()
+        .with_columns(kernel_fields(&fields)?)
+        .with_partition_columns([DAY])
+        .with_table_name(name)
+        .with_comment("written by Weir");
+    Ok(creating)
 }
 
 fn kernel_fields(fields: &[Arc<Field>]) -> Result<Vec<StructField>, ArrowError> {

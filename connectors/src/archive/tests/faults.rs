@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, Int32Array};
+use deltalake_core::TableProperty;
+use object_store::ObjectStore as _;
 use object_store::memory::InMemory;
 
 use super::*;
@@ -104,19 +106,25 @@ async fn assert_all_is_there_once(inner: &Arc<InMemory>, case: &str) {
     assert_eq!(rows, expected, "{case}");
 }
 
-async fn try_all(faults: &[Fault], in_a_row: &[usize]) {
-    let inner = Arc::new(InMemory::new());
+/// How many operations a run has on a store that never fails.
+async fn operations(begin: &InMemory) -> usize {
+    let inner = Arc::new(begin.fork());
     let store = Faulty::new(&inner, None);
     run_to_the_end(&store, Habit::StartsAgain, "no fault").await;
     assert_all_is_there_once(&inner, "no fault").await;
     let operations = store.operations();
     assert!(operations > 30, "{operations} operations are worth a test");
-    for at in 0..operations {
+    operations
+}
+
+/// Runs on copies of `begin`, with each fault at each operation, so many times in a row.
+async fn try_all(begin: &InMemory, faults: &[Fault], in_a_row: &[usize]) {
+    for at in 0..operations(begin).await {
         for fault in faults {
             for in_a_row in in_a_row {
                 for habit in [Habit::TriesAgain, Habit::StartsAgain] {
                     let case = format!("{fault:?} from operation {at}, {in_a_row} times, {habit:?}");
-                    let inner = Arc::new(InMemory::new());
+                    let inner = Arc::new(begin.fork());
                     let operations = at..at + in_a_row;
                     let store = Faulty::new(&inner, Some(Plan { operations, fault: *fault }));
                     run_to_the_end(&store, habit, &case).await;
@@ -129,15 +137,61 @@ async fn try_all(faults: &[Fault], in_a_row: &[usize]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whichever_operation_is_refused_each_event_is_there_once() {
-    try_all(&[Fault::Refused], &[1, 3]).await;
+    try_all(&InMemory::new(), &[Fault::Refused], &[1, 3]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whichever_answer_is_lost_each_event_is_there_once() {
-    try_all(&[Fault::AnswerLost], &[1, 2, 4]).await;
+    try_all(&InMemory::new(), &[Fault::AnswerLost], &[1, 2, 4]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_torn_or_cut_short_each_event_is_there_once() {
-    try_all(&[Fault::Torn, Fault::Truncated], &[1]).await;
+    try_all(&InMemory::new(), &[Fault::Torn, Fault::Truncated], &[1]).await;
+}
+
+/// A store with the table in it, whose log is summed up after every second commit.
+async fn with_checkpoints() -> InMemory {
+    let inner = Arc::new(InMemory::new());
+    let location = Location::of_store(Arc::clone(&inner));
+    let stored = super::super::schema::stored_fields(&TableSpec::of_stream(&stream(columns())).columns);
+    let creating = super::super::log::creation(&location, "conn", &stored).unwrap();
+    creating.with_configuration_property(TableProperty::CheckpointInterval, Some("2")).await.unwrap();
+    inner.fork()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_cannot_be_summed_up_is_whole_all_the_same() {
+    let begin = with_checkpoints().await;
+    let inner = Arc::new(begin.fork());
+    run_to_the_end(&Faulty::new(&inner, None), Habit::StartsAgain, "no fault").await;
+    let names: Vec<_> = inner.list(None).map_ok(|object| object.location.to_string()).try_collect().await.unwrap();
+    assert!(names.iter().any(|name| name.ends_with("_last_checkpoint")), "it is summed up: {names:?}");
+    try_all(&begin, &[Fault::Refused, Fault::AnswerLost], &[1]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_that_hangs_at_any_operation_while_another_takes_over_doubles_nothing() {
+    let begin = with_checkpoints().await;
+    for at in 0..operations(&begin).await {
+        let case = format!("held at operation {at}");
+        let inner = Arc::new(begin.fork());
+        let held = Faulty::new(&inner, Some(Plan { operations: at..at + 1, fault: Fault::Held }));
+        let free = Faulty::new(&inner, None);
+        let taking_over = async {
+            held.held().await;
+            run_to_the_end(&free, Habit::StartsAgain, &case).await;
+            held.go_on();
+        };
+        // A task of its own, since parts of the library block the thread that they wait on. Files are joined side by side,
+        // so that a run may have an operation less than another and never be held.
+        let store = held.clone();
+        let mut hanging = tokio::spawn(async move { run(&store, Habit::TriesAgain).await });
+        let hanging = tokio::select! {
+            ended = &mut hanging => ended,
+            () = taking_over => hanging.await,
+        };
+        hanging.unwrap().unwrap_or_else(|error| panic!("{case}: it finds all done: {error}"));
+        assert_all_is_there_once(&inner, &case).await;
+    }
 }
