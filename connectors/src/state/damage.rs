@@ -35,7 +35,7 @@ impl Damaged {
     async fn read(&self) -> Result<(), StateError> {
         let newest = self.state.latest().await?.expect("the manifest is there");
         assert_eq!(newest, self.manifest, "what is read is what was written");
-        assert_eq!(self.state.read_snapshots(&newest).await?, ["what was counted"]);
+        assert_eq!(self.state.read_snapshots(&newest).await?, [["what was counted"]]);
         assert_eq!(self.state.read_outputs(&newest).await?[0].body, "{\"an\":\"alert\"}\n");
         assert_eq!(self.state.cursor("playbooks").await?, Some(1));
         Ok(())

@@ -66,7 +66,7 @@ async fn run(state: &StateStore, outside: &Mutex<Outside>, habit: Habit) -> Resu
     if let Some(manifest) = &newest {
         epoch = manifest.epoch;
         next = *manifest.positions.values().next().expect("a position") as u64;
-        sum = u64::from_le_bytes(state.read_snapshots(manifest).await?[0][..].try_into().expect("a sum"));
+        sum = u64::from_le_bytes(state.read_snapshots(manifest).await?[0][0][..].try_into().expect("a sum"));
         assert_eq!(sum, (0..next).sum::<u64>(), "the snapshot is that of its positions");
     }
     assert!(delivered <= epoch, "what was delivered was committed before");
