@@ -120,7 +120,7 @@ fn state_of_every_format_is_taken_up() {
         let of = |told: &BTreeSet<String>| told.iter().filter(|line| line.starts_with(id)).cloned().collect::<Vec<_>>();
         assert!(!of(&expected).is_empty() && of(&expected) != of(&without), "the state of {id} makes a difference");
     }
-    for format in ["2"] {
+    for format in ["2", "3"] {
         let saved: Vec<Vec<u8>> =
             ["0.bin", "1.bin"].map(|name| std::fs::read(folder(format).join(name)).expect(name)).to_vec();
         for parallelism in [1, 3] {
