@@ -145,3 +145,14 @@ fn responder_settings_beyond_the_known_keys_are_kept() {
     let (_, diagnostics) = read("[responders.edr]\nbase_url = \"edr\"\n");
     assert_eq!(diagnostics.len(), 1);
 }
+
+#[test]
+fn state_and_archive_have_settings_of_their_own() {
+    let text = "[archive]\nurl = \"s3://a/x\"\n[archive.options]\naws_region = \"one\"\n\
+                [state]\nurl = \"s3://b/y\"\n[state.options]\naws_region = \"two\"\naws_access_key_id = \"${ID}\"\n";
+    let (config, diagnostics) = read_with(text, &[("ID", "key")], Need::Everything);
+    assert_eq!(diagnostics, Vec::<String>::new());
+    assert_eq!(exposed(&config.archive.options), [("aws_region".to_owned(), "one".to_owned())].into());
+    let expected = [("aws_access_key_id", "key"), ("aws_region", "two")];
+    assert_eq!(exposed(&config.state.options), expected.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+}

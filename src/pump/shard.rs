@@ -343,3 +343,36 @@ impl Shard {
 pub(super) fn key_of(stream: &str, place: &TopicPartition) -> PartitionKey {
     PartitionKey { stream: stream.to_owned(), topic: place.topic.to_string(), partition: place.partition }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn snapshot() -> Vec<u8> {
+        let partition = NamedPartition { number: 7, stream: "s".to_owned(), topic: "t".to_owned(), partition: 3 };
+        ShardSnapshot { partitions: vec![partition], worker: WorkerSnapshot::default() }.to_bytes().unwrap()
+    }
+
+    #[test]
+    fn a_snapshot_without_its_end_is_refused() {
+        let bytes = snapshot();
+        assert_eq!(ShardSnapshot::from_bytes(&bytes).unwrap().partitions[0].number, 7);
+        assert!((0..bytes.len()).all(|length| ShardSnapshot::from_bytes(&bytes[..length]).is_err()));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_are_no_snapshot_and_absurd_lengths_take_no_room(
+            bytes in proptest::collection::vec(any::<u8>(), 0..256),
+            length in any::<u64>(),
+        ) {
+            prop_assert!(ShardSnapshot::from_bytes(&bytes).is_err());
+            let mut absurd = snapshot();
+            let own = u64::from_le_bytes(absurd[..8].try_into().unwrap());
+            absurd[..8].copy_from_slice(&length.to_le_bytes());
+            prop_assert_eq!(ShardSnapshot::from_bytes(&absurd).is_ok(), length == own);
+        }
+    }
+}
