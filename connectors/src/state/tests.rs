@@ -183,7 +183,7 @@ async fn a_death_between_two_deletions_leaves_no_gap_and_no_manifest_without_its
         assert_eq!(epochs, (epochs[0]..=5).collect::<Vec<_>>());
         for epoch in epochs {
             let manifest = state.manifest(epoch).await.unwrap().unwrap();
-            assert_eq!(state.read_snapshots(&manifest).await.unwrap(), ["x"]);
+            assert_eq!(state.read_snapshots(&manifest).await.unwrap(), [["x"]]);
             assert_eq!(state.read_outputs(&manifest).await.unwrap().len(), 3);
         }
     }
