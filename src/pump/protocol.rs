@@ -1,23 +1,9 @@
 //! What the epoch protocol decides, as functions of what is known. They do nothing themselves, so the tests can try them in
 //! every order in which two processes, a crash at any point and a lost answer can bring them.
 
-/// What a start finds: the state was set back behind what was delivered already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("epoch {delivered} was delivered, but the newest epoch of the state is {newest}")]
-pub(super) struct SetBack {
-    /// The sink's cursor.
-    pub(super) delivered: u64,
-    /// The newest manifest; 0 where there is none.
-    pub(super) newest: u64,
-}
-
-/// The epoch that a start goes on behind, given the newest manifest and what the outputs' cursor says.
-///
-/// # Errors
-/// The state knows less than the sink: going on would deliver other outputs under numbers that are taken.
-pub(super) fn resume_behind(newest: Option<u64>, delivered: u64) -> Result<u64, SetBack> {
-    let newest = newest.unwrap_or(0);
-    if delivered > newest { Err(SetBack { delivered, newest }) } else { Ok(newest) }
+/// Whether the state knows less than a sink has `done`. Going on would deliver other outputs under numbers that are taken.
+pub(super) const fn is_set_back(newest: u64, done: u64) -> bool {
+    done > newest
 }
 
 /// Where a sink stands whose cursor is a note beside the manifests. A process that was overtaken may still write an older

@@ -18,7 +18,7 @@ use weir_engine::{EngineError, Worker};
 
 use super::epoch::Epochs;
 use super::shard::{Message, Shard, ShardSnapshot};
-use super::{PATIENCE, Progress, Running, Setup, chain, deliver, edited, follow, keep, own};
+use super::{PATIENCE, Progress, Running, Setup, chain, deliver, edited, follow, keep, own, protocol};
 
 /// What the last process left.
 pub(super) struct Resumed {
@@ -87,7 +87,7 @@ pub(super) async fn resume(setup: &Arc<Setup>) -> anyhow::Result<Resumed> {
 /// Stops where a sink is further than the state. What it would get for an epoch that it has already is left out, and a
 /// state that was set back cuts its epochs elsewhere: alerts would be lost.
 fn refuse_older_state(setup: &Setup, newest: u64, done: u64, who: &str, what: &str) -> anyhow::Result<()> {
-    if done <= newest {
+    if !protocol::is_set_back(newest, done) {
         return Ok(());
     }
     let place = setup.state.place();

@@ -16,7 +16,6 @@ struct World {
     /// The parts that each manifest names, as the epoch and the start that wrote them.
     manifests: BTreeMap<u64, BTreeSet<(u64, u8)>>,
     parts: BTreeSet<(u64, u8)>,
-    newest: u64,
     /// Epochs whose outputs `read_committed` consumers see, in order, and the cursor in the same transactions.
     delivered: Vec<u64>,
     /// The start that may commit transactions.
@@ -46,12 +45,20 @@ enum Process {
     Running(Running),
 }
 
+/// How far the next epoch is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Step {
+    Idle,
+    Written,
+    Created,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Running {
     start: u8,
     /// The last epoch that it knows to be committed.
     committed: u64,
-    has_written: bool,
+    step: Step,
     /// The parts that its next manifest goes on from.
     chain: BTreeSet<(u64, u8)>,
     delivered: u64,
@@ -102,12 +109,13 @@ impl World {
 
     fn resumed(&self, at: usize, start: u8, delivered: u64) -> Self {
         let newest = self.manifests.last_key_value().map(|(epoch, _)| *epoch);
-        let committed = resume_behind(newest, delivered).expect("nobody set the state back");
+        let committed = newest.unwrap_or(0);
+        assert!(!is_set_back(committed, delivered) && !is_set_back(committed, self.note.unwrap_or(0)), "{self:#?}");
         let oldest = self.manifests.first_key_value().map(|(epoch, _)| *epoch);
         let running = Running {
             start,
             committed,
-            has_written: false,
+            step: Step::Idle,
             chain: BTreeSet::new(),
             delivered,
             is_sending: false,
@@ -117,31 +125,45 @@ impl World {
         self.with(at, Process::Running(running))
     }
 
-    /// Parts first, then the manifest, which only one can create.
+    /// Parts first, then the manifest, which only one can create; then a look at the one before it, which tells whether it
+    /// was there before and is deleted.
     fn epoch(&self, at: usize, running: &Running) -> Vec<Self> {
         let epoch = running.committed + 1;
-        if epoch > self.epochs {
-            return vec![];
-        }
         let part = (epoch, running.start);
-        if !running.has_written {
-            let mut world = self.running(at, running, |running| running.has_written = true);
-            world.parts.insert(part);
-            return vec![world];
+        match running.step {
+            Step::Idle if epoch > self.epochs => vec![],
+            Step::Idle => {
+                let mut world = self.running(at, running, |running| running.step = Step::Written);
+                world.parts.insert(part);
+                vec![world]
+            }
+            Step::Written if self.manifests.contains_key(&epoch) => vec![self.with(at, Process::Down)],
+            Step::Written => {
+                let mut world = self.running(at, running, |running| {
+                    running.chain.insert(part);
+                    running.step = Step::Created;
+                });
+                let chain = running.chain.iter().copied().chain([part]).collect();
+                world.manifests.insert(epoch, chain);
+                vec![world]
+            }
+            Step::Created => {
+                let is_overtaken = match epoch {
+                    1 => self.newest() > 1,
+                    _ => !self.manifests.contains_key(&(epoch - 1)),
+                };
+                if is_overtaken {
+                    let mut world = self.with(at, Process::Down);
+                    world.manifests.remove(&epoch);
+                    return vec![world];
+                }
+                vec![self.running(at, running, |running| (running.committed, running.step) = (epoch, Step::Idle))]
+            }
         }
-        if self.newest >= epoch {
-            // Overtaken: the process ends.
-            return vec![self.with(at, Process::Down)];
-        }
-        let mut chain = running.chain.clone();
-        chain.insert(part);
-        let mut committed = self.running(at, running, |running| {
-            (running.committed, running.has_written, running.chain) = (epoch, false, chain.clone());
-        });
-        committed.manifests.insert(epoch, chain);
-        committed.newest = epoch;
-        // The process may die before it hears of it.
-        vec![committed.with(at, Process::Down), committed]
+    }
+
+    fn newest(&self) -> u64 {
+        self.manifests.last_key_value().map_or(0, |(epoch, _)| *epoch)
     }
 
     fn to_kafka(&self, at: usize, running: &Running) -> Vec<Self> {
@@ -185,9 +207,10 @@ impl World {
         self.with(at, Process::Down)
     }
 
-    /// The oldest manifest goes first, then parts that none names any more.
+    /// The oldest manifest goes first, then parts that none names any more. The newest two always stay.
     fn retained(&self, running: &Running) -> Vec<Self> {
-        let from = needed_from(running.committed, [running.delivered, running.handed_over].into_iter());
+        let needed = needed_from(running.committed, [running.delivered, running.handed_over].into_iter());
+        let from = needed.min(self.newest().saturating_sub(1));
         let mut next = vec![];
         if let Some((epoch, _)) = self.manifests.first_key_value().filter(|(epoch, _)| **epoch < from) {
             let mut world = self.clone();
@@ -208,9 +231,10 @@ impl World {
     fn check(&self) {
         let in_order = self.delivered.iter().copied().eq(1..=self.delivered.len() as u64);
         assert!(in_order, "each epoch is delivered once and in order: {self:#?}");
-        assert!(self.delivered.len() as u64 <= self.newest, "only what is committed is delivered: {self:#?}");
-        let whole = self.manifests.values().flatten().all(|part| self.parts.contains(part));
-        assert!(whole, "no manifest stands without its parts: {self:#?}");
+        assert!(self.delivered.len() as u64 <= self.newest(), "only what is committed is delivered: {self:#?}");
+        // One that a process which was overtaken created again is deleted, or never read.
+        let newest = self.manifests.last_key_value().into_iter().flat_map(|(_, parts)| parts);
+        assert!(newest.into_iter().all(|part| self.parts.contains(part)), "what a start reads is whole: {self:#?}");
     }
 
     /// What is left when all processes are dead, and one more has taken over.
@@ -225,7 +249,7 @@ impl World {
         let mut world = self.clone();
         let is_done = |world: &Self| {
             matches!(&world.processes[0], Process::Running(running)
-            if running.delivered == world.newest && running.handed_over == world.newest)
+            if running.delivered == world.newest() && running.handed_over == world.newest())
         };
         for _ in 0..100 {
             if is_done(&world) {
@@ -244,7 +268,7 @@ impl World {
         }
         assert!(is_done(&world), "all is delivered in the end: {self:#?}");
         world.check();
-        assert!((1..=world.newest).all(|epoch| world.runs.contains(&epoch)), "every run was started: {self:#?}");
+        assert!((1..=world.newest()).all(|epoch| world.runs.contains(&epoch)), "every run was started: {self:#?}");
     }
 }
 
