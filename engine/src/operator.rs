@@ -24,7 +24,6 @@ mod lookup;
 mod ordered;
 mod over;
 mod publish;
-mod refit;
 mod retime;
 mod sequence;
 mod sink;

@@ -304,6 +304,20 @@ pub(crate) fn batch_of(schema: SchemaRef, columns: Vec<ArrayRef>, rows: usize) -
     RecordBatch::try_new_with_options(schema, columns, &options)
 }
 
+/// Rows that were saved, under the schema of a program that was edited since: columns by name, NULL in those that are new or
+/// have another type now.
+pub(crate) fn refit(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    if rows.schema().fields() == schema.fields() {
+        return Ok(rows.clone());
+    }
+    let column = |name: &str| rows.schema().index_of(name).ok().map(|at| rows.column(at));
+    let columns = schema.fields().iter().map(|field| -> ArrayRef {
+        let saved = column(field.name()).filter(|saved| saved.data_type() == field.data_type());
+        saved.cloned().unwrap_or_else(|| new_null_array(field.data_type(), rows.num_rows()))
+    });
+    batch_of(Arc::clone(schema), columns.collect(), rows.num_rows())
+}
+
 /// Views keep all bytes of the batch that they were read from; a copy keeps only its own.
 pub(crate) fn compacted(column: &ArrayRef) -> ArrayRef {
     match column.data_type() {

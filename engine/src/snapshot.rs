@@ -11,9 +11,13 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use arrow::datatypes::SchemaRef;
+
 use crate::batch::PartitionId;
 use crate::clock::{Held, PartitionClock};
+use crate::error::EngineError;
 use crate::graph::StateName;
+use crate::rows::refit;
 pub(crate) use bytes::{read_batches, write_batch};
 pub use saved::Scope;
 pub(crate) use saved::{Change, Noted, Saved};
@@ -86,9 +90,15 @@ impl SavedClock {
         Self { greatest: clock.greatest, has_ended: clock.has_ended, held: clock.held.clone() }
     }
 
-    pub(crate) fn apply(&self, clock: &mut PartitionClock) {
+    /// Sets a clock to where this one stood; `columns` are those that are decoded of its stream now.
+    pub(crate) fn apply(&self, clock: &mut PartitionClock, columns: &SchemaRef) -> Result<(), EngineError> {
+        let held = |held: &Held| -> Result<Held, EngineError> {
+            let row = held.row.clone().with_columns(refit(&held.row.columns, columns)?);
+            Ok(Held { row, ..held.clone() })
+        };
+        clock.held = self.held.as_ref().map(held).transpose()?;
         clock.greatest = self.greatest;
         clock.has_ended = self.has_ended;
-        clock.held = self.held.clone();
+        Ok(())
     }
 }

@@ -209,15 +209,22 @@ impl Worker {
     }
 
     /// Announces a partition that went by another number when its clock was saved.
-    pub fn resume_partition(&mut self, stream: &str, partition: PartitionId, saved: (&WorkerSnapshot, PartitionId)) {
+    ///
+    /// # Errors
+    /// A saved row that is none of the stream.
+    pub fn resume_partition(
+        &mut self,
+        stream: &str,
+        partition: PartitionId,
+        saved: (&WorkerSnapshot, PartitionId),
+    ) -> Result<(), EngineError> {
         self.add_partition(stream, partition);
         let key = stream.to_lowercase();
         let (part, number) = saved;
         let clock = part.clocks(&key).find(|(saved, _)| **saved == number).map(|(_, clock)| clock);
-        let source = self.sources.get_mut(&key).and_then(|source| source.partitions.get_mut(&partition));
-        if let (Some(saved), Some(clock)) = (clock, source) {
-            saved.apply(clock);
-        }
+        let Some((saved, source)) = clock.zip(self.sources.get_mut(&key)) else { return Ok(()) };
+        let columns = &self.program.graph.nodes[source.node].schema;
+        source.partitions.get_mut(&partition).map_or(Ok(()), |clock| saved.apply(clock, columns))
     }
 
     /// Takes a batch of one partition.

@@ -181,7 +181,7 @@ impl Shard {
         match event {
             SourceEvent::Partition { streams, partition, place, next } => {
                 for stream in streams {
-                    self.announce(&stream, partition, &place, next);
+                    self.announce(&stream, partition, &place, next)?;
                 }
             }
             SourceEvent::Batch { outputs, permit } => {
@@ -202,7 +202,13 @@ impl Shard {
         Ok(())
     }
 
-    fn announce(&mut self, stream: &str, partition: PartitionId, place: &TopicPartition, next: i64) {
+    fn announce(
+        &mut self,
+        stream: &str,
+        partition: PartitionId,
+        place: &TopicPartition,
+        next: i64,
+    ) -> anyhow::Result<()> {
         let key = key_of(stream, place);
         let saved = self.saved.iter().find_map(|part| {
             let is_same = |saved: &&NamedPartition| {
@@ -213,7 +219,7 @@ impl Shard {
             part.partitions.iter().find(is_same).map(|saved| (part, PartitionId(saved.number)))
         });
         match saved {
-            Some((part, number)) => self.worker.resume_partition(stream, partition, (&part.worker, number)),
+            Some((part, number)) => self.worker.resume_partition(stream, partition, (&part.worker, number))?,
             None => {
                 self.worker.add_partition(stream, partition);
                 self.part().begun.insert(key.clone(), next);
@@ -222,6 +228,7 @@ impl Shard {
         }
         self.state.places.insert((stream.to_lowercase(), partition), place.clone());
         self.state.positions.insert(key, next);
+        Ok(())
     }
 
     fn batch(&mut self, batch: SourceOutput, output: &mut WorkerOutput) -> anyhow::Result<()> {

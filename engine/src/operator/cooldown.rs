@@ -23,7 +23,6 @@ use arrow::datatypes::{
 };
 
 use super::emit::{HIT_COLUMNS, NOTHING_NEW, WITHDRAW};
-use super::refit::refit;
 use super::sink::COOLDOWN_COLUMNS;
 use super::{Operator, Outbox};
 use crate::canonical::{encode_rows, key_group};
@@ -31,7 +30,7 @@ use crate::catalog::TIME_TYPE;
 use crate::error::EngineError;
 use crate::graph::CooldownSpec;
 use crate::identity::Uid;
-use crate::rows::{Rows, batch_of, uid_array, uid_at};
+use crate::rows::{Rows, batch_of, refit, uid_array, uid_at};
 use crate::snapshot::{Saved, Scope};
 use crate::table::TableVersion;
 use crate::time::EventTime;

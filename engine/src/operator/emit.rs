@@ -12,7 +12,6 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType, UInt64Type};
 use arrow::row::{OwnedRow, RowConverter, SortField};
 
-use super::refit::refit;
 use super::{Operator, Outbox};
 use crate::canonical::key_group;
 use crate::catalog::TIME_TYPE;
@@ -20,7 +19,7 @@ use crate::error::EngineError;
 use crate::graph::EmitSpec;
 use crate::identity::Uid;
 use crate::output::Activity;
-use crate::rows::{Identity, NEVER, Rows, batch_of, uid_array, uid_at};
+use crate::rows::{Identity, NEVER, Rows, batch_of, refit, uid_array, uid_at};
 use crate::snapshot::{Change, Noted, Saved, Scope};
 use crate::sql::total::evaluate_predicate;
 use crate::table::TableVersion;

@@ -83,10 +83,10 @@ impl Worker {
         parts: &[WorkerSnapshot],
         owns_partition: &dyn Fn(&str, PartitionId) -> bool,
     ) -> Result<(), EngineError> {
-        let (index, workers) = (self.index, self.workers);
+        let (index, workers, program) = (self.index, self.workers, Arc::clone(&self.program));
         let owns = move |group: u32| owner(group, workers) == index;
         for part in parts {
-            for (node, spec) in self.program.graph.nodes.iter().enumerate() {
+            for (node, spec) in program.graph.nodes.iter().enumerate() {
                 if let Some(saved) = part.state_of(&spec.state).filter(|_| spec.has_state()) {
                     let operator = &mut self.nodes[node].operator;
                     operator.restore(&saved.rows(), &owns)?;
@@ -97,13 +97,13 @@ impl Worker {
                 for (partition, saved) in part.clocks(name) {
                     if owns_partition(name, *partition) {
                         let mut clock = PartitionClock::new(source.stream.lateness_us, source.stream.future_guard_us);
-                        saved.apply(&mut clock);
+                        saved.apply(&mut clock, &program.graph.nodes[source.node].schema)?;
                         source.partitions.insert(*partition, clock);
                     }
                 }
             }
         }
-        let (program, before) = (Arc::clone(&self.program), Before::of(parts));
+        let before = Before::of(parts);
         for (node, spec) in program.graph.nodes.iter().enumerate() {
             if matches!(spec.spec, Spec::Emit(_)) && !program.counts_on(node, &before) {
                 self.nodes[node].operator.counts_anew();

@@ -1,8 +1,8 @@
 //! The golden suite: SQL, events and the answer that they must have, in plain files under `engine/golden`.
 //!
 //! Every case is run whole, one event at a time, in random interleavings of its partitions, over partitions dealt anew,
-//! by one, two and four workers, and saved and restored at several points by another number of workers. The last records
-//! must be those of the file every time. `engine/golden/README.md` says how a case is written.
+//! by one, two and four workers, and saved and restored at several points by another number of workers, some of whom run
+//! further queries too. The last records must be those of the file every time. `engine/golden/README.md` says how a case is written.
 
 mod decode;
 mod format;
@@ -17,7 +17,9 @@ use arrow::util::display::array_value_to_string;
 use self::format::{Case, Cooldown, Event, Expected};
 use super::epochs::Epochs;
 use super::{published, query};
-use crate::{Activity, Catalog, Engine, Hit, Outputs, PartitionId, Program, Query, TableVersion, Uid, parse_catalog};
+use crate::{
+    Activity, Catalog, Engine, Hit, Outputs, PartitionId, Program, Query, Stream, TableVersion, Uid, parse_catalog,
+};
 
 /// How the events of a case are cut and dealt, and who does the work.
 #[derive(Debug, Clone, Copy)]
@@ -31,19 +33,23 @@ struct Way {
     partitions: Option<u32>,
     /// After how many batches everything stops, and how many workers go on.
     restart: Option<(usize, usize)>,
+    /// Whether these run a query more, which stands before the others and reads every column.
+    is_edited: bool,
 }
 
-const WHOLE: Way = Way { workers: 1, rows_per_batch: usize::MAX, seed: 0, partitions: None, restart: None };
+const WHOLE: Way =
+    Way { workers: 1, rows_per_batch: usize::MAX, seed: 0, partitions: None, restart: None, is_edited: false };
 
 fn ways() -> Vec<Way> {
     let one_by_one = Way { rows_per_batch: 1, ..WHOLE };
     let mut ways = vec![WHOLE, one_by_one];
     for (seed, workers) in [(1, 1), (2, 2), (3, 4), (4, 2), (5, 4)] {
         ways.push(Way { workers, seed, ..one_by_one });
-        ways.push(Way { workers, seed, partitions: Some(3), rows_per_batch: 1 + workers % 3, restart: None });
+        ways.push(Way { workers, seed, partitions: Some(3), rows_per_batch: 1 + workers % 3, ..WHOLE });
     }
     for (after, from, to) in [(1, 1, 2), (2, 2, 4), (3, 4, 1), (4, 2, 1), (5, 1, 4), (7, 4, 2), (9, 2, 2)] {
-        ways.push(Way { workers: from, seed: after as u64, restart: Some((after, to)), ..one_by_one });
+        let restart = Some((after, to));
+        ways.push(Way { workers: from, seed: after as u64, restart, is_edited: from == 2, ..one_by_one });
     }
     ways
 }
@@ -58,8 +64,11 @@ impl Draws {
     }
 }
 
+/// The id of the query that a case is about.
+const ASKED: &str = "q";
+
 fn queries(case: &Case) -> Vec<Query> {
-    let asked = query("q", &case.sql);
+    let asked = query(ASKED, &case.sql);
     let asked = Query { allowed_lateness_us: case.allowed_lateness_us, ..asked };
     let asked = match &case.cooldown {
         Some(Cooldown { period_us, keys }) => {
@@ -74,6 +83,22 @@ fn catalog(case: &Case) -> Catalog {
     let (catalog, diagnostics) = parse_catalog(&[("streams.sql".to_owned(), case.streams.clone())]);
     assert_eq!(diagnostics, [], "the streams of {}", case.place);
     catalog
+}
+
+/// The same program behind a query that never hits and reads every column of its streams.
+fn edited(case: &Case, catalog: &Catalog, program: &Program) -> Arc<Program> {
+    let names = |stream: &Stream| {
+        let columns = stream.columns.iter().map(|column| format!("\"{}\"", column.name()));
+        columns.chain(["\"_time\"".to_owned()]).collect::<Vec<_>>().join(", ")
+    };
+    let further = program.streams().map(|(stream, _)| {
+        let sql = format!("SELECT {} FROM \"{}\" WHERE _time IS NULL", names(stream), stream.name);
+        query(&format!("beside {}", stream.name), &sql)
+    });
+    let all = further.chain(queries(case)).collect();
+    let (edited, faults) = Program::compile(catalog, &published(), all);
+    assert_eq!(faults, [], "{} beside queries of every column", case.place);
+    Arc::new(edited)
 }
 
 /// What is said when the queries of a case are refused.
@@ -117,31 +142,42 @@ fn dealt(case: &Case, program: &Program, way: Way) -> Partitions {
 fn run(case: &Case, catalog: &Catalog, program: &Arc<Program>, way: Way) -> Outputs {
     let partitions = dealt(case, program, way);
     let tables = tables(case, catalog);
-    let made = |workers: usize| {
+    let mut program = Arc::clone(program);
+    let made = |program: &Arc<Program>, workers: usize| {
         let mut engine = Engine::new(Arc::clone(program), workers, &tables).expect("tables are given");
         partitions.keys().for_each(|(stream, number)| engine.add_partition(stream, PartitionId(*number)));
         engine
     };
-    let mut engine = made(way.workers);
+    let mut engine = made(&program, way.workers);
     engine.start();
     let mut outputs = Outputs::default();
     let mut epochs = way.restart.map(|_| Epochs::default());
     for (pushed, (stream, number, events)) in batches(&partitions, way).into_iter().enumerate() {
         let restart = way.restart.filter(|(after, _)| *after == pushed);
         if let Some(epochs) = epochs.as_mut().filter(|_| pushed % 3 == 0 || restart.is_some()) {
-            outputs.extend(epochs.end(&mut engine));
+            outputs.extend(asked(&program, epochs.end(&mut engine)));
         }
         if let Some((_, workers)) = restart {
             let saved = epochs.take().expect("a run that is restarted ends epochs").state();
-            engine = made(workers);
+            if way.is_edited {
+                program = edited(case, catalog, &program);
+            }
+            engine = made(&program, workers);
             engine.restore(&saved).expect("own snapshot");
             engine.start();
         }
         let (declared, columns) = program.columns(&stream).expect("only streams that are read");
         let batch = decode::source_batch(declared, columns, PartitionId(number), &events);
-        outputs.extend(engine.push(batch).expect("a batch of its own program"));
+        outputs.extend(asked(&program, engine.push(batch).unwrap_or_else(|error| panic!("{}: {error}", case.place))));
     }
-    outputs.extend(engine.finish().expect("the end"));
+    outputs.extend(asked(&program, engine.finish().expect("the end")));
+    outputs
+}
+
+/// What is said of the first query of a case, wherever it stands in the program.
+fn asked(program: &Program, mut outputs: Outputs) -> Outputs {
+    let place = program.ids().position(|id| **id == *ASKED);
+    outputs.hits.retain(|hit| Some(hit.query) == place);
     outputs
 }
 
@@ -165,7 +201,7 @@ fn batches(partitions: &Partitions, way: Way) -> Vec<(String, u32, Vec<Event>)> 
 /// The last record of each alert of the first query, in the order of time and text.
 fn last_records(hits: &[Hit]) -> Vec<String> {
     let mut last: BTreeMap<Uid, &Hit> = BTreeMap::new();
-    for hit in hits.iter().filter(|hit| hit.query == 0) {
+    for hit in hits {
         last.insert(hit.uid, hit);
     }
     // Whether an alert was stated before it was taken back depends on when the late event came.
