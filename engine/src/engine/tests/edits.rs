@@ -265,6 +265,73 @@ fn another_allowance_for_late_events_counts_from_nothing_and_takes_nothing_back(
     );
 }
 
+/// Ann's window is stated anew for a late event, and four are not five.
+#[test]
+fn a_higher_threshold_takes_back_what_a_late_event_has_stated_anew() {
+    let allowing = |least: u32| Query { allowed_lateness_us: 20_000_000, ..guessing("q", least) };
+    let before = [failures("ann", 0, 3), failures("bob", 3, 3)];
+    let after = [failures("bob", 10, 2), until(95), failures("ann", 50, 1), until(200)];
+    Edit::new(vec![allowing(3)], vec![allowing(5)]).with(&before, &after).check(
+        &[Continuation::Restated],
+        &["q Create ann|3 x1", "q Create bob|3 x1"],
+        &["late 50", "q Update bob|5 x1", "q Withdraw ann|3 x1"],
+    );
+}
+
+#[test]
+fn a_lower_threshold_speaks_in_every_window_that_an_event_is_in() {
+    let hopping = |least: u32| {
+        let sql = format!(
+            "SELECT who, window_end AS until, count(*) AS n
+             FROM HOP(failures, time, INTERVAL '30 seconds', INTERVAL '1 minute')
+             GROUP BY who, window_start, window_end HAVING count(*) >= {least}"
+        );
+        query("q", &sql)
+    };
+    let (before, after) = ([failures("ann", 29, 3)], [failures("ann", 40, 1)]);
+    Edit::new(vec![hopping(5)], vec![hopping(3)]).with(&before, &after).check(
+        &[Continuation::Restated],
+        &[],
+        &["q Create ann|1970-01-01T00:01:00|4 x1", "q Create ann|1970-01-01T00:01:30|3 x1"],
+    );
+}
+
+#[test]
+fn what_a_join_remembers_goes_on_beside_others_and_not_within_other_bounds() {
+    let after_failure = |within: &str| {
+        let sql = format!(
+            "SELECT s.time, s.user_name AS who FROM signin s WHERE s.status = 'Success' AND EXISTS (
+               SELECT 1 FROM failures f WHERE f.who = s.user_name
+               AND s.time BETWEEN f.time AND f.time + INTERVAL '{within}')"
+        );
+        query("q", &sql)
+    };
+    let beside = || query("a", "SELECT time, src_ip AS who FROM signin WHERE bytes > 100");
+    let (before, after) = ([failures("ann", 0, 1)], [event(50, "ann", "Success", "1.1.1.1", None)].to_vec());
+    let said = ["q Create 1970-01-01T00:00:50|ann x1"];
+    let kept = Edit::new(vec![after_failure("2 minutes")], vec![beside(), after_failure("2 minutes")]);
+    let fate = [Continuation::Stateless, Continuation::Same];
+    kept.with(&before, &[after.clone()]).check(&fate, &[], &said);
+    let lost = Edit::new(vec![after_failure("2 minutes")], vec![after_failure("3 minutes")]);
+    lost.with(&before, &[after]).check(&[Continuation::Anew(Reason::OtherOperator)], &[], &[]);
+}
+
+#[test]
+fn a_sequence_that_has_begun_goes_on_beside_others() {
+    let sequence = || {
+        let sql = "SELECT * FROM signin MATCH_RECOGNIZE (PARTITION BY user_name ORDER BY time
+                   MEASURES last(b.time) AS time, first(a.src_ip) AS ip
+                   PATTERN (a a b) WITHIN INTERVAL '1 minute'
+                   DEFINE a AS status = 'Failure', b AS status = 'Success')";
+        query("q", sql)
+    };
+    let beside = query("a", "SELECT time, src_ip AS who FROM signin WHERE bytes > 100");
+    let after = [vec![event(5, "ann", "Success", "2.2.2.2", None)], until(100)];
+    let edit = Edit::new(vec![sequence()], vec![beside, sequence()]).with(&[failures("ann", 0, 2)], &after);
+    let fate = [Continuation::Stateless, Continuation::Same];
+    edit.check(&fate, &[], &["q Create ann|1970-01-01T00:00:05|1.1.1.1 x1"]);
+}
+
 #[test]
 fn detections_that_come_and_go_leave_the_others_alone() {
     let other = || query("a", "SELECT time, user_name AS who, bytes FROM signin WHERE status = 'Success'");
