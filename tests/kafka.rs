@@ -94,7 +94,7 @@ fn replay_archive(project: &Project, expected: &Outcome) {
     assert_eq!(summary.late(), expected.late);
 }
 
-fn produce<'a>(address: &str, topic: &str, partitions: impl Iterator<Item = &'a [Entry]>) {
+pub(crate) fn produce<'a>(address: &str, topic: &str, partitions: impl Iterator<Item = &'a [Entry]>) {
     let records: Vec<(i32, Vec<u8>)> = partitions
         .enumerate()
         .flat_map(|(partition, entries)| entries.iter().map(move |entry| (partition as i32, entry.payload())))
@@ -102,21 +102,21 @@ fn produce<'a>(address: &str, topic: &str, partitions: impl Iterator<Item = &'a 
     kafka::produce(address, topic, records.iter().map(|(partition, payload)| (*partition, payload.as_slice())));
 }
 
-fn alert(record: &Stored) -> Alert {
+pub(crate) fn alert(record: &Stored) -> Alert {
     let json = serde_json::from_slice(&record.payload).expect("an alert is JSON");
     let alert = Alert::read(&json);
     assert_eq!(record.key.as_deref(), Some(alert.uid.as_bytes()), "the key of an alert is its id");
     alert
 }
 
-fn assert_each_alert_is_created_once(records: &[Stored]) {
+pub(crate) fn assert_each_alert_is_created_once(records: &[Stored]) {
     let mut created = BTreeSet::new();
     for alert in records.iter().map(alert).filter(|alert| alert.activity == 1) {
         assert!(created.insert(alert.uid.clone()), "{} was created twice", alert.uid);
     }
 }
 
-fn read_archive(project: &Project, outcome: &mut Outcome) {
+pub(crate) fn read_archive(project: &Project, outcome: &mut Outcome) {
     for row in archive::rows(&project.join("archive/signin")) {
         let seq = row["seq"].as_u64().unwrap_or_else(|| panic!("a row without its number: {row}"));
         *outcome.archived.entry(seq as usize).or_default() += 1;
@@ -130,7 +130,7 @@ fn read_archive(project: &Project, outcome: &mut Outcome) {
 }
 
 /// Position and raw bytes of a record of the dead-letter topic.
-fn dead_letter(record: &Stored) -> ((i64, i64), Vec<u8>) {
+pub(crate) fn dead_letter(record: &Stored) -> ((i64, i64), Vec<u8>) {
     let json: serde_json::Value = serde_json::from_slice(&record.payload).expect("a dead letter is JSON");
     let number = |name: &str| json[name].as_i64().unwrap_or_else(|| panic!("a dead letter without {name}: {json}"));
     assert!(json["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "a dead letter without reason: {json}");

@@ -1,11 +1,12 @@
 //! A project that is edited while it runs, and while it does not: what was counted goes on, nothing is said twice, and a
 //! mistake stops nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use crate::kafka::{alert, assert_each_alert_is_created_once, dead_letter, produce, read_archive};
 use crate::support::archive;
 use crate::support::broker;
 use crate::support::events::rfc3339;
@@ -13,6 +14,7 @@ use crate::support::kafka::{self, Stored, Tail};
 use crate::support::pipeline::Pipeline;
 use crate::support::process::Running;
 use crate::support::rows::{Alert, last_by_uid};
+use crate::support::signins::{assert_same, generate, oracle, outcome_of_alerts};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const PARTITIONS: usize = 2;
@@ -102,10 +104,6 @@ impl House {
     }
 }
 
-fn alert(record: &Stored) -> Alert {
-    Alert::read(&serde_json::from_slice(&record.payload).expect("an alert is JSON"))
-}
-
 #[test]
 fn edits_keep_what_was_counted_and_say_nothing_twice() {
     let Some(address) = broker::shared("kafka_edits::edits_keep_what_was_counted_and_say_nothing_twice") else {
@@ -176,13 +174,58 @@ fn edits_keep_what_was_counted_and_say_nothing_twice() {
     compare(&house);
 }
 
+/// Edits that change nothing of what is expected, each in the middle of events that flow.
+#[test]
+fn edits_under_load_lose_and_double_nothing() {
+    let Some(address) = broker::shared("kafka_edits::edits_under_load_lose_and_double_nothing") else { return };
+    let partitions = generate(20_240_302, 60_000, 6);
+    let expected = oracle(&partitions);
+    let Pipeline { project, topic, alerts, dead_letters } = Pipeline::new(&address);
+    for (topic, partitions) in [(&topic, 6), (&alerts, 3), (&dead_letters, 1)] {
+        kafka::create_topic(&address, topic, partitions);
+    }
+    let quarter = |nth: usize| {
+        let of = move |entries: usize| entries * nth / 4..entries * (nth + 1) / 4;
+        produce(&address, &topic, partitions.iter().map(|entries| &entries[of(entries.len())]));
+    };
+    let never = SUCCESS.replace("'Success'", "'Never'");
+    let edits: [&dyn Fn(); 3] = [
+        &|| drop(project.write("detections/never.sql", &never)),
+        &|| {
+            let guessing = project.read("detections/guessing.sql");
+            project.write("detections/guessing.sql", guessing.replace("Many failures", "So many failures"));
+        },
+        &|| std::fs::remove_file(project.join("detections/never.sql")).expect("the detection is there"),
+    ];
+    quarter(0);
+    let mut weir = project.start(&["run"]);
+    weir.wait_for_line("INFO running", PATIENCE);
+    for (nth, edit) in (1..).zip(edits) {
+        quarter(nth);
+        edit();
+        weir.hang_up();
+        weir.wait_for_lines("running with what was edited", nth, PATIENCE);
+    }
+    let mut tail = Tail::new(&address, &alerts);
+    // Where this never comes, the comparison below says what is different.
+    let _complete = tail.wait_until(PATIENCE, |records| {
+        let found = outcome_of_alerts(records.iter().map(alert));
+        found.guessing == expected.guessing && found.locked == expected.locked
+    });
+    assert!(weir.terminate(PATIENCE).success(), "SIGTERM ends the process well:\n{}", weir.printed());
+    let records = kafka::read_committed(&address, &alerts);
+    assert_each_alert_is_created_once(&records);
+    let mut found = outcome_of_alerts(records.iter().map(alert));
+    read_archive(&project, &mut found);
+    assert_same(&found, &expected);
+    let letters: BTreeMap<_, _> = kafka::read_committed(&address, &dead_letters).iter().map(dead_letter).collect();
+    assert!(letters == expected.dead, "each dead letter has its position and its bytes");
+}
+
 /// What a reader of the texts expects, by detection and user: failures, or how many alerts.
 fn compare(house: &House) {
     let records = kafka::read_committed(&house.address, &house.pipeline.alerts);
-    let mut created = BTreeSet::new();
-    for alert in records.iter().map(alert).filter(|alert| alert.activity == 1) {
-        assert!(created.insert(alert.uid.clone()), "{alert:?} was created twice");
-    }
+    assert_each_alert_is_created_once(&records);
     let (mut failures, mut others) = (BTreeMap::new(), BTreeMap::<_, u64>::new());
     for alert in last_by_uid(records.iter().map(alert)).values() {
         let user = alert.field("user_name");
