@@ -266,8 +266,8 @@ impl StateStore {
             }
             result => result?,
         }
+        // What was created then stays: another process may have gone on from it, and what nobody needs is deleted anyway.
         if self.is_overtaken(manifest.epoch).await? {
-            self.location.delete(&path).await.map_err(|source| self.store_error("delete", &path, source))?;
             return Err(self.fenced(manifest.epoch));
         }
         let mut unnamed = self.unnamed();

@@ -153,9 +153,7 @@ impl World {
                     _ => !self.manifests.contains_key(&(epoch - 1)),
                 };
                 if is_overtaken {
-                    let mut world = self.with(at, Process::Down);
-                    world.manifests.remove(&epoch);
-                    return vec![world];
+                    return vec![self.with(at, Process::Down)];
                 }
                 vec![self.running(at, running, |running| (running.committed, running.step) = (epoch, Step::Idle))]
             }
@@ -232,7 +230,7 @@ impl World {
         let in_order = self.delivered.iter().copied().eq(1..=self.delivered.len() as u64);
         assert!(in_order, "each epoch is delivered once and in order: {self:#?}");
         assert!(self.delivered.len() as u64 <= self.newest(), "only what is committed is delivered: {self:#?}");
-        // One that a process which was overtaken created again is deleted, or never read.
+        // One that a process which was overtaken created again is never read.
         let newest = self.manifests.last_key_value().into_iter().flat_map(|(_, parts)| parts);
         assert!(newest.into_iter().all(|part| self.parts.contains(part)), "what a start reads is whole: {self:#?}");
     }
