@@ -39,7 +39,7 @@ fn folded(chain: &[WorkerSnapshot]) -> Vec<Vec<i64>> {
 fn a_later_row_takes_the_place_of_an_earlier_one_of_its_section_and_id() {
     let whole = snapshot(true, vec![put(1, &[("a", 1), ("b", 2)]), put(2, &[("a", 3)])]);
     let changes = snapshot(false, vec![put(1, &[("b", 4), ("c", 5)])]);
-    assert_eq!(folded(&[whole.clone()]), [vec![1, 2], vec![3]]);
+    assert_eq!(folded(std::slice::from_ref(&whole)), [vec![1, 2], vec![3]]);
     assert_eq!(folded(&[whole, changes]), [vec![1, 4, 5], vec![3]]);
 }
 

@@ -311,7 +311,7 @@ fn what_a_join_remembers_goes_on_beside_others_and_not_within_other_bounds() {
     let said = ["q Create 1970-01-01T00:00:50|ann x1"];
     let kept = Edit::new(vec![after_failure("2 minutes")], vec![beside(), after_failure("2 minutes")]);
     let fate = [Continuation::Stateless, Continuation::Same];
-    kept.with(&before, &[after.clone()]).check(&fate, &[], &said);
+    kept.with(&before, std::slice::from_ref(&after)).check(&fate, &[], &said);
     let lost = Edit::new(vec![after_failure("2 minutes")], vec![after_failure("3 minutes")]);
     lost.with(&before, &[after]).check(&[Continuation::Anew(Reason::OtherOperator)], &[], &[]);
 }
