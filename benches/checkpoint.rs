@@ -1,0 +1,206 @@
+//! What an epoch costs where much is remembered: saving what one second of events has changed, beside taking them in.
+//!
+//! ```text
+//! cargo bench --bench checkpoint              # 10,000,000 keys
+//! cargo bench --bench checkpoint -- 1000000   # so many keys
+//! ```
+//!
+//! One worker remembers so many keys. Then events of keys at random come, about a second's worth between two epochs, as fast
+//! as the worker takes them. What was saved is put together at the end and must give what is remembered: as many hits as the
+//! engine that went on.
+
+#![expect(clippy::print_stdout, reason = "a benchmark prints what it has measured")]
+
+use std::collections::BTreeMap;
+use std::env;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow::array::{
+    ArrayRef, BinaryViewArray, RecordBatch, StringViewBuilder, TimestampMicrosecondArray, new_null_array,
+};
+use arrow::datatypes::{DataType, Field, Schema};
+use weir_engine::catalog::TIME_TYPE;
+use weir_engine::{
+    Engine, PartitionId, Place, Program, Published, Query, Scope, SourceBatch, WorkerSnapshot, parse_catalog,
+};
+
+const STREAM: &str = "
+CREATE STREAM signin (time TIMESTAMP, user_name STRING) WITH (event_time = 'time', lateness = '1 second');";
+const ROWS: usize = 8192;
+const EPOCHS: usize = 5;
+const SECOND: Duration = Duration::from_secs(1);
+/// A whole hour, so that everything happens in one pane.
+const BEGIN_US: i64 = 1_767_225_600_000_000;
+
+const KINDS: [(&str, &str); 3] = [
+    (
+        "tumble",
+        "SELECT user_name, window_start, count(*) AS n FROM TUMBLE(signin, time, INTERVAL '1 hour') \
+         GROUP BY user_name, window_start, window_end HAVING count(*) > 30",
+    ),
+    (
+        "sliding",
+        "SELECT time, user_name, count(*) OVER (PARTITION BY user_name ORDER BY time RANGE INTERVAL '1 hour' PRECEDING) \
+         AS n FROM signin QUALIFY n > 30",
+    ),
+    ("novelty", "SELECT time, user_name FROM signin WHERE first_seen(user_name, INTERVAL '1 hour') AND user_name = 'x'"),
+];
+
+fn main() {
+    let keys = env::args().skip(1).find(|argument| argument != "--bench");
+    let keys: usize = keys.map_or(10_000_000, |keys| keys.parse().expect("a number of keys"));
+    println!(
+        "{:8} {:>9} {:>13} {:>14} {:>12} {:>13} {:>10} {:>12}",
+        "", "whole MB", "whole s", "events/epoch", "changes MB", "changes s", "cost", "put together"
+    );
+    for (name, sql) in KINDS {
+        measure(name, sql, keys);
+    }
+}
+
+fn measure(name: &str, sql: &str, keys: usize) {
+    let program = program(sql);
+    let mut engine = engine(&program);
+    let mut source = Source { program: Arc::clone(&program), keys, at: 0, seed: 7 };
+    while source.at < keys {
+        let batch = source.in_turn();
+        engine.push(batch).expect("a batch of its own program");
+    }
+    let (mut chain, whole) = saved(&mut engine, Scope::Whole);
+    let whole_bytes = chain[0].len();
+    let (mut taken, mut saving, mut events, mut changed) = (Duration::ZERO, Duration::ZERO, 0, 0);
+    for _ in 0..EPOCHS {
+        let mut second = Duration::ZERO;
+        while second < SECOND {
+            let batch = source.at_random();
+            let begun = Instant::now();
+            engine.push(batch).expect("a batch of its own program");
+            second += begun.elapsed();
+            events += ROWS;
+        }
+        taken += second;
+        let (parts, spent) = saved(&mut engine, Scope::Changes);
+        saving += spent;
+        changed += parts[0].len();
+        chain.extend(parts);
+    }
+    let begun = Instant::now();
+    let parts = chain.iter().map(|bytes| WorkerSnapshot::from_bytes(bytes).expect("own bytes"));
+    let state = WorkerSnapshot::fold(parts).expect("a whole state and its changes");
+    let folding = begun.elapsed();
+    drop(chain);
+    check(name, &program, engine, &state, &mut source);
+    let mb = |bytes: usize| bytes as f64 / 1e6;
+    println!(
+        "{name:8} {:>9.0} {:>13.2} {:>14} {:>12.1} {:>13.3} {:>9.1}% {:>10.1} s",
+        mb(whole_bytes),
+        whole.as_secs_f64(),
+        events / EPOCHS,
+        mb(changed / EPOCHS),
+        saving.as_secs_f64() / EPOCHS as f64,
+        100.0 * saving.as_secs_f64() / taken.as_secs_f64(),
+        folding.as_secs_f64()
+    );
+}
+
+/// The state as bytes, and how long that took.
+fn saved(engine: &mut Engine, scope: Scope) -> (Vec<Vec<u8>>, Duration) {
+    let begun = Instant::now();
+    let (_, saved) = engine.end_epoch(scope).expect("operators can be saved");
+    let bytes = saved.iter().map(|part| part.to_bytes().expect("bytes")).collect();
+    (bytes, begun.elapsed())
+}
+
+/// The engine that went on and one that was restored say the same of what comes next.
+fn check(name: &str, program: &Arc<Program>, mut on: Engine, state: &WorkerSnapshot, source: &mut Source) {
+    let mut restored = engine(program);
+    restored.restore(std::slice::from_ref(state)).expect("a state of its own program");
+    let mut found = [0, 0];
+    for _ in 0..20 {
+        let batch = source.at_random();
+        for (engine, found) in [&mut on, &mut restored].into_iter().zip(&mut found) {
+            let hits = engine.push(batch.clone()).expect("a batch of its own program").hits;
+            *found += hits.iter().map(|hit| hit.count).sum::<u64>();
+        }
+    }
+    let (_, one) = on.snapshot().expect("operators can be saved");
+    let (_, other) = restored.snapshot().expect("operators can be saved");
+    let length = |parts: &[WorkerSnapshot]| parts[0].to_bytes().expect("bytes").len();
+    assert_eq!((found[0], length(&one)), (found[1], length(&other)), "{name}: what was saved is what is remembered");
+}
+
+fn engine(program: &Arc<Program>) -> Engine {
+    let mut engine = Engine::new(Arc::clone(program), 1, &[]).expect("no tables are needed");
+    engine.add_partition("signin", PartitionId(0));
+    engine.start();
+    engine
+}
+
+fn program(sql: &str) -> Arc<Program> {
+    let (catalog, diagnostics) = parse_catalog(&[("keys.sql".to_owned(), STREAM.to_owned())]);
+    assert_eq!(diagnostics, []);
+    let query = Query {
+        id: "keys".into(),
+        sql: sql.to_owned(),
+        start: Place::START,
+        params: BTreeMap::new(),
+        allowed_lateness_us: 0,
+        cooldown_us: None,
+        cooldown_keys: vec![],
+        exceptions: vec![],
+        publish: vec![],
+    };
+    let (program, faults) = Program::compile(&catalog, &Published::default(), vec![query]);
+    assert_eq!(faults, []);
+    Arc::new(program)
+}
+
+/// Events a microsecond apart.
+struct Source {
+    program: Arc<Program>,
+    keys: usize,
+    at: usize,
+    seed: u64,
+}
+
+impl Source {
+    fn in_turn(&mut self) -> SourceBatch {
+        let first = self.at;
+        self.batch((first..first + ROWS).map(|at| at % self.keys).collect())
+    }
+
+    fn at_random(&mut self) -> SourceBatch {
+        let keys = (0..ROWS).map(|_| {
+            // A linear congruential generator (Knuth's MMIX); its high bits are even enough.
+            self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.seed >> 33) as usize % self.keys
+        });
+        let keys = keys.collect();
+        self.batch(keys)
+    }
+
+    fn batch(&mut self, keys: Vec<usize>) -> SourceBatch {
+        let (_, set) = self.program.columns("signin").expect("the query reads it");
+        let range = self.at..self.at + keys.len();
+        self.at = range.end;
+        let times: ArrayRef =
+            Arc::new(range.clone().map(|at| Some(BEGIN_US + at as i64)).collect::<TimestampMicrosecondArray>());
+        let mut users = StringViewBuilder::new();
+        keys.iter().for_each(|key| users.append_value(format!("user{key}@example.com")));
+        let users: ArrayRef = Arc::new(users.finish());
+        let raw: BinaryViewArray = range.map(|at| Some(at.to_le_bytes())).collect();
+        let of_name = |name: &str| if name == "time" { Arc::clone(&times) } else { Arc::clone(&users) };
+        let mut fields: Vec<Field> = set.columns.iter().map(|field| field.as_ref().clone()).collect();
+        let mut columns: Vec<ArrayRef> = fields.iter().map(|field| of_name(field.name())).collect();
+        fields.extend([
+            Field::new("_time", TIME_TYPE, false),
+            Field::new("_raw", DataType::BinaryView, false),
+            Field::new("_arrival", TIME_TYPE, true),
+        ]);
+        let arrival = new_null_array(&TIME_TYPE, keys.len());
+        columns.extend([times, Arc::new(raw), arrival]);
+        let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("columns of one length");
+        SourceBatch { stream: "signin".into(), partition: PartitionId(0), rows, late_us: None }
+    }
+}
