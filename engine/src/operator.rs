@@ -17,6 +17,7 @@ use crate::time::EventTime;
 
 mod admit;
 mod aggregates;
+mod bytes;
 mod cooldown;
 mod emit;
 mod join;
@@ -73,6 +74,10 @@ pub(crate) trait Operator: Send {
 
     /// Swaps a look-up table for another version.
     fn table(&mut self, table: &TableVersion) -> Result<(), EngineError>;
+
+    /// How many bytes it remembers rows and groups in, roughly. It is asked once per epoch, so it counts what came and
+    /// went instead of walking through everything. Look-up tables are not state.
+    fn state_bytes(&self) -> usize;
 
     /// What the operator remembers, or what has changed of it since it was saved last.
     fn save(&mut self, scope: Scope) -> Result<Saved, EngineError>;

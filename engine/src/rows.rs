@@ -230,6 +230,18 @@ impl Rows {
         self.provisional.as_ref().is_some_and(|provisional| provisional.value(row))
     }
 
+    /// The bytes of all buffers that the rows keep alive.
+    pub(crate) fn bytes(&self) -> usize {
+        let identity = match &self.identity {
+            Identity::Unhashed { bytes, .. } => bytes.get_array_memory_size(),
+            Identity::Uid(uids) => uids.get_array_memory_size(),
+        };
+        let flags = [&self.provisional, &self.withdrawn].into_iter().flatten().map(Array::get_array_memory_size);
+        let late = self.late_us.as_ref().map_or(0, Array::get_array_memory_size);
+        let times = self.time.get_array_memory_size() + self.arrival.get_array_memory_size();
+        self.columns.get_array_memory_size() + identity + times + late + flags.sum::<usize>()
+    }
+
     /// One batch for a frame or a snapshot: the columns, then the engine's own, with computed uids.
     pub(crate) fn to_batch(&self) -> Result<RecordBatch, ArrowError> {
         let flags = |flags: &Option<BooleanArray>| -> ArrayRef {

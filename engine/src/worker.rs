@@ -4,6 +4,7 @@
 //! come out. Within a worker, items wait in one queue and are handled first in, first out, so that each edge keeps its
 //! order. An operator with several inputs or senders holds back what comes behind a barrier until all have sent it.
 
+mod budget;
 mod epoch;
 mod idle;
 mod late;

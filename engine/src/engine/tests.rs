@@ -11,6 +11,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde_json::Value;
 
 mod allowed;
+mod bytes;
 mod cooldown;
 mod edits;
 mod epochs;

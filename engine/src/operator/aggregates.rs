@@ -20,6 +20,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use self::distinct::CountDistinct;
 use self::in_order::Ordered;
 use self::other::Other;
+use super::bytes::of_box;
 use crate::error::EngineError;
 use crate::graph::{AggregateKind, AggregateSpec};
 use crate::rows::Rows;
@@ -97,6 +98,19 @@ impl GroupAggregate {
             AggregateKind::InOrder(kept) => Self::InOrder(Ordered::new(*kept, argument(spec)?)?),
             AggregateKind::Other(function) => Self::Other(Other::new(Arc::clone(function))),
         })
+    }
+
+    /// The bytes that all groups take.
+    pub(super) fn bytes(&self) -> usize {
+        let own = match self {
+            Self::Count(counts) => counts.capacity() * size_of::<i64>(),
+            Self::CountDistinct(distinct) => distinct.bytes(),
+            Self::Sum(sum) => sum.bytes(),
+            Self::Extreme(extreme) => extreme.bytes(),
+            Self::InOrder(ordered) => ordered.bytes(),
+            Self::Other(other) => other.bytes(),
+        };
+        size_of::<Self>() + own
     }
 
     /// Adds rows; `groups[i]` is the group of row `i` and is below `count`.
@@ -231,6 +245,11 @@ impl Sum {
         Self { output, integers: vec![], unsigned: vec![], floats: vec![], decimals: vec![], is_set: vec![] }
     }
 
+    fn bytes(&self) -> usize {
+        let of_eight = self.integers.capacity() + self.unsigned.capacity() + self.floats.capacity();
+        of_eight * 8 + self.decimals.capacity() * 16 + self.is_set.capacity()
+    }
+
     fn resize(&mut self, count: usize) {
         self.is_set.resize(count, false);
         match self.output {
@@ -298,12 +317,18 @@ pub(super) struct Extreme {
     data_type: DataType,
     is_max: bool,
     values: Vec<Option<OwnedRow>>,
+    /// The bytes of the encoded values.
+    value_bytes: usize,
 }
 
 impl Extreme {
     fn new(data_type: DataType, is_max: bool) -> Result<Self, EngineError> {
         let converter = RowConverter::new(vec![SortField::new(data_type.clone())])?;
-        Ok(Self { converter, data_type, is_max, values: vec![] })
+        Ok(Self { converter, data_type, is_max, values: vec![], value_bytes: 0 })
+    }
+
+    fn bytes(&self) -> usize {
+        self.converter.size() + self.values.capacity() * size_of::<Option<OwnedRow>>() + self.value_bytes
     }
 
     fn update(&mut self, arguments: &Arguments, groups: &[u32], count: usize) -> Result<(), EngineError> {
@@ -315,7 +340,9 @@ impl Extreme {
             let is_better =
                 best.as_ref().is_none_or(|best| if self.is_max { value > best.row() } else { value < best.row() });
             if is_better {
-                *best = Some(value.owned());
+                self.value_bytes += of_box(value.as_ref().len());
+                let before = best.replace(value.owned());
+                self.value_bytes -= before.map_or(0, |before| of_box(before.as_ref().len()));
             }
         }
         Ok(())
@@ -332,7 +359,9 @@ impl Extreme {
             let is_better =
                 best.as_ref().is_none_or(|best| if self.is_max { value > best.row() } else { value < best.row() });
             if is_better {
-                *best = Some(value.owned());
+                self.value_bytes += of_box(value.as_ref().len());
+                let before = best.replace(value.owned());
+                self.value_bytes -= before.map_or(0, |before| of_box(before.as_ref().len()));
             }
         }
     }

@@ -22,6 +22,7 @@ use arrow::datatypes::{
     DataType, Field, Schema, SchemaRef, TimestampMicrosecondType, UInt8Type, UInt16Type, UInt64Type,
 };
 
+use super::bytes::{of_box, of_table, of_tree, shrink};
 use super::emit::{HIT_COLUMNS, NOTHING_NEW, WITHDRAW};
 use super::sink::COOLDOWN_COLUMNS;
 use super::{Operator, Outbox};
@@ -67,6 +68,14 @@ struct Entity {
     /// The last hit that was certainly not suppressed.
     lead: Option<Lead>,
     pending: BTreeMap<(i64, Uid), Pending>,
+}
+
+impl Entity {
+    fn bytes(&self) -> usize {
+        let pending = self.pending.values().map(|pending| pending.hit.bytes()).sum::<usize>();
+        let lead = self.lead.as_ref().map_or(0, |lead| lead.hit.bytes());
+        of_tree::<((i64, Uid), Pending)>(self.pending.len()) + pending + lead
+    }
 }
 
 struct Lead {
@@ -309,7 +318,8 @@ impl Operator for Cooldown {
     fn rows(&mut self, _input: usize, rows: Rows, out: &mut Outbox) -> Result<(), EngineError> {
         let keys = self.keys(&rows)?;
         for (at, key) in keys.iter().enumerate() {
-            let hit = rows.take(&UInt64Array::from(vec![at as u64]))?;
+            // It may be kept for long, and the others of its batch not.
+            let hit = rows.take(&UInt64Array::from(vec![at as u64]))?.compacted()?;
             self.take(key, hit, out)?;
         }
         self.settle(out)
@@ -326,6 +336,8 @@ impl Operator for Cooldown {
         });
         let horizon = watermark.before(DECISION_HORIZON_US.max(period)).0;
         self.decided.retain(|_, decision| decision.time >= horizon);
+        shrink(&mut self.entities);
+        shrink(&mut self.decided);
         Ok(())
     }
 
@@ -343,6 +355,15 @@ impl Operator for Cooldown {
 
     fn table(&mut self, _table: &TableVersion) -> Result<(), EngineError> {
         Ok(())
+    }
+
+    /// A watermark looks at every entity and every decision, so this may as well.
+    fn state_bytes(&self) -> usize {
+        let entities = self.entities.iter().map(|(key, entity)| of_box(key.len()) + entity.bytes()).sum::<usize>();
+        let waiting = self.pending.values().map(|key| of_box(key.len())).sum::<usize>();
+        let trees = of_tree::<((i64, Uid), Vec<u8>)>(self.pending.len()) + of_tree::<(i64, Uid)>(self.news.len());
+        let decided = of_table::<(Uid, Decision)>(self.decided.capacity());
+        of_table::<(Vec<u8>, Entity)>(self.entities.capacity()) + entities + waiting + trees + decided
     }
 
     /// Two batches. Hits: role, folded, who suppresses it, then the hit. Decisions: uid, time, folded, who suppresses it.

@@ -12,6 +12,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType, UInt64Type};
 use arrow::row::{OwnedRow, RowConverter, SortField};
 
+use super::bytes::{of_box, of_table, shrink};
 use super::{Operator, Outbox};
 use crate::canonical::key_group;
 use crate::catalog::TIME_TYPE;
@@ -306,11 +307,18 @@ impl Operator for Emit {
             }
             is_kept
         });
+        shrink(&mut self.hits);
         Ok(())
     }
 
     fn table(&mut self, _table: &TableVersion) -> Result<(), EngineError> {
         Ok(())
+    }
+
+    /// A watermark looks at every hit, so this may as well.
+    fn state_bytes(&self) -> usize {
+        let rows = self.hits.values().map(|hit| of_box(hit.row.as_ref().len())).sum::<usize>();
+        of_table::<(Uid, Known)>(self.hits.capacity()) + rows
     }
 
     fn save(&mut self, scope: Scope) -> Result<Saved, EngineError> {

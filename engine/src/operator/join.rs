@@ -313,6 +313,10 @@ impl Operator for Join {
         Ok(())
     }
 
+    fn state_bytes(&self) -> usize {
+        self.sides.iter().map(Side::bytes).sum()
+    }
+
     /// One section per side.
     fn save(&mut self, scope: Scope) -> Result<Saved, EngineError> {
         let [first, second] = &mut self.sides;

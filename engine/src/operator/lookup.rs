@@ -184,6 +184,10 @@ impl Operator for Lookup {
         Ok(())
     }
 
+    fn state_bytes(&self) -> usize {
+        0
+    }
+
     /// Tables are read anew at a start; the manifest names their versions.
     fn save(&mut self, _scope: Scope) -> Result<Saved, EngineError> {
         Ok(Saved::default())

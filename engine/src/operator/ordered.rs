@@ -76,6 +76,11 @@ impl Ordered {
         }
     }
 
+    /// The bytes of the rows that wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.runs.iter().map(|run| size_of::<Run>() + run.rows.bytes()).sum()
+    }
+
     /// The rows that wait, as batches that [`Rows::from_batch`] reads.
     pub(super) fn batches(&self) -> Result<Vec<RecordBatch>, EngineError> {
         Ok(self.runs.iter().map(|run| run.rows.to_batch()).collect::<Result<Vec<_>, _>>()?)

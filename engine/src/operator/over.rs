@@ -83,6 +83,13 @@ impl Function {
         }
     }
 
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Sliding(function) => function.bytes(),
+            Self::FirstSeen(function) => function.bytes(),
+        }
+    }
+
     /// What is remembered: three columns, the first of them a time, and those of the key.
     fn entries(&self, keys: &Keys) -> Result<RecordBatch, EngineError> {
         match self {
@@ -214,6 +221,10 @@ impl Operator for Over {
 
     fn table(&mut self, _table: &TableVersion) -> Result<(), EngineError> {
         Ok(())
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.waiting.bytes() + self.keys.bytes() + self.functions.iter().map(Function::bytes).sum::<usize>()
     }
 
     /// One section per function, then the rows that wait.

@@ -19,6 +19,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt8Type};
 use self::matcher::{Kept, Matcher, Matches, Partition};
 pub use self::sorted::SequenceRun;
 use super::admit::{admitted, owned};
+use super::bytes::{of_box, of_table, of_tree, shrink};
 use super::ordered::Ordered;
 use super::{Operator, Outbox};
 use crate::error::EngineError;
@@ -42,6 +43,8 @@ pub(super) struct Sequence {
     deadlines: BTreeMap<i64, BTreeSet<Vec<u8>>>,
     /// Times of undecided starts, with how many partitions have one.
     starts: BTreeMap<i64, usize>,
+    /// The bytes of all partitions.
+    partition_bytes: usize,
     watermark: EventTime,
 }
 
@@ -51,6 +54,8 @@ struct Open {
     partition: Partition,
     deadline: Option<i64>,
     undecided: Option<i64>,
+    /// Its bytes when it was put back last.
+    bytes: usize,
 }
 
 impl Sequence {
@@ -61,6 +66,7 @@ impl Sequence {
             partitions: HashMap::new(),
             deadlines: BTreeMap::new(),
             starts: BTreeMap::new(),
+            partition_bytes: 0,
             watermark: EventTime::MIN,
         }
     }
@@ -96,11 +102,15 @@ impl Sequence {
         if let Some(start) = open.undecided {
             *self.starts.entry(start).or_default() += 1;
         }
+        // The key stands in the index too.
+        open.bytes = open.partition.held_bytes() + 2 * of_box(key.len());
+        self.partition_bytes += open.bytes;
         self.partitions.insert(key, open);
     }
 
     /// Takes a partition off the indices.
     fn forget(&mut self, key: &[u8], open: &mut Open) {
+        self.partition_bytes -= std::mem::take(&mut open.bytes);
         if let Some(deadline) = open.deadline.take()
             && let Some(keys) = self.deadlines.get_mut(&deadline)
         {
@@ -136,6 +146,7 @@ impl Operator for Sequence {
         for key in touched {
             self.advance(key, out, &mut matches)?;
         }
+        shrink(&mut self.partitions);
         out.rows.extend(self.matcher.output(matches)?);
         Ok(())
     }
@@ -147,6 +158,14 @@ impl Operator for Sequence {
 
     fn table(&mut self, _table: &TableVersion) -> Result<(), EngineError> {
         Ok(())
+    }
+
+    fn state_bytes(&self) -> usize {
+        let indices = of_tree::<(i64, BTreeSet<Vec<u8>>)>(self.deadlines.len())
+            + of_tree::<Vec<u8>>(self.partitions.len())
+            + of_tree::<(i64, usize)>(self.starts.len());
+        let table = of_table::<(Vec<u8>, Open)>(self.partitions.capacity());
+        self.waiting.bytes() + self.partition_bytes + indices + table
     }
 
     /// Batches of rows, each with where it stood in front. How far an attempt has come follows from the rows.

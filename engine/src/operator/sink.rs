@@ -84,6 +84,10 @@ impl Operator for Sink {
         Ok(())
     }
 
+    fn state_bytes(&self) -> usize {
+        0
+    }
+
     /// Table versions are part of the manifest, not of this operator's memory.
     fn save(&mut self, _scope: Scope) -> Result<Saved, EngineError> {
         Ok(Saved::default())

@@ -28,6 +28,10 @@ macro_rules! without_memory {
             Ok(())
         }
 
+        fn state_bytes(&self) -> usize {
+            0
+        }
+
         fn save(&mut self, _scope: crate::snapshot::Scope) -> Result<crate::snapshot::Saved, EngineError> {
             Ok(crate::snapshot::Saved::default())
         }

@@ -23,6 +23,7 @@ use self::form::{Form, Saved, Share};
 use self::groups::Groups;
 pub(super) use self::session::Sessions;
 use super::admit::admitted_within;
+use super::bytes::{of_box, of_table};
 use super::{Operator, Outbox};
 use crate::error::EngineError;
 use crate::graph::WindowSpec;
@@ -42,6 +43,8 @@ pub(super) struct Window {
     /// Keys that have stated themselves early, by the end of their window. They are not saved: who states itself once more
     /// is known to [`Emit`](super::emit::Emit), and says nothing new.
     fired: BTreeMap<i64, HashSet<Box<[u8]>>>,
+    /// The bytes of these keys.
+    fired_bytes: usize,
     /// Stretches as long as the longest window, kept where early conditions meet overlapping windows.
     stretches: BTreeMap<i64, Groups>,
     /// Whether the early condition can be asked of a stretch, which has no window.
@@ -72,6 +75,7 @@ impl Window {
             form: Form::new(spec, output, input)?,
             panes: BTreeMap::new(),
             fired: BTreeMap::new(),
+            fired_bytes: 0,
             stretches: BTreeMap::new(),
             has_stretches,
             watermark: EventTime::MIN,
@@ -114,8 +118,13 @@ impl Window {
             let holds = evaluate_predicate(early.as_ref(), &rows.columns, &mut out.failures)?;
             if holds.true_count() > 0 {
                 let crossed = which.iter().zip(holds.values().iter()).filter(|(_, holds)| *holds);
-                let keys = crossed.map(|(group, _)| Box::from(groups.keys.row(*group as usize).as_ref()));
-                self.fired.entry(end).or_default().extend(keys);
+                let keys = crossed.map(|(group, _)| groups.keys.row(*group as usize));
+                let fired = self.fired.entry(end).or_default();
+                for key in keys {
+                    let key: Box<[u8]> = key.as_ref().into();
+                    let bytes = of_box(key.len());
+                    self.fired_bytes += if fired.insert(key) { bytes } else { 0 };
+                }
                 out.rows.push(rows.filter(&holds)?);
             }
         }
@@ -288,8 +297,8 @@ impl Operator for Window {
                 }
             }
         }
-        while self.fired.first_key_value().is_some_and(|(end, _)| *end <= self.watermark.0) {
-            self.fired.pop_first();
+        while let Some(fired) = self.fired.first_entry().filter(|fired| *fired.key() <= self.watermark.0) {
+            self.fired_bytes -= fired.remove().iter().map(|key| of_box(key.len())).sum::<usize>();
         }
         // A row that may still come is in windows that reach back by their size, and so are its neighbours.
         let size = self.kind.size_us();
@@ -306,6 +315,12 @@ impl Operator for Window {
 
     fn table(&mut self, _table: &TableVersion) -> Result<(), EngineError> {
         Ok(())
+    }
+
+    fn state_bytes(&self) -> usize {
+        let groups = self.panes.values().chain(self.stretches.values()).map(Groups::bytes);
+        let fired = self.fired.values().map(|fired| of_table::<Box<[u8]>>(fired.capacity()));
+        groups.sum::<usize>() + fired.sum::<usize>() + self.fired_bytes
     }
 
     /// One section per pane, whose groups are told apart by their keys.

@@ -51,6 +51,12 @@ impl CountDistinct {
         Ok(())
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        let of_values = self.owners.capacity() * size_of::<u32>() + self.earlier.capacity() * size_of::<Option<u32>>();
+        let of_groups = self.latest.capacity() * size_of::<Option<u32>>() + self.counts.capacity() * size_of::<i64>();
+        self.converter.size() + self.values.size() + self.seen.allocation_size() + of_values + of_groups
+    }
+
     fn resize(&mut self, count: usize) {
         self.counts.resize(count, 0);
         self.latest.resize(count, None);

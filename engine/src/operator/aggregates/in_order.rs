@@ -13,6 +13,7 @@ use super::Arguments;
 use crate::error::EngineError;
 use crate::graph::{InOrder, Keep};
 use crate::identity::Uid;
+use crate::operator::bytes::of_box;
 use crate::rows::{uid_array, uid_at};
 use crate::sql::in_order::VALUES_MAX;
 
@@ -22,6 +23,8 @@ pub(in crate::operator) struct Ordered {
     converter: RowConverter,
     /// What is kept of each group, in order.
     groups: Vec<Vec<Entry>>,
+    /// The bytes of all entries.
+    entry_bytes: usize,
 }
 
 /// A value and its place: time, uid, and the value in Arrow's row encoding, which tells rows of equal cause apart.
@@ -30,7 +33,11 @@ type Entry = (i64, Uid, Box<[u8]>);
 impl Ordered {
     pub(super) fn new(spec: InOrder, data_type: DataType) -> Result<Self, EngineError> {
         let converter = RowConverter::new(vec![SortField::new(data_type)])?;
-        Ok(Self { spec, converter, groups: vec![] })
+        Ok(Self { spec, converter, groups: vec![], entry_bytes: 0 })
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.converter.size() + self.groups.capacity() * size_of::<Vec<Entry>>() + self.entry_bytes
     }
 
     pub(super) fn update(&mut self, arguments: &Arguments, groups: &[u32], count: usize) -> Result<(), EngineError> {
@@ -60,11 +67,17 @@ impl Ordered {
         let entry = || (place.0, place.1, Box::from(value));
         if self.spec.keep == Keep::Last {
             if at == kept.len() {
+                self.entry_bytes -= kept.iter().map(weight).sum::<usize>();
                 *kept = vec![entry()];
+                self.entry_bytes += kept.iter().map(weight).sum::<usize>();
             }
         } else if at < most {
-            kept.insert(at, entry());
-            kept.truncate(most);
+            let entry = entry();
+            self.entry_bytes += weight(&entry);
+            kept.insert(at, entry);
+            while kept.len() > most {
+                self.entry_bytes -= kept.pop().as_ref().map_or(0, weight);
+            }
         }
     }
 
@@ -131,6 +144,11 @@ impl Ordered {
         }
         Ok(())
     }
+}
+
+/// The bytes of an entry.
+const fn weight((_, _, value): &Entry) -> usize {
+    size_of::<Entry>() + of_box(value.len())
 }
 
 /// The entry at a place, from one, or from the end if it is negative.

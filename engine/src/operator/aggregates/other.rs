@@ -17,11 +17,13 @@ use crate::error::EngineError;
 pub(in crate::operator) struct Other {
     function: Arc<AggregateFunctionExpr>,
     groups: Vec<Box<dyn Accumulator>>,
+    /// What the accumulators say of their size.
+    group_bytes: usize,
 }
 
 impl Other {
     pub(super) const fn new(function: Arc<AggregateFunctionExpr>) -> Self {
-        Self { function, groups: vec![] }
+        Self { function, groups: vec![], group_bytes: 0 }
     }
 
     pub(super) fn state_width(&self) -> Result<usize, EngineError> {
@@ -30,8 +32,27 @@ impl Other {
 
     fn resize(&mut self, count: usize) -> Result<(), EngineError> {
         while self.groups.len() < count {
-            self.groups.push(self.function.create_accumulator()?);
+            let fresh = self.function.create_accumulator()?;
+            self.group_bytes += fresh.size();
+            self.groups.push(fresh);
         }
+        Ok(())
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.groups.capacity() * size_of::<Box<dyn Accumulator>>() + self.group_bytes
+    }
+
+    /// Lets one group change, and notes what that does to its size.
+    fn change(
+        &mut self,
+        group: usize,
+        change: impl FnOnce(&mut dyn Accumulator) -> Result<(), DataFusionError>,
+    ) -> Result<(), EngineError> {
+        let accumulator = self.groups[group].as_mut();
+        let before = accumulator.size();
+        change(accumulator)?;
+        self.group_bytes = (self.group_bytes + accumulator.size()).saturating_sub(before);
         Ok(())
     }
 
@@ -39,7 +60,7 @@ impl Other {
         self.resize(count)?;
         for (group, rows) in rows_by_group(groups, |row| arguments.keep.as_ref().is_none_or(|keep| keep.value(row))) {
             let values = take_all(&arguments.values, &rows)?;
-            self.groups[group as usize].update_batch(&values)?;
+            self.change(group as usize, |accumulator| accumulator.update_batch(&values))?;
         }
         Ok(())
     }
@@ -51,7 +72,7 @@ impl Other {
             .iter()
             .map(|group| {
                 let state = self.restate(*group as usize)?;
-                let value = self.groups[*group as usize].evaluate()?;
+                let value = self.consumed(*group as usize, |accumulator| accumulator.evaluate())?;
                 self.reset(*group as usize, &state)?;
                 Ok(value)
             })
@@ -64,15 +85,27 @@ impl Other {
 
     /// The state of one group; the group is as it was afterwards.
     fn restate(&mut self, group: usize) -> Result<Vec<ScalarValue>, EngineError> {
-        let state = self.groups[group].state()?;
+        let state = self.consumed(group, |accumulator| accumulator.state())?;
         self.reset(group, &state)?;
         Ok(state)
+    }
+
+    /// Reads something of a group that is put back by [`Self::reset`], and does not count its size meanwhile.
+    fn consumed<T>(
+        &mut self,
+        group: usize,
+        read: impl FnOnce(&mut dyn Accumulator) -> Result<T, DataFusionError>,
+    ) -> Result<T, EngineError> {
+        let accumulator = self.groups[group].as_mut();
+        self.group_bytes = self.group_bytes.saturating_sub(accumulator.size());
+        Ok(read(accumulator)?)
     }
 
     fn reset(&mut self, group: usize, state: &[ScalarValue]) -> Result<(), EngineError> {
         let columns = state.iter().map(ScalarValue::to_array).collect::<Result<Vec<_>, DataFusionError>>()?;
         let mut fresh = self.function.create_accumulator()?;
         fresh.merge_batch(&columns)?;
+        self.group_bytes += fresh.size();
         self.groups[group] = fresh;
         Ok(())
     }
@@ -99,7 +132,7 @@ impl Other {
         self.resize(count)?;
         for (group, rows) in rows_by_group(groups, |_| true) {
             let values = take_all(state, &rows)?;
-            self.groups[group as usize].merge_batch(&values)?;
+            self.change(group as usize, |accumulator| accumulator.merge_batch(&values))?;
         }
         Ok(())
     }
@@ -115,7 +148,7 @@ impl Other {
         for (from, to) in pairs.filter(|(from, _)| *from < other.groups.len()).collect::<Vec<_>>() {
             let state = other.restate(from)?;
             let columns = state.iter().map(ScalarValue::to_array).collect::<Result<Vec<_>, DataFusionError>>()?;
-            self.groups[to].merge_batch(&columns)?;
+            self.change(to, |accumulator| accumulator.merge_batch(&columns))?;
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use arrow::row::{RowConverter, SortField};
 
 use crate::error::EngineError;
 use crate::identity::Uid;
+use crate::operator::bytes::{OWN_BYTES, of_box, of_table};
 use crate::operator::ordered::id_of;
 use crate::operator::stateless::conform;
 use crate::rows::{Identity, Rows, batch_of, uid_array};
@@ -41,6 +42,9 @@ pub(super) struct Side {
     without_key: VecDeque<Entry>,
     /// When the first row of a key was, or may have been.
     order: BinaryHeap<Reverse<(i64, Key)>>,
+    /// The bytes of keys and encoded rows, and how many entries there is room for.
+    owned_bytes: usize,
+    room: usize,
     /// How many rows were remembered so far.
     taken: u64,
     /// Rows that were remembered, or matched for the first time, since the side was saved last.
@@ -58,6 +62,8 @@ impl Side {
             by_key: HashMap::new(),
             without_key: VecDeque::new(),
             order: BinaryHeap::new(),
+            owned_bytes: 0,
+            room: 0,
             taken: 0,
             noted: RefCell::default(),
             forgotten: None,
@@ -71,6 +77,13 @@ impl Side {
     /// The rows of a key in order of time.
     pub(super) fn entries(&self, key: &Key) -> Option<&VecDeque<Entry>> {
         self.by_key.get(key)
+    }
+
+    /// The bytes of everything that is remembered.
+    pub(super) fn bytes(&self) -> usize {
+        let table = of_table::<(Key, VecDeque<Entry>)>(self.by_key.capacity());
+        let order = self.order.capacity() * size_of::<Reverse<(i64, Key)>>();
+        table + order + self.room * size_of::<Entry>() + self.owned_bytes
     }
 
     /// Notes that a row has its first match.
@@ -139,14 +152,22 @@ impl Side {
             };
             self.taken += 1;
             self.noted.get_mut().note(|| entry.clone());
+            self.owned_bytes += of_box(entry.row.len());
             let Some(key) = key else {
+                let before = self.without_key.capacity();
                 put(&mut self.without_key, entry);
+                self.room += self.without_key.capacity() - before;
                 continue;
             };
             let entries = self.by_key.entry(Arc::clone(&key)).or_default();
+            if entries.is_empty() {
+                self.owned_bytes += key_bytes(&key);
+            }
+            let before = entries.capacity();
             if put(entries, entry) == 0 {
                 self.order.push(Reverse((time, key)));
             }
+            self.room += entries.capacity() - before;
         }
         Ok(())
     }
@@ -156,8 +177,11 @@ impl Side {
         let is_past = |time: i64| horizon.is_none_or(|horizon| time < horizon);
         self.forgotten = self.forgotten.max(Some(horizon.unwrap_or(i64::MAX)));
         let mut forgotten = vec![];
+        let (owned_bytes, room) = (&mut self.owned_bytes, &mut self.room);
         let mut forget = |entries: &mut VecDeque<Entry>| {
+            let before = entries.capacity();
             while let Some(entry) = entries.pop_front_if(|entry| is_past(entry.time)) {
+                *owned_bytes -= of_box(entry.row.len());
                 if wants_unmatched && !entry.is_matched.get() {
                     forgotten.push(entry);
                 }
@@ -165,7 +189,12 @@ impl Side {
             if entries.capacity() > 16 && entries.len() < entries.capacity() / 4 {
                 entries.shrink_to(entries.len() * 2);
             }
+            if entries.is_empty() {
+                *entries = VecDeque::new();
+            }
+            *room -= before - entries.capacity();
         };
+        let mut gone_bytes = 0;
         forget(&mut self.without_key);
         while let Some(Reverse((time, _))) = self.order.peek() {
             if !is_past(*time) {
@@ -176,9 +205,13 @@ impl Side {
             forget(entries);
             match entries.front().map(|entry| entry.time) {
                 Some(next) => self.order.push(Reverse((next, key))),
-                None => drop(self.by_key.remove(&key)),
+                None => {
+                    gone_bytes += key_bytes(&key);
+                    self.by_key.remove(&key);
+                }
             }
         }
+        self.owned_bytes -= gone_bytes;
         if self.by_key.len() < self.by_key.capacity() / 4 {
             self.by_key.shrink_to(self.by_key.len() * 2);
             self.order.shrink_to(self.order.len() * 2);
@@ -214,6 +247,12 @@ impl Side {
         let columns = conform(rows.columns.columns(), &self.schema)?;
         Ok(Some(self.converter.convert_columns(&columns)?))
     }
+}
+
+/// The bytes of a key, which the table and the order share.
+fn key_bytes(key: &Key) -> usize {
+    // Two counters stand before the bytes.
+    2 * size_of::<usize>() + key.len() + OWN_BYTES
 }
 
 /// Puts a row in its place, behind those of the same time; says which place that is.

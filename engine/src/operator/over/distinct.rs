@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use hashbrown::HashTable;
 
 use super::value::Codec;
+use crate::operator::bytes::of_box;
 
 /// No value.
 const NONE: u32 = u32::MAX;
@@ -16,6 +17,8 @@ pub(super) struct Distinct {
     entries: VecDeque<u32>,
     seen: HashTable<u32>,
     values: Vec<Value>,
+    /// The bytes of the encoded values.
+    value_bytes: usize,
     free: Vec<u32>,
     counts: Vec<i64>,
 }
@@ -34,7 +37,13 @@ fn hash_of(key: u32, bytes: &[u8]) -> u64 {
 impl Distinct {
     pub(super) fn new(codec: Codec) -> Self {
         let (entries, seen) = (VecDeque::new(), HashTable::new());
-        Self { codec, entries, seen, values: vec![], free: vec![], counts: vec![] }
+        Self { codec, entries, seen, values: vec![], value_bytes: 0, free: vec![], counts: vec![] }
+    }
+
+    pub(super) fn held_bytes(&self) -> usize {
+        let numbers = (self.entries.capacity() + self.free.capacity()) * size_of::<u32>();
+        let values = self.values.capacity() * size_of::<Value>() + self.value_bytes;
+        numbers + values + self.seen.allocation_size() + self.counts.capacity() * size_of::<i64>()
     }
 
     pub(super) fn resize(&mut self, keys: usize) {
@@ -59,6 +68,7 @@ impl Distinct {
             self.values.len() as u32 - 1
         });
         self.values[at as usize] = Value { key, bytes: bytes.into(), entries: 1 };
+        self.value_bytes += of_box(bytes.len());
         let values = &self.values;
         self.seen.insert_unique(hash, at, |at| hash_of(values[*at as usize].key, &values[*at as usize].bytes));
         self.counts[key as usize] += 1;
@@ -73,6 +83,7 @@ impl Distinct {
             return;
         }
         let bytes = std::mem::take(&mut value.bytes);
+        self.value_bytes -= of_box(bytes.len());
         if let Ok(entry) = self.seen.find_entry(hash_of(key, &bytes), |at| *at == number) {
             entry.remove();
         }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::frame::NONE;
 use super::value::Codec;
+use crate::operator::bytes::of_box;
 
 /// Entries that are no candidates any more have no value.
 pub(super) struct Extreme {
@@ -12,6 +13,8 @@ pub(super) struct Extreme {
     entries: VecDeque<Candidate>,
     /// First and last candidate of each key; the first is the answer.
     ends: Vec<(u64, u64)>,
+    /// The bytes of the encoded values.
+    value_bytes: usize,
 }
 
 struct Candidate {
@@ -20,9 +23,21 @@ struct Candidate {
     after: u64,
 }
 
+impl Candidate {
+    /// It is none any more; gives the bytes that are free by that.
+    fn give_up(&mut self) -> usize {
+        self.bytes.take().map_or(0, |bytes| of_box(bytes.len()))
+    }
+}
+
 impl Extreme {
     pub(super) const fn new(codec: Codec, is_max: bool) -> Self {
-        Self { codec, is_max, entries: VecDeque::new(), ends: vec![] }
+        Self { codec, is_max, entries: VecDeque::new(), ends: vec![], value_bytes: 0 }
+    }
+
+    pub(super) fn held_bytes(&self) -> usize {
+        let ends = self.ends.capacity() * size_of::<(u64, u64)>();
+        self.entries.capacity() * size_of::<Candidate>() + ends + self.value_bytes
     }
 
     pub(super) fn resize(&mut self, keys: usize) {
@@ -42,10 +57,11 @@ impl Extreme {
                 last.after = entry;
                 break;
             }
-            last.bytes = None;
+            self.value_bytes -= last.give_up();
             tail = last.before;
         }
         self.ends[key as usize] = (if tail == NONE { entry } else { head }, entry);
+        self.value_bytes += of_box(bytes.len());
         self.entries.push_back(Candidate { bytes: Some(bytes.into()), before: tail, after: NONE });
     }
 
@@ -56,7 +72,7 @@ impl Extreme {
             return;
         }
         let after = self.entries[at].after;
-        self.entries[at].bytes = None;
+        self.value_bytes -= self.entries[at].give_up();
         self.ends[key as usize] = if after == NONE { (NONE, NONE) } else { (after, tail) };
         if after != NONE {
             let next = at + (after - entry) as usize;
@@ -65,7 +81,7 @@ impl Extreme {
     }
 
     pub(super) fn pop_front(&mut self) {
-        self.entries.pop_front();
+        self.value_bytes -= self.entries.pop_front().map_or(0, |mut gone| gone.give_up());
     }
 
     pub(super) fn value(&self, key: u32, first: u64) -> Option<&[u8]> {

@@ -11,6 +11,7 @@ use super::keys::Keys;
 use crate::catalog::TIME_TYPE;
 use crate::error::EngineError;
 use crate::identity::Uid;
+use crate::operator::bytes::of_tree;
 use crate::rows::{batch_of, uid_array, uid_at};
 use crate::snapshot::{Change, Noted, Scope};
 
@@ -38,6 +39,10 @@ struct Entry {
 impl FirstSeen {
     pub(super) const fn new(horizon_us: i64) -> Self {
         Self { horizon_us, entries: vec![], by_time: BTreeSet::new(), seen: Noted::new(), forgotten: Noted::new() }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<Option<Entry>>() + of_tree::<(i64, u32)>(self.by_time.len())
     }
 
     /// Whether each row is the first of its key; the rows come in the order of (time, uid).

@@ -108,6 +108,13 @@ impl Sliding {
         self.values.finish(output, &self.output)
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        let entry = size_of::<i64>() + size_of::<u32>() + size_of::<bool>();
+        let links = self.next.as_ref().map_or(0, |next| next.capacity() * size_of::<u64>());
+        let of_keys = self.chains.capacity() * size_of::<Chain>() + self.counts.capacity() * size_of::<u32>();
+        self.times.capacity() * entry + links + of_keys + self.values.bytes()
+    }
+
     fn resize(&mut self, keys: usize) {
         if self.counts.len() < keys {
             self.counts.resize(keys, 0);

@@ -6,6 +6,7 @@ use arrow::row::{RowConverter, SortField};
 use hashbrown::HashTable;
 
 use crate::error::EngineError;
+use crate::operator::bytes::of_box;
 
 /// Open keys by number. A number is given again once nothing uses it.
 pub(super) struct Keys {
@@ -14,6 +15,8 @@ pub(super) struct Keys {
     /// Hash and number of each open key.
     numbers: HashTable<(u32, u32)>,
     encoded: Vec<Box<[u8]>>,
+    /// The bytes of all of these.
+    encoded_bytes: usize,
     uses: Vec<u32>,
     free: Vec<u32>,
 }
@@ -22,12 +25,18 @@ impl Keys {
     pub(super) fn new(types: &[DataType]) -> Result<Self, EngineError> {
         let converter = RowConverter::new(types.iter().cloned().map(SortField::new).collect())?;
         let (encoded, uses, free) = (vec![], vec![], vec![]);
-        Ok(Self { converter, width: types.len(), numbers: HashTable::new(), encoded, uses, free })
+        Ok(Self { converter, width: types.len(), numbers: HashTable::new(), encoded, encoded_bytes: 0, uses, free })
     }
 
     /// All numbers are below this.
     pub(super) fn len(&self) -> usize {
         self.uses.len()
+    }
+
+    /// The bytes of all keys.
+    pub(super) fn bytes(&self) -> usize {
+        let numbers = self.numbers.allocation_size() + (self.uses.capacity() + self.free.capacity()) * size_of::<u32>();
+        numbers + self.encoded.capacity() * size_of::<Box<[u8]>>() + self.encoded_bytes
     }
 
     /// How many keys are open.
@@ -58,6 +67,7 @@ impl Keys {
             self.uses.len() as u32 - 1
         });
         self.encoded[number as usize] = key.into();
+        self.encoded_bytes += of_box(key.len());
         self.uses[number as usize] = 1;
         self.numbers.insert_unique(spread(hash), (hash, number), |entry| spread(entry.0));
         number
@@ -76,6 +86,7 @@ impl Keys {
             return;
         }
         let key = std::mem::take(&mut self.encoded[number as usize]);
+        self.encoded_bytes -= of_box(key.len());
         let hash = xxhash_rust::xxh3::xxh3_64(&key) as u32;
         if let Ok(entry) = self.numbers.find_entry(spread(hash), |entry| entry.1 == number) {
             entry.remove();

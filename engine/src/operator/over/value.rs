@@ -14,6 +14,7 @@ use super::frame::Arguments;
 use super::sum::FloatSum;
 use crate::error::EngineError;
 use crate::graph::OverKind;
+use crate::operator::bytes::of_box;
 
 /// The values of a function's entries, and its state per key.
 pub(super) enum Values {
@@ -35,6 +36,8 @@ pub(super) enum Values {
     Picked {
         codec: Codec,
         values: VecDeque<Box<[u8]>>,
+        /// The bytes of these.
+        value_bytes: usize,
         /// What stands where there is no entry.
         absent: Box<[u8]>,
     },
@@ -97,12 +100,12 @@ impl Values {
             OverKind::Max => Self::Extreme(Extreme::new(Codec::new(value)?, true)),
             OverKind::First | OverKind::Last | OverKind::Nth(_) => {
                 let codec = Codec::new(value)?;
-                Self::Picked { absent: codec.null.clone(), codec, values: VecDeque::new() }
+                Self::Picked { absent: codec.null.clone(), codec, values: VecDeque::new(), value_bytes: 0 }
             }
             OverKind::Lag(default) => {
                 let codec = Codec::new(value)?;
                 let absent = codec.encode(&cast(&default.to_array()?, value)?)?.row(0).as_ref().into();
-                Self::Picked { codec, values: VecDeque::new(), absent }
+                Self::Picked { codec, values: VecDeque::new(), value_bytes: 0, absent }
             }
         })
     }
@@ -110,6 +113,19 @@ impl Values {
     /// Whether a NULL is a value like another.
     pub(super) const fn counts_nulls(&self) -> bool {
         matches!(self, Self::Picked { .. })
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Count => 0,
+            Self::Integers { values, sums, .. } => (values.capacity() + sums.capacity()) * size_of::<i64>(),
+            Self::Floats { values, sums, .. } => {
+                values.capacity() * size_of::<f64>() + sums.capacity() * size_of::<FloatSum>()
+            }
+            Self::Distinct(distinct) => distinct.held_bytes(),
+            Self::Extreme(extreme) => extreme.held_bytes(),
+            Self::Picked { values, value_bytes, .. } => values.capacity() * size_of::<Box<[u8]>>() + value_bytes,
+        }
     }
 
     pub(super) fn resize(&mut self, keys: usize) {
@@ -161,7 +177,11 @@ impl Values {
             (Self::Extreme(extreme), Prepared::Encoded(given)) => {
                 extreme.push(key, entry, first, is_counted.then(|| given.row(row).data()));
             }
-            (Self::Picked { values, .. }, Prepared::Encoded(given)) => values.push_back(given.row(row).data().into()),
+            (Self::Picked { values, value_bytes, .. }, Prepared::Encoded(given)) => {
+                let value: Box<[u8]> = given.row(row).data().into();
+                *value_bytes += of_box(value.len());
+                values.push_back(value);
+            }
             _ => {}
         }
     }
@@ -187,7 +207,9 @@ impl Values {
             Self::Floats { values, .. } => drop(values.pop_front()),
             Self::Distinct(distinct) => distinct.pop_front(),
             Self::Extreme(extreme) => extreme.pop_front(),
-            Self::Picked { values, .. } => drop(values.pop_front()),
+            Self::Picked { values, value_bytes, .. } => {
+                *value_bytes -= values.pop_front().map_or(0, |value| of_box(value.len()));
+            }
         }
     }
 
@@ -217,7 +239,7 @@ impl Values {
                 let value = extreme.value(key, first).unwrap_or(&extreme.codec.null);
                 output.push(extreme.codec.converter.parser().parse(value));
             }
-            (Self::Picked { codec, values, absent }, Output::Encoded(output)) => {
+            (Self::Picked { codec, values, absent, .. }, Output::Encoded(output)) => {
                 let value = picked.map_or(absent, |at| &values[at]);
                 output.push(codec.converter.parser().parse(value));
             }

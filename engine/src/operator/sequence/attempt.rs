@@ -69,6 +69,14 @@ impl Attempt {
         rows + ways + states.sum::<usize>()
     }
 
+    /// The same without looking at single states: a state is taken for one number.
+    pub(super) fn held_bytes(&self) -> usize {
+        let rows = self.path.capacity() * 2 * size_of::<usize>();
+        let ways = (self.ways.capacity() + 2 * self.tried.capacity()) * size_of::<(usize, usize)>();
+        let states = self.running.iter().map(Vec::capacity).sum::<usize>();
+        rows + ways + states * (size_of::<Vec<ScalarValue>>() + size_of::<ScalarValue>())
+    }
+
     fn take(&mut self, variable: usize) {
         if self.of_variables.len() <= variable {
             self.of_variables.resize_with(variable + 1, Vec::new);

@@ -45,6 +45,8 @@ pub(super) struct Partition {
     attempt: Option<Attempt>,
     /// How many rows are gone that stood before these.
     gone: usize,
+    /// The bytes of the rows.
+    row_bytes: usize,
     /// Per needed variable, how many rows there have been up to the last that matches it.
     seen: Vec<usize>,
 }
@@ -58,6 +60,8 @@ pub(super) struct Kept {
     /// The variables whose condition is known to hold or not, as bits, and those for which it holds.
     pub(super) known: u64,
     pub(super) holds: u64,
+    /// Its share of the chunk's bytes.
+    bytes: usize,
 }
 
 /// Matches on their way out, column by column.
@@ -92,12 +96,14 @@ impl Matcher {
         }
         let kept = |(key, indices): (Vec<u8>, Vec<u64>)| {
             let chunk = Arc::new(rows.take(&UInt64Array::from(indices.clone()))?.compacted()?);
+            let bytes = chunk.bytes() / indices.len().max(1);
             let kept = indices.iter().enumerate().map(|(at, row)| Kept {
                 chunk: Arc::clone(&chunk),
                 at,
                 time: chunk.time.value(at),
                 known: self.of_row,
                 holds: holds[*row as usize],
+                bytes,
             });
             Ok((key, kept.collect()))
         };
@@ -138,6 +144,7 @@ impl Matcher {
     pub(super) fn append(&self, partition: &mut Partition, rows: Vec<Kept>) {
         partition.seen.resize(self.needed.len(), 0);
         for row in rows {
+            partition.row_bytes += row.bytes;
             partition.rows.push_back(row.clone());
             let count = partition.gone + partition.rows.len();
             let needed = partition.seen.iter_mut().zip(&self.needed);
@@ -204,7 +211,7 @@ impl Matcher {
         let earliest = partition.start.saturating_sub(self.spec.rows_before);
         let in_sight = |row: &Kept| now.saturating_sub(row.time) < within;
         let from = (earliest..partition.start).find(|row| in_sight(&partition.rows[*row])).unwrap_or(partition.start);
-        partition.rows.drain(..from);
+        partition.row_bytes -= partition.rows.drain(..from).map(|row| row.bytes).sum::<usize>();
         partition.start -= from;
         partition.gone += from;
     }
@@ -254,6 +261,12 @@ impl Partition {
     /// The time of the first row that no match has been tried from to the end.
     pub(super) fn undecided(&self) -> Option<i64> {
         self.rows.get(self.start).map(|row| row.time)
+    }
+
+    /// The bytes of its rows and of its attempt, without walking through either.
+    pub(super) fn held_bytes(&self) -> usize {
+        let attempt = self.attempt.as_ref().map_or(0, Attempt::held_bytes);
+        self.row_bytes + self.rows.capacity() * size_of::<Kept>() + attempt
     }
 
     /// Roughly the bytes of its rows, and of what the attempt remembers.

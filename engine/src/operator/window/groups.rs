@@ -29,6 +29,13 @@ impl Groups {
         self.arrival.len()
     }
 
+    /// The bytes that all of it takes.
+    pub(super) fn bytes(&self) -> usize {
+        let aggregates = self.aggregates.iter().map(GroupAggregate::bytes).sum::<usize>();
+        let of_groups = self.arrival.capacity() * size_of::<Option<i64>>() + self.is_touched.capacity();
+        size_of::<Self>() + self.keys.size() + self.index.allocation_size() + of_groups + aggregates
+    }
+
     /// The group of a key, if it is there.
     pub(super) fn find(&self, key: Row<'_>) -> Option<u32> {
         self.index.find(hash_of(key), |group| self.keys.row(*group as usize) == key).copied()

@@ -18,6 +18,7 @@ use super::groups::Groups;
 use crate::error::EngineError;
 use crate::graph::WindowSpec;
 use crate::operator::admit::admitted;
+use crate::operator::bytes::of_tree;
 use crate::operator::{Operator, Outbox};
 use crate::rows::Rows;
 use crate::snapshot::{Saved as State, Scope};
@@ -237,6 +238,12 @@ impl Sessions {
 }
 
 impl Pane {
+    fn bytes(&self) -> usize {
+        let spans = self.spans.capacity() * size_of::<(i64, i64)>() + self.early.capacity();
+        let ending = self.ending.as_ref().map_or(0, |ending| ending.capacity() * size_of::<(i64, u32)>());
+        self.groups.bytes() + spans + ending
+    }
+
     /// Takes up the times of rows that were added to these groups.
     fn widen(&mut self, groups: &[u32], times: &TimestampMicrosecondArray) {
         self.spans.resize(self.groups.len(), (i64::MAX, i64::MIN));
@@ -306,6 +313,11 @@ impl Operator for Sessions {
 
     fn table(&mut self, _table: &TableVersion) -> Result<(), EngineError> {
         Ok(())
+    }
+
+    fn state_bytes(&self) -> usize {
+        let unripe = self.unripe.values().map(|groups| groups.capacity() * size_of::<(i64, u32)>()).sum::<usize>();
+        self.panes.values().map(Pane::bytes).sum::<usize>() + unripe + of_tree::<(i64, Vec<u8>)>(self.unripe.len())
     }
 
     /// One batch per pane, without the groups that have ended. Always everything: what has ended is not noted.
