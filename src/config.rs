@@ -123,8 +123,10 @@ pub(crate) struct EngineConfig {
     pub(crate) epoch: Duration,
     /// Shards, and threads to run them.
     pub(crate) parallelism: usize,
-    /// Memory for state.
+    /// Memory for the state of all detections.
     pub(crate) memory_bytes: usize,
+    /// Memory for the state of one detection.
+    pub(crate) detection_memory_bytes: usize,
     /// Bytes waiting between Kafka and the engine before partitions are paused.
     pub(crate) queue_bytes: usize,
     /// Silence after which a partition no longer holds the others.

@@ -7,7 +7,8 @@
 //! Reading order: [`start`] (what the last process left), [`edited`] (what that means for edited detections), [`own`]
 //! (response as a source), [`shard`] (rows to hits), [`epoch`] (parts to a manifest), [`chain`] (state as changes),
 //! [`retry`] (a state that fails), [`follow`] (manifests to a sink),
-//! [`deliver`] (to Kafka and to response), [`keep`] (to the archive).
+//! [`deliver`] (to Kafka and to response), [`keep`] (to the archive). [`quarantine`] says which detections see no more
+//! events.
 
 mod chain;
 mod deliver;
@@ -17,6 +18,7 @@ mod follow;
 mod keep;
 mod own;
 mod protocol;
+mod quarantine;
 mod retry;
 mod shard;
 mod start;
@@ -37,10 +39,12 @@ use weir_connectors::position::{Positions, TopicPartition};
 use weir_connectors::state::{Ledger, Manifest, Nulled, PartitionKey, StateError, StateStore};
 use weir_connectors::table::TableFile;
 use weir_detections::compile::Compiled;
+use weir_engine::StateBudget;
 
 use crate::respond::Respond;
 use epoch::Epochs;
 use own::OwnSource;
+use quarantine::Wards;
 use retry::Retry;
 use shard::{Message, Part, Report};
 use start::{resume, start};
@@ -82,6 +86,8 @@ pub(crate) struct Setup {
     pub(crate) queue_bytes: usize,
     /// Silence after which a partition holds nothing back.
     pub(crate) idle: Duration,
+    /// How much detections may remember.
+    pub(crate) budget: StateBudget,
 }
 
 /// The topics that the pipeline writes.
@@ -165,6 +171,7 @@ impl Pump {
 struct Running {
     setup: Arc<Setup>,
     epochs: Epochs,
+    wards: Wards,
     inboxes: Vec<channel::Sender<Message>>,
     reports: mpsc::UnboundedReceiver<Report>,
     sources: Vec<KafkaSource>,
@@ -243,14 +250,17 @@ impl Running {
     /// One epoch: barrier, parts, manifest.
     async fn epoch(&mut self, retry: &mut Retry) -> anyhow::Result<()> {
         let (epoch, scope) = self.epochs.next();
-        self.send_all(|| Message::Barrier(epoch, scope))?;
+        let quarantined = self.wards.queries();
+        self.send_all(|| Message::Barrier(epoch, scope, Arc::clone(&quarantined)))?;
         let parts = tokio::time::timeout(EPOCH_PATIENCE, self.collect())
             .await
             .with_context(|| format!("shards did not finish epoch {epoch} in {} s", EPOCH_PATIENCE.as_secs()))??;
-        if !parts.iter().any(|part| part.is_dirty) {
+        let gone = self.wards.judge(&self.setup, &parts, self.epochs.number());
+        if gone.is_empty() && !parts.iter().any(|part| part.is_dirty) {
             return Ok(());
         }
-        let committed = self.epochs.commit(&self.setup.state, &self.setup.rules, parts, retry).await;
+        let quarantine = (&self.wards, gone.as_slice());
+        let committed = self.epochs.commit(&self.setup.state, &self.setup.rules, (parts, quarantine), retry).await;
         let manifest = committed.map_err(|error| match error.downcast_ref::<StateError>() {
             Some(StateError::Fenced { .. }) => error.context("this process was overtaken"),
             Some(StateError::Store { .. }) => {

@@ -32,7 +32,10 @@ mod manifest;
 #[cfg(test)]
 mod tests;
 
-pub use manifest::{FORMAT_VERSION, Ledger, Manifest, Nulled, Output, OutputPart, Outputs, Part, PartitionKey};
+pub use manifest::{
+    FORMAT_VERSION, Ledger, Manifest, Nulled, Output, OutputPart, Outputs, Part, PartitionKey, Quarantine,
+    QuarantineReason,
+};
 
 /// The manifests, snapshots, outputs and cursors of one project.
 #[derive(Debug, Clone)]

@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, and keys stand in a fixed order: the same hit gives the same bytes.
 
 mod evidence;
+mod own;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{DataType, TimestampMicrosecondType};
@@ -11,6 +12,8 @@ use weir_engine::{Activity, EventTime, Hit, Uid};
 
 use crate::detection::{Confidence, Detection, Severity, reserved};
 use crate::row::{row_to_json, value_to_json};
+
+pub use own::{QUARANTINE, Quarantined, quarantine_alert};
 
 /// The version of OCSF that alerts follow.
 pub const OCSF_VERSION: &str = "1.8.0";

@@ -1,6 +1,7 @@
 //! The program: all queries of a project, planned and lowered into one graph. It has no state and can be shared.
 
 mod allowance;
+mod budget;
 mod edits;
 mod explain;
 mod publish;
@@ -27,6 +28,7 @@ use crate::sql::failure::place_of_refusal;
 use crate::sql::lower::{Lowered, Lowering, Refusal, source_node};
 use crate::sql::plan::{Planner, optimize, published_schema};
 use crate::sql::window_kind::{Windows, span_in_words};
+pub use budget::{Excess, Limit, StateBudget};
 pub(crate) use edits::Before;
 pub use edits::{Continuation, Reason};
 use publish::published_value;

@@ -4,10 +4,10 @@
 //! come out. Within a worker, items wait in one queue and are handled first in, first out, so that each edge keeps its
 //! order. An operator with several inputs or senders holds back what comes behind a barrier until all have sent it.
 
-mod budget;
 mod epoch;
 mod idle;
 mod late;
+mod quarantine;
 mod send;
 mod source;
 
@@ -21,12 +21,13 @@ use crate::frame::{Frame, FrameBody};
 use crate::graph::{NodeId, Spec};
 use crate::late_events::LATE_EVENTS;
 use crate::operator::{Operator, Outbox, build};
-use crate::output::{Hit, LateEvent, LateReason, StreamCounts};
+use crate::output::{Hit, LateEvent, StreamCounts};
 use crate::program::{Program, consumers, sources};
-use crate::rows::{Rows, uid_at};
+use crate::rows::Rows;
 use crate::snapshot::{Saved, SavedClocks, Scope, WorkerSnapshot};
 use crate::table::TableVersion;
 use crate::time::EventTime;
+pub use quarantine::OperatorFault;
 use send::edge_target;
 pub use source::record_uids;
 use source::{SourceState, misfit, rows_of};
@@ -44,6 +45,8 @@ pub struct WorkerOutput {
     pub snapshot: Option<(u64, WorkerSnapshot)>,
     /// Values that could not be computed and are NULL.
     pub failures: u64,
+    /// Operators that failed, each with the number of barriers that it had passed.
+    pub faults: Vec<(u64, OperatorFault)>,
 }
 
 /// One worker of a program.
@@ -62,6 +65,9 @@ pub struct Worker {
     scope: Scope,
     /// The clocks as they were at the barrier.
     clocks: SavedClocks,
+    /// Which nodes only queries in quarantine need, at the latest barrier.
+    unneeded: Vec<bool>,
+    contains_faults: bool,
 }
 
 struct NodeState {
@@ -73,6 +79,10 @@ struct NodeState {
     held: VecDeque<Arrival>,
     /// Barriers that the node has passed.
     barriers: u64,
+    /// Whether it gets no rows.
+    is_quarantined: bool,
+    /// Whether its operator has another past than what was saved.
+    is_renewed: bool,
 }
 
 /// One input of a node: a channel per sender.
@@ -129,6 +139,8 @@ impl Worker {
                 is_idle: false,
                 held: VecDeque::new(),
                 barriers: 0,
+                is_quarantined: false,
+                is_renewed: false,
             });
         }
         for name in program.tables() {
@@ -149,7 +161,7 @@ impl Worker {
                 Some((name, state))
             })
             .collect();
-        let consumers = consumers(graph);
+        let (consumers, unneeded) = (consumers(graph), vec![false; graph.nodes.len()]);
         let mut worker = Self {
             index,
             workers,
@@ -163,6 +175,8 @@ impl Worker {
             snapshots: BTreeMap::new(),
             scope: Scope::Whole,
             clocks: SavedClocks::new(),
+            unneeded,
+            contains_faults: false,
         };
         tables.iter().try_for_each(|table| worker.set_table(table))?;
         worker.close_orphans()?;
@@ -409,12 +423,12 @@ impl Worker {
             state.held.push_back(Arrival { node, input, sender, item });
             return Ok(());
         }
-        let mut out = Outbox::default();
         match item {
             Item::Rows(rows) => {
-                if !rows.is_empty() {
-                    state.operator.rows(input, *rows, &mut out)?;
+                if rows.is_empty() || state.is_quarantined {
+                    return Ok(());
                 }
+                let out = self.work(node, |operator, out| operator.rows(input, *rows, out), output)?;
                 self.leave((node, input), out, None, output)
             }
             Item::Watermark(watermark) => {
@@ -448,36 +462,6 @@ impl Worker {
             self.note_idle((node, input), rows, output);
         }
         self.hand_on(node, &out.rows, watermark, false, output)
-    }
-
-    fn note_idle(&mut self, (node, input): (NodeId, usize), rows: &Rows, output: &mut WorkerOutput) {
-        let stream = self.stream_behind(node, input);
-        let uids = rows.uids();
-        let (barriers, watermark) = (self.nodes[node].barriers, self.nodes[node].watermark);
-        output.late.extend((0..rows.len()).map(|row| {
-            let event = LateEvent {
-                stream: Arc::clone(&stream),
-                partition: None,
-                uid: uid_at(&uids, row),
-                time: EventTime(rows.time.value(row)),
-                against: watermark,
-                reason: LateReason::Idle,
-            };
-            (barriers, event)
-        }));
-    }
-
-    /// The first stream that feeds an input of a node.
-    fn stream_behind(&self, node: NodeId, input: usize) -> Arc<str> {
-        let (mut at, mut input) = (node, input);
-        loop {
-            let spec = &self.program.graph.nodes[at];
-            match (&spec.spec, spec.inputs.get(input)) {
-                (Spec::Source(stream), _) => return stream.name.as_str().into(),
-                (_, Some(edge)) => (at, input) = (edge.from, 0),
-                (_, None) => return Arc::from("alerts"),
-            }
-        }
     }
 }
 

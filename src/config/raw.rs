@@ -144,8 +144,12 @@ pub(super) struct RawEngine {
     pub(super) epoch_ms: Option<At<u64>>,
     /// Shards, and threads to run them: 1 to 256. Default: the number of processors.
     pub(super) parallelism: Option<At<u64>>,
-    /// Memory for state, in MiB: at least 64. Default: 2048.
+    /// Memory for the state of all detections together, in MiB: at least 64. Beyond it the largest are put into quarantine.
+    /// Default: 2048.
     pub(super) memory_mb: Option<At<u64>>,
+    /// Memory for the state of one detection, in MiB: at least 1. Beyond it the detection is put into quarantine. Default:
+    /// as `memory_mb`.
+    pub(super) detection_memory_mb: Option<At<u64>>,
     /// Bytes waiting between Kafka and the engine before partitions are paused, in MiB: 1 to 4096. Default: 64.
     pub(super) queue_mb: Option<At<u64>>,
     /// Silence after which a partition no longer holds the others, in milliseconds: at least 1000. Default: 30000.

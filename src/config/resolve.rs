@@ -174,10 +174,13 @@ impl Resolver<'_> {
     fn engine(&mut self, raw: &RawEngine) -> EngineConfig {
         let processors = available_parallelism().map_or(1, |count| count.get().min(256)) as u64;
         let parallelism = self.number(raw.parallelism.as_ref(), processors, 1..=256);
+        let memory_bytes = self.mebibytes(raw.memory_mb.as_ref(), 2048, 64..=MIB);
+        let of_each = raw.detection_memory_mb.as_ref();
         EngineConfig {
             epoch: Duration::from_millis(self.number(raw.epoch_ms.as_ref(), 1000, 100..=600_000)),
             parallelism: usize::try_from(parallelism).unwrap_or(1),
-            memory_bytes: self.mebibytes(raw.memory_mb.as_ref(), 2048, 64..=MIB),
+            memory_bytes,
+            detection_memory_bytes: of_each.map_or(memory_bytes, |of_each| self.mebibytes(Some(of_each), 1, 1..=MIB)),
             queue_bytes: self.mebibytes(raw.queue_mb.as_ref(), 64, 1..=4096),
             idle: Duration::from_millis(self.number(raw.idle_ms.as_ref(), 30_000, 1000..=86_400_000)),
         }

@@ -126,6 +126,20 @@ fn guard_of_playbooks_is_read() {
 }
 
 #[test]
+fn one_detection_may_have_the_memory_of_all_where_nothing_else_is_said() {
+    let bytes = |text: &str| {
+        let (config, diagnostics) = read(text);
+        assert_eq!(diagnostics, Vec::<String>::new());
+        (config.engine.memory_bytes >> 20, config.engine.detection_memory_bytes >> 20)
+    };
+    assert_eq!(bytes(""), (2048, 2048));
+    assert_eq!(bytes("[engine]\nmemory_mb = 512\n"), (512, 512));
+    assert_eq!(bytes("[engine]\nmemory_mb = 512\ndetection_memory_mb = 16\n"), (512, 16));
+    let (_, diagnostics) = read("[engine]\ndetection_memory_mb = 0\n");
+    assert_eq!(diagnostics, ["weir.toml:2:23: C003 0 is out of range; from 1 to 1048576"]);
+}
+
+#[test]
 fn places_of_tables_are_folders_and_buckets() {
     let place = |url: &str| {
         let (config, diagnostics) = read(&format!("[archive]\nurl = \"{url}\"\n"));

@@ -14,7 +14,8 @@ pub(super) fn tell(setup: &Setup, last: &Manifest, saved: &[ShardSnapshot]) {
     let continuations = setup.rules.program.continuations(&parts);
     let ids = setup.rules.detections.iter().map(|detection| &*detection.id);
     let mut is_same = 0;
-    for (id, continuation) in ids.zip(continuations) {
+    // What becomes of those in quarantine is said where that is decided.
+    for (id, continuation) in ids.zip(continuations).filter(|(id, _)| !last.quarantined.contains_key(*id)) {
         match fate(id, continuation, &last.detections, &setup.digests) {
             None => is_same += 1,
             Some(fate) => tracing::info!(detection = id, "{fate}"),

@@ -8,11 +8,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use weir_connectors::archive::LateEventRow;
 use weir_connectors::failpoint;
-use weir_connectors::state::{Ledger, Manifest, Nulled, Output, PartitionKey, StateStore};
+use weir_connectors::state::{Ledger, Manifest, Nulled, Output, PartitionKey, Quarantine, StateStore};
+use weir_detections::alert::{Quarantined, quarantine_alert};
 use weir_detections::compile::Compiled;
 use weir_engine::{EventTime, Scope, TableVersion, Uid};
 
 use super::chain::Chains;
+use super::quarantine::{Wards, bytes_of, in_words};
 use super::retry::Retry;
 use super::shard::Part;
 
@@ -96,20 +98,26 @@ impl Epochs {
         (self.barrier, self.chains.scope())
     }
 
+    /// The number of the epoch that is committed next.
+    pub(super) const fn number(&self) -> u64 {
+        self.last + 1
+    }
+
     /// A table was swapped.
     pub(super) fn table(&mut self, version: &TableVersion) {
         self.tables.insert(version.name.to_string(), version.version);
     }
 
-    /// Writes snapshots and outputs, then creates the manifest: the point at which the epoch has happened.
+    /// Writes snapshots and outputs, then creates the manifest: the point at which the epoch has happened. `gone` are the
+    /// detections that it puts into quarantine.
     pub(super) async fn commit(
         &mut self,
         state: &StateStore,
         rules: &Compiled,
-        parts: Vec<Part>,
+        (parts, (wards, gone)): (Vec<Part>, (&Wards, &[String])),
         retry: &mut Retry,
     ) -> anyhow::Result<Manifest> {
-        let mut manifest = Manifest::new(self.last + 1);
+        let mut manifest = Manifest::new(self.number());
         let epoch = manifest.epoch;
         for part in &parts {
             self.positions.extend(part.positions.iter().map(|(key, next)| (key.clone(), *next)));
@@ -120,7 +128,9 @@ impl Epochs {
         manifest.ledger = self.ledger(&parts);
         manifest.nulled = self.nulled.clone();
         parts.iter().for_each(|part| manifest.nulled.add(&part.nulled));
-        let outputs = outputs(rules, &parts)?;
+        manifest.quarantined = wards.by_id().clone();
+        let new = gone.iter().filter_map(|id| wards.by_id().get_key_value(id));
+        let outputs = outputs(rules, &parts, new)?;
         manifest.outputs = retry.until_done(epoch, || state.write_outputs(epoch, outputs.clone())).await?;
         failpoint::reach("epoch.outputs_written");
         let snapshots = parts.into_iter().filter_map(|part| part.snapshot).collect();
@@ -147,7 +157,11 @@ impl Epochs {
     }
 }
 
-fn outputs(rules: &Compiled, parts: &[Part]) -> anyhow::Result<Vec<Output>> {
+fn outputs<'w>(
+    rules: &Compiled,
+    parts: &[Part],
+    gone: impl Iterator<Item = (&'w String, &'w Quarantine)>,
+) -> anyhow::Result<Vec<Output>> {
     let mut alerts = Lines::default();
     let mut late = Lines::default();
     let mut dead = Lines::default();
@@ -175,6 +189,11 @@ fn outputs(rules: &Compiled, parts: &[Part]) -> anyhow::Result<Vec<Output>> {
         for (key, next) in &part.begun {
             begun.push(&BegunLine { key: key.clone(), next: *next })?;
         }
+    }
+    for (id, Quarantine { epoch, reason, .. }) in gone {
+        let words = in_words(reason);
+        let of = Quarantined { detection: id, epoch: *epoch, at: now, reason: &words, bytes: bytes_of(reason) };
+        alerts.push(&quarantine_alert(&of))?;
     }
     let named = [(ALERTS, alerts), (LATE_EVENTS, late), (DEAD_LETTERS, dead), (BEGUN, begun)];
     Ok(named.into_iter().filter(|(_, lines)| lines.records > 0).map(|(name, lines)| lines.named(name)).collect())

@@ -3,7 +3,7 @@
 //! Its inbox never blocks a sender, since shards that wait for each other would wait for ever; what bounds it are the
 //! bytes that sources may have on the way. At a barrier a shard reports what belongs to the epoch and goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
@@ -16,7 +16,8 @@ use weir_connectors::position::TopicPartition;
 use weir_connectors::source::SourceOutput;
 use weir_connectors::state::{Ledger, Nulled, PartitionKey};
 use weir_engine::{
-    EventTime, Frame, Hit, LateEvent, PartitionId, Scope, TableVersion, Worker, WorkerOutput, WorkerSnapshot,
+    EventTime, Frame, Hit, LateEvent, OperatorFault, PartitionId, Scope, TableVersion, Worker, WorkerOutput,
+    WorkerSnapshot,
 };
 
 /// What a shard is told.
@@ -27,8 +28,8 @@ pub(super) enum Message {
     Frame(Frame),
     /// All partitions that were there at the start have been announced.
     Begin,
-    /// The epoch ends here; how much of the state is saved.
-    Barrier(u64, Scope),
+    /// The epoch ends here; how much of the state is saved, and which detections are in quarantine from here on.
+    Barrier(u64, Scope, Arc<BTreeSet<usize>>),
     /// Another version of a look-up table.
     Table(Arc<TableVersion>),
     /// There is nothing more to do.
@@ -64,6 +65,10 @@ pub(super) struct Part {
     pub(super) nulled: Nulled,
     /// Watermark of each stream on this shard.
     pub(super) watermarks: BTreeMap<String, EventTime>,
+    /// What each operator remembers, in bytes.
+    pub(super) state_bytes: Vec<usize>,
+    /// Operators that failed.
+    pub(super) faults: Vec<OperatorFault>,
     /// Whether anything happened that a restart would have to know.
     pub(super) is_dirty: bool,
 }
@@ -170,7 +175,10 @@ impl Shard {
             Message::Source(event) => self.source(event, &mut output)?,
             Message::Frame(frame) => self.worker.receive(frame, &mut output)?,
             Message::Begin => self.worker.without_partitions(&mut output)?,
-            Message::Barrier(epoch, scope) => self.barrier(epoch, scope, &mut output)?,
+            Message::Barrier(epoch, scope, quarantined) => {
+                self.worker.quarantine(&quarantined);
+                self.barrier(epoch, scope, &mut output)?;
+            }
             Message::Table(table) => self.worker.set_table(&table)?,
             Message::Stop => {}
         }
@@ -315,6 +323,10 @@ impl Shard {
             let part = if barriers > passed { &mut self.state.next } else { &mut self.state.open };
             part.late.push((late, place));
         }
+        for (barriers, fault) in output.faults {
+            let part = if barriers > passed { &mut self.state.next } else { &mut self.state.open };
+            part.faults.push(fault);
+        }
         if let Some((_, snapshot)) = output.snapshot {
             self.complete(snapshot)?;
         }
@@ -333,6 +345,7 @@ impl Shard {
         self.state.open = std::mem::take(&mut self.state.next);
         self.state.barriers += 1;
         self.state.is_at_barrier = false;
+        part.state_bytes = self.worker.state_bytes();
         part.is_dirty |= snapshot.worker.has_changes();
         part.snapshot = Some(snapshot);
         self.report(Report::Part(Box::new(part)));

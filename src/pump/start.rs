@@ -17,6 +17,7 @@ use weir_connectors::table::TableFile;
 use weir_engine::{EngineError, Worker};
 
 use super::epoch::Epochs;
+use super::quarantine::Wards;
 use super::shard::{Message, Shard, ShardSnapshot};
 use super::{PATIENCE, Progress, Running, Setup, chain, deliver, edited, follow, keep, own, protocol};
 
@@ -115,6 +116,7 @@ pub(super) async fn start(
         versions.extend(file.poll().with_context(|| format!("look-up table `{name}` cannot be read"))?);
         tables.push(file);
     }
+    let wards = Wards::resume(setup, resumed.manifest.as_ref());
     let (report, reports) = mpsc::unbounded_channel();
     let shards = setup.parallelism.max(1);
     let channels: Vec<_> = (0..shards).map(|_| channel::channel::<Message>()).collect();
@@ -122,6 +124,8 @@ pub(super) async fn start(
     let mut threads = vec![];
     for (index, (_, inbox)) in channels.into_iter().enumerate() {
         let mut worker = Worker::new(Arc::clone(&setup.rules.program), index as u32, shards as u32, &versions)?;
+        worker.contain_faults();
+        worker.start_without(&wards.queries());
         restore(&mut worker, &resumed.snapshots)?;
         let saved = Arc::clone(&resumed.snapshots);
         let shard = Shard::new(index as u32, worker, inbox, inboxes.clone(), report.clone(), saved);
@@ -141,6 +145,7 @@ pub(super) async fn start(
     Ok(Running {
         setup: Arc::clone(setup),
         epochs,
+        wards,
         inboxes,
         reports,
         sources,

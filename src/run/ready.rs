@@ -8,7 +8,7 @@ use weir_connectors::kafka::{KafkaSettings, Start};
 use weir_connectors::location::Location;
 use weir_connectors::state::StateStore;
 use weir_detections::compile::Compiled;
-use weir_engine::{Diagnostic, TableVersion};
+use weir_engine::{Diagnostic, StateBudget, TableVersion};
 use weir_playbooks::run::Mode;
 
 use crate::compile::{self, Response};
@@ -67,7 +67,6 @@ impl Ready {
     /// The parts of the pipeline as the project describes them.
     pub(super) fn setup(&self, respond: Respond) -> Result<Setup, CommandError> {
         let config = &self.project.config;
-        tracing::debug!(bytes = config.engine.memory_bytes, "state is not held to [engine] memory_mb yet");
         let state = Location::at(&config.state.url, &config::exposed(&config.state.options)).usage()?;
         Ok(Setup {
             rules: self.rules.clone(),
@@ -88,6 +87,7 @@ impl Ready {
             epoch: config.engine.epoch,
             queue_bytes: config.engine.queue_bytes,
             idle: config.engine.idle,
+            budget: StateBudget { of_each: config.engine.detection_memory_bytes, of_all: config.engine.memory_bytes },
         })
     }
 

@@ -53,6 +53,48 @@ pub struct Manifest {
     /// Values that became NULL since the beginning.
     #[serde(default)]
     pub nulled: Nulled,
+    /// The detections that see no more events, by id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub quarantined: BTreeMap<String, Quarantine>,
+}
+
+/// Why and since when a detection sees no more events.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quarantine {
+    /// The digest of the text that it had; another text begins anew.
+    pub digest: String,
+    /// The epoch at whose end it was decided.
+    pub epoch: u64,
+    /// Why.
+    pub reason: QuarantineReason,
+}
+
+/// Why a detection sees no more events.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum QuarantineReason {
+    /// It remembered more than a detection may.
+    OwnState {
+        /// So many bytes.
+        bytes: u64,
+        /// So many were allowed.
+        limit: u64,
+    },
+    /// All detections together remembered more than they may, and it remembered the most.
+    AllState {
+        /// So many bytes were its own.
+        bytes: u64,
+        /// So many were allowed for all.
+        limit: u64,
+    },
+    /// An operator of it failed.
+    Fault {
+        /// What the operator said.
+        said: String,
+        /// The version of Weir, since another one may have it mended.
+        version: String,
+    },
 }
 
 /// What became of the records of one stream. Nothing vanishes: `records = on_time + late + rejected`.
@@ -198,6 +240,7 @@ impl Manifest {
             outputs: Outputs::default(),
             ledger: BTreeMap::new(),
             nulled: Nulled::default(),
+            quarantined: BTreeMap::new(),
         }
     }
 

@@ -51,6 +51,24 @@ async fn an_epoch_without_outputs_writes_no_object_for_them() {
 }
 
 #[tokio::test]
+async fn who_is_in_quarantine_is_read_again_and_a_manifest_of_nobody_is_as_it_was_before() {
+    let reasons = [
+        QuarantineReason::OwnState { bytes: 11, limit: 10 },
+        QuarantineReason::AllState { bytes: 5, limit: 20 },
+        QuarantineReason::Fault { said: "panicked: a bug".into(), version: "0.1.0".into() },
+    ];
+    let quarantine = |reason: QuarantineReason| Quarantine { digest: "abc".into(), epoch: 3, reason };
+    let named = reasons.into_iter().enumerate().map(|(at, reason)| (format!("test.{at}"), quarantine(reason)));
+    let manifest = Manifest { quarantined: named.collect(), ..Manifest::new(4) };
+    let state = StateStore::new(&Location::memory());
+    state.commit(&manifest).await.unwrap();
+    assert_eq!(state.latest().await.unwrap().unwrap().quarantined, manifest.quarantined);
+    // Versions of Weir that know no quarantine read what names none.
+    let text = String::from_utf8(Manifest::new(1).encode().unwrap()).unwrap();
+    assert!(!text.contains("quarantine"), "{text}");
+}
+
+#[tokio::test]
 async fn of_two_writers_one_commits_the_epoch_and_the_other_is_fenced() {
     let folder = tempfile::tempdir().unwrap();
     for place in [Location::memory(), Location::open("state", folder.path(), &BTreeMap::new()).unwrap()] {

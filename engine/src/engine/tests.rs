@@ -21,6 +21,7 @@ mod ids;
 mod joins;
 mod oracle;
 mod over;
+mod quarantine;
 mod sequence;
 mod sessions;
 mod times;

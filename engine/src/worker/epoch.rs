@@ -9,7 +9,6 @@ use crate::canonical::owner;
 use crate::clock::PartitionClock;
 use crate::error::EngineError;
 use crate::graph::{NodeId, Spec};
-use crate::operator::Outbox;
 use crate::program::Before;
 use crate::snapshot::{Saved, SavedClock, SavedClocks, Scope, WorkerSnapshot};
 
@@ -39,11 +38,13 @@ impl Worker {
     /// All senders have ended the epoch: let the operator end it and save it, hand the barrier on, take up what was held
     /// back.
     pub(super) fn pass_barrier(&mut self, node: NodeId, output: &mut WorkerOutput) -> Result<(), EngineError> {
-        let mut out = Outbox::default();
-        self.nodes[node].operator.end_epoch(&mut out)?;
+        let out = self.work(node, |operator, out| operator.end_epoch(out), output)?;
         self.leave((node, 0), out, None, output)?;
+        if self.is_to_go(node) {
+            self.retire(node)?;
+        }
+        let snapshot = self.saved(node, output)?;
         let state = &mut self.nodes[node];
-        let snapshot = state.operator.save(self.scope)?;
         state.barriers += 1;
         self.snapshots.insert(node, snapshot);
         state.inputs.iter_mut().flat_map(|input| &mut input.channels).for_each(|channel| channel.is_at_barrier = false);
@@ -53,6 +54,21 @@ impl Worker {
             self.queue.push_front(arrival);
         }
         self.close_epoch(output)
+    }
+
+    /// What an operator saves at the end of the epoch. One that cannot be saved has nothing to save afterwards.
+    fn saved(&mut self, node: NodeId, output: &mut WorkerOutput) -> Result<Saved, EngineError> {
+        let is_renewed = std::mem::take(&mut self.nodes[node].is_renewed);
+        let scope = if is_renewed { Scope::Whole } else { self.scope };
+        let mut saved = None;
+        self.work(node, |operator, _| operator.save(scope).map(|state| saved = Some(state)), output)?;
+        match saved {
+            Some(saved) => Ok(saved),
+            None => {
+                self.nodes[node].is_renewed = false;
+                self.nodes[node].operator.save(Scope::Whole)
+            }
+        }
     }
 
     /// Gives out the snapshot once every operator has been saved.
@@ -87,7 +103,8 @@ impl Worker {
         let owns = move |group: u32| owner(group, workers) == index;
         for part in parts {
             for (node, spec) in program.graph.nodes.iter().enumerate() {
-                if let Some(saved) = part.state_of(&spec.state).filter(|_| spec.has_state()) {
+                let goes_on = spec.has_state() && !self.nodes[node].is_quarantined;
+                if let Some(saved) = part.state_of(&spec.state).filter(|_| goes_on) {
                     let operator = &mut self.nodes[node].operator;
                     operator.restore(&saved.rows(), &owns)?;
                     saved.watermark().into_iter().for_each(|watermark| operator.resume(watermark));

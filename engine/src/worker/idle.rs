@@ -5,7 +5,6 @@ use super::{Channel, Item, NodeState, Worker, WorkerOutput};
 use crate::error::EngineError;
 use crate::frame::FrameBody;
 use crate::graph::NodeId;
-use crate::operator::Outbox;
 use crate::time::EventTime;
 
 impl Worker {
@@ -41,16 +40,14 @@ impl Worker {
         let is_idle = state.is_at_rest();
         let has_turned = std::mem::replace(&mut state.is_idle, is_idle) != is_idle;
         if merged > state.watermark {
-            let mut out = Outbox::default();
             state.watermark = merged;
-            state.operator.watermark(merged, &mut out)?;
-            let forwarded = state.operator.forwards(merged);
+            let out = self.work(node, |operator, out| operator.watermark(merged, out), output)?;
+            let forwarded = self.nodes[node].operator.forwards(merged);
             self.leave((node, input), out, Some(forwarded), output)?;
         }
         if has_turned {
             if is_idle {
-                let mut out = Outbox::default();
-                self.nodes[node].operator.silence(&mut out)?;
+                let out = self.work(node, |operator, out| operator.silence(out), output)?;
                 self.leave((node, input), out, None, output)?;
             }
             self.tell_idle(node, is_idle, output);

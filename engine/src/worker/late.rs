@@ -6,8 +6,10 @@ use super::{SourceState, Worker, WorkerOutput};
 use crate::batch::PartitionId;
 use crate::clock::Judged;
 use crate::error::EngineError;
+use crate::graph::{NodeId, Spec};
 use crate::late_events::{LATE_EVENTS, Report, rows};
-use crate::output::LateEvent;
+use crate::output::{LateEvent, LateReason};
+use crate::rows::{Rows, uid_at};
 use crate::time::EventTime;
 
 impl Worker {
@@ -63,5 +65,36 @@ impl Worker {
         let is_idle = !open.is_empty() && active.is_none();
         self.emit_watermark(LATE_EVENTS, watermark, output)?;
         self.set_idle(node, is_idle, output)
+    }
+
+    /// Tells outside which rows came behind the watermark of an operator.
+    pub(super) fn note_idle(&mut self, (node, input): (NodeId, usize), rows: &Rows, output: &mut WorkerOutput) {
+        let stream = self.stream_behind(node, input);
+        let uids = rows.uids();
+        let (barriers, watermark) = (self.nodes[node].barriers, self.nodes[node].watermark);
+        output.late.extend((0..rows.len()).map(|row| {
+            let event = LateEvent {
+                stream: Arc::clone(&stream),
+                partition: None,
+                uid: uid_at(&uids, row),
+                time: EventTime(rows.time.value(row)),
+                against: watermark,
+                reason: LateReason::Idle,
+            };
+            (barriers, event)
+        }));
+    }
+
+    /// The first stream that feeds an input of a node.
+    fn stream_behind(&self, node: NodeId, input: usize) -> Arc<str> {
+        let (mut at, mut input) = (node, input);
+        loop {
+            let spec = &self.program.graph.nodes[at];
+            match (&spec.spec, spec.inputs.get(input)) {
+                (Spec::Source(stream), _) => return stream.name.as_str().into(),
+                (_, Some(edge)) => (at, input) = (edge.from, 0),
+                (_, None) => return Arc::from("alerts"),
+            }
+        }
     }
 }

@@ -25,9 +25,16 @@ impl Worker {
         for at in 0..self.consumers[node].len() {
             let (to, input) = self.consumers[node][at];
             let exchange = self.program.graph.nodes[to].inputs[input].exchange.clone();
-            for rows in rows {
+            // What would go to one in quarantine is not needed on any worker.
+            let wanted = if self.nodes[to].is_quarantined { &[] } else { rows };
+            for rows in wanted {
                 match &exchange {
-                    Some(key) if self.workers > 1 => self.exchange(to, input, key, rows, output)?,
+                    Some(key) if self.workers > 1 => {
+                        let sent = self.exchange(to, input, key, rows, output);
+                        if let Err(error) = sent {
+                            self.blame((to, error), output)?;
+                        }
+                    }
                     Some(_) => self.arrive(to, input, self.index as usize, Item::Rows(Box::new(rows.clone()))),
                     None => self.arrive(to, input, 0, Item::Rows(Box::new(rows.clone()))),
                 }

@@ -29,7 +29,7 @@ fn measured(text: &str) -> ([usize; 3], usize) {
     engine.add_partition("signin", PartitionId(0));
     engine.start();
     let sum = |engine: &Engine| engine.workers[0].state_bytes().into_iter().sum::<usize>();
-    let mut push = |engine: &mut Engine, events: &[Value]| {
+    let push = |engine: &mut Engine, events: &[Value]| {
         for events in events.chunks(500) {
             engine.push(batch(&program, 0, events)).expect("a batch");
         }
