@@ -44,7 +44,10 @@ const KINDS: [(&str, &str); 3] = [
         "SELECT time, user_name, count(*) OVER (PARTITION BY user_name ORDER BY time RANGE INTERVAL '1 hour' PRECEDING) \
          AS n FROM signin QUALIFY n > 30",
     ),
-    ("novelty", "SELECT time, user_name FROM signin WHERE first_seen(user_name, INTERVAL '1 hour') AND user_name = 'x'"),
+    (
+        "novelty",
+        "SELECT time, user_name FROM signin WHERE first_seen(user_name, INTERVAL '1 hour') AND user_name = 'x'",
+    ),
 ];
 
 fn main() {
