@@ -57,9 +57,9 @@ async fn who_is_in_quarantine_is_read_again_and_a_manifest_of_nobody_is_as_it_wa
         QuarantineReason::AllState { bytes: 5, limit: 20 },
         QuarantineReason::Fault { said: "panicked: a bug".into(), version: "0.1.0".into() },
     ];
-    let quarantine = |reason: QuarantineReason| Quarantine { digest: "abc".into(), epoch: 3, reason };
+    let quarantine = |reason: QuarantineReason| Quarantine { digest: "abc".into(), epoch: 1, reason };
     let named = reasons.into_iter().enumerate().map(|(at, reason)| (format!("test.{at}"), quarantine(reason)));
-    let manifest = Manifest { quarantined: named.collect(), ..Manifest::new(4) };
+    let manifest = Manifest { quarantined: named.collect(), ..Manifest::new(1) };
     let state = StateStore::new(&Location::memory());
     state.commit(&manifest).await.unwrap();
     assert_eq!(state.latest().await.unwrap().unwrap().quarantined, manifest.quarantined);
