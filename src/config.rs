@@ -131,6 +131,8 @@ pub(crate) struct EngineConfig {
     pub(crate) queue_bytes: usize,
     /// Silence after which a partition no longer holds the others.
     pub(crate) idle: Duration,
+    /// Silence of a whole stream after which its coverage is told to be broken.
+    pub(crate) silent_after: Duration,
 }
 
 /// What playbooks may do.

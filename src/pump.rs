@@ -7,10 +7,11 @@
 //! Reading order: [`start`] (what the last process left), [`edited`] (what that means for edited detections), [`own`]
 //! (response as a source), [`shard`] (rows to hits), [`epoch`] (parts to a manifest), [`chain`] (state as changes),
 //! [`retry`] (a state that fails), [`follow`] (manifests to a sink),
-//! [`deliver`] (to Kafka and to response), [`keep`] (to the archive). [`quarantine`] says which detections see no more
-//! events.
+//! [`deliver`] (to Kafka and to response), [`keep`] (to the archive); beside it [`quarantine`] (which detections see no
+//! more events), [`coverage`] (what was evaluated) and [`vitals`] (numbers for whoever watches).
 
 mod chain;
+mod coverage;
 mod deliver;
 mod edited;
 mod epoch;
@@ -22,6 +23,7 @@ mod quarantine;
 mod retry;
 mod shard;
 mod start;
+pub(crate) mod vitals;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -42,12 +44,13 @@ use weir_detections::compile::Compiled;
 use weir_engine::StateBudget;
 
 use crate::respond::Respond;
-use epoch::Epochs;
-use own::OwnSource;
+use epoch::{Committed, Epochs};
+use own::{Covered, OwnSource};
 use quarantine::Wards;
 use retry::Retry;
 use shard::{Message, Part, Report};
 use start::{resume, start};
+use vitals::Vitals;
 
 /// How long to wait for a broker at the start, and how long a delivery is tried in one piece.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -88,6 +91,8 @@ pub(crate) struct Setup {
     pub(crate) idle: Duration,
     /// How much detections may remember.
     pub(crate) budget: StateBudget,
+    /// Silence of a stream after which it is told.
+    pub(crate) silent_after: Duration,
 }
 
 /// The topics that the pipeline writes.
@@ -115,11 +120,18 @@ pub(crate) struct Progress {
     pub(crate) ledger: BTreeMap<String, Ledger>,
     /// Values that became NULL since the beginning.
     pub(crate) nulled: Nulled,
+    /// Further numbers. They change in between too, and nobody is woken by that.
+    pub(crate) vitals: Vitals,
 }
 
 impl Progress {
     fn of(manifest: &Manifest) -> Self {
-        Self { epoch: manifest.epoch, ledger: manifest.ledger.clone(), nulled: manifest.nulled.clone() }
+        Self {
+            epoch: manifest.epoch,
+            ledger: manifest.ledger.clone(),
+            nulled: manifest.nulled.clone(),
+            vitals: Vitals::default(),
+        }
     }
 }
 
@@ -177,6 +189,8 @@ struct Running {
     sources: Vec<KafkaSource>,
     own: Option<OwnSource>,
     budget: Budget,
+    covered: Option<Covered>,
+    vitals: Vitals,
     threads: Vec<std::thread::JoinHandle<()>>,
     tables: Vec<TableFile>,
     followers: JoinSet<anyhow::Result<()>>,
@@ -201,7 +215,7 @@ impl Running {
             tokio::select! {
                 _ = ticks.tick() => {
                     self.poll_tables().await?;
-                    self.epoch(&mut retry).await?;
+                    self.epoch(&mut retry, false).await?;
                 }
                 report = self.reports.recv() => match report {
                     Some(report) => self.unexpected(report)?,
@@ -234,7 +248,7 @@ impl Running {
                 None => bail!("all shards have ended"),
             }
         }
-        self.epoch(retry).await
+        self.epoch(retry, true).await
     }
 
     fn unexpected(&mut self, report: Report) -> anyhow::Result<()> {
@@ -248,7 +262,7 @@ impl Running {
     }
 
     /// One epoch: barrier, parts, manifest.
-    async fn epoch(&mut self, retry: &mut Retry) -> anyhow::Result<()> {
+    async fn epoch(&mut self, retry: &mut Retry, is_last: bool) -> anyhow::Result<()> {
         let (epoch, scope) = self.epochs.next();
         let quarantined = self.wards.queries();
         self.send_all(|| Message::Barrier(epoch, scope, Arc::clone(&quarantined)))?;
@@ -256,12 +270,19 @@ impl Running {
             .await
             .with_context(|| format!("shards did not finish epoch {epoch} in {} s", EPOCH_PATIENCE.as_secs()))??;
         let gone = self.wards.judge(&self.setup, &parts, self.epochs.number());
-        if gone.is_empty() && !parts.iter().any(|part| part.is_dirty) {
+        self.vitals.note(&parts, &self.setup.rules, &self.wards);
+        self.vitals.note_sources(&self.sources);
+        if gone.is_empty() && !parts.iter().any(|part| part.is_dirty) && !self.epochs.is_due(is_last) {
+            self.committed.send_if_modified(|progress| {
+                progress.vitals = self.vitals.clone();
+                false
+            });
             return Ok(());
         }
         let quarantine = (&self.wards, gone.as_slice());
-        let committed = self.epochs.commit(&self.setup.state, &self.setup.rules, (parts, quarantine), retry).await;
-        let manifest = committed.map_err(|error| match error.downcast_ref::<StateError>() {
+        let (state, rules) = (&self.setup.state, &self.setup.rules);
+        let committed = self.epochs.commit(state, rules, (parts, quarantine, is_last), retry).await;
+        let Committed { manifest, coverage } = committed.map_err(|error| match error.downcast_ref::<StateError>() {
             Some(StateError::Fenced { .. }) => error.context("this process was overtaken"),
             Some(StateError::Store { .. }) => {
                 error.context("an epoch cannot be committed; the next start reads its events again, and loses none")
@@ -270,7 +291,12 @@ impl Running {
         })?;
         self.commit_to_group(&manifest);
         failpoint::reach("epoch.told_to_group");
-        self.committed.send_replace(Progress::of(&manifest));
+        self.vitals.fired.clone_from(&manifest.coverage.fired);
+        self.committed.send_replace(Progress { vitals: self.vitals.clone(), ..Progress::of(&manifest) });
+        // Behind the last barrier nobody would take it in; the next process does.
+        if let Some(covered) = self.covered.as_mut().filter(|_| !is_last) {
+            covered.tell(&coverage)?;
+        }
         Ok(())
     }
 

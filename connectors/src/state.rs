@@ -24,6 +24,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 use crate::failpoint;
 use crate::location::Location;
 
+mod coverage;
 #[cfg(test)]
 mod damage;
 #[cfg(test)]
@@ -32,6 +33,7 @@ mod manifest;
 #[cfg(test)]
 mod tests;
 
+pub use coverage::{Coverage, Fired, StreamCoverage, Stretch};
 pub use manifest::{
     FORMAT_VERSION, Ledger, Manifest, Nulled, Output, OutputPart, Outputs, Part, PartitionKey, Quarantine,
     QuarantineReason,

@@ -26,6 +26,6 @@ pub use detection::{Confidence, Detection, Param, Severity, Status};
 pub use entity::EntityKind;
 pub use exceptions::Exception;
 pub use header::parse;
-pub use own::own_streams;
+pub use own::{coverage, own_streams};
 pub use published::{ALERTS, published};
 pub use schema::schema;

@@ -41,4 +41,4 @@ pub use snapshot::{Scope, WorkerSnapshot};
 pub use sql::{BatchSequence, parse_catalog, parse_catalog_beside, parse_duration_us, plan_batch};
 pub use table::TableVersion;
 pub use time::EventTime;
-pub use worker::{OperatorFault, Worker, WorkerOutput, record_uids};
+pub use worker::{OperatorFault, QueryMeter, Stopwatch, Worker, WorkerOutput, record_uids};

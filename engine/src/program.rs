@@ -4,6 +4,7 @@ mod allowance;
 mod budget;
 mod edits;
 mod explain;
+mod parts;
 mod publish;
 mod reads;
 mod settling;
@@ -31,6 +32,7 @@ use crate::sql::window_kind::{Windows, span_in_words};
 pub use budget::{Excess, Limit, StateBudget};
 pub(crate) use edits::Before;
 pub use edits::{Continuation, Reason};
+pub(crate) use parts::QueryPart;
 use publish::published_value;
 use reads::{
     Reads, compile_order, decoded_columns, has_event_as_cause, named_ids, read_by, reads_published, tables_of,
@@ -43,6 +45,7 @@ pub struct Program {
     queries: Vec<Compiled>,
     streams: BTreeMap<String, (Arc<Stream>, ColumnSet)>,
     tables: Vec<Arc<str>>,
+    parts: Vec<QueryPart>,
 }
 
 /// One query of the program.
@@ -118,7 +121,7 @@ impl Program {
             .zip(plans)
             .map(|((query, lowered), plan)| Compiled::new(query, lowered, plan, &graph, published))
             .collect();
-        (Self { graph, queries, streams, tables }, faults)
+        (Self { graph, queries, streams, tables, parts: vec![] }.with_parts(), faults)
     }
 
     /// The streams that are read, and the columns that have to be decoded; without `late_events`, which is made here.
@@ -149,6 +152,11 @@ impl Program {
     /// for what they read. Empty if it did not compile.
     pub fn read_by(&self, query: usize) -> impl Iterator<Item = &str> {
         self.queries.get(query).into_iter().flat_map(|query| &query.reads).map(|reads| reads.name.as_str())
+    }
+
+    /// The streams and tables that a query reads, each with the columns that it reads of them.
+    pub fn columns_read_by(&self, query: usize) -> impl Iterator<Item = (&str, &[String])> {
+        self.queries.get(query).into_iter().flat_map(|query| &query.reads).map(Reads::parts)
     }
 
     /// The ids of all queries, by index.

@@ -7,6 +7,7 @@
 mod epoch;
 mod idle;
 mod late;
+mod meter;
 mod quarantine;
 mod send;
 mod source;
@@ -27,6 +28,8 @@ use crate::rows::Rows;
 use crate::snapshot::{Saved, SavedClocks, Scope, WorkerSnapshot};
 use crate::table::TableVersion;
 use crate::time::EventTime;
+use meter::Meters;
+pub use meter::{QueryMeter, Stopwatch};
 pub use quarantine::OperatorFault;
 use send::edge_target;
 pub use source::record_uids;
@@ -68,6 +71,7 @@ pub struct Worker {
     /// Which nodes only queries in quarantine need, at the latest barrier.
     unneeded: Vec<bool>,
     contains_faults: bool,
+    meters: Meters,
 }
 
 struct NodeState {
@@ -162,6 +166,7 @@ impl Worker {
             })
             .collect();
         let (consumers, unneeded) = (consumers(graph), vec![false; graph.nodes.len()]);
+        let meters = Meters::new(graph.nodes.iter().map(|node| node.inputs.len()));
         let mut worker = Self {
             index,
             workers,
@@ -177,6 +182,7 @@ impl Worker {
             clocks: SavedClocks::new(),
             unneeded,
             contains_faults: false,
+            meters,
         };
         tables.iter().try_for_each(|table| worker.set_table(table))?;
         worker.close_orphans()?;
@@ -375,6 +381,7 @@ impl Worker {
         let node = source.node;
         self.rest(stream, output)?;
         self.report_late(&key, partition, &judged, output)?;
+        self.meters.count(node, 0, rows);
         for part in judged.parts {
             let mut out = Outbox::default();
             self.nodes[node].operator.rows(0, part, &mut out)?;
@@ -410,8 +417,11 @@ impl Worker {
 
     /// Works off the queue.
     fn run(&mut self, output: &mut WorkerOutput) -> Result<(), EngineError> {
+        let mut lap = self.meters.lap();
         while let Some(arrival) = self.queue.pop_front() {
+            let node = arrival.node;
             self.handle(arrival, output)?;
+            lap = self.meters.spent(node, lap);
         }
         Ok(())
     }
@@ -428,6 +438,7 @@ impl Worker {
                 if rows.is_empty() || state.is_quarantined {
                     return Ok(());
                 }
+                self.meters.count(node, input, rows.len());
                 let out = self.work(node, |operator, out| operator.rows(input, *rows, out), output)?;
                 self.leave((node, input), out, None, output)
             }

@@ -158,7 +158,7 @@ pub(crate) struct CheckArgs {}
 #[derive(Debug, Args)]
 #[command(
     after_help = "Behind FROM stand the project's streams and views, its look-up tables, and alerts, actions, cases, \
-                        late_events and dead_letters.\n\n\
+                        coverage, late_events and dead_letters.\n\n\
                         Example: weir hunt 'SELECT time, title FROM alerts WHERE user = $who AND time > $from' \
                         --param who=alice --param from=-24h"
 )]

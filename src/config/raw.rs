@@ -154,6 +154,8 @@ pub(super) struct RawEngine {
     pub(super) queue_mb: Option<At<u64>>,
     /// Silence after which a partition no longer holds the others, in milliseconds: at least 1000. Default: 30000.
     pub(super) idle_ms: Option<At<u64>>,
+    /// Silence of a whole stream after which `coverage` tells that it is silent, in minutes: at least 1. Default: 1440.
+    pub(super) silent_minutes: Option<At<u64>>,
 }
 
 /// Our own HTTP: metrics, health and API.

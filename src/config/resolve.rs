@@ -183,6 +183,7 @@ impl Resolver<'_> {
             detection_memory_bytes: of_each.map_or(memory_bytes, |of_each| self.mebibytes(Some(of_each), 1, 1..=MIB)),
             queue_bytes: self.mebibytes(raw.queue_mb.as_ref(), 64, 1..=4096),
             idle: Duration::from_millis(self.number(raw.idle_ms.as_ref(), 30_000, 1000..=86_400_000)),
+            silent_after: Duration::from_secs(60 * self.number(raw.silent_minutes.as_ref(), 1440, 1..=525_600)),
         }
     }
 

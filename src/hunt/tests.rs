@@ -190,7 +190,7 @@ async fn parameters_are_values_and_never_text_of_the_select() {
 #[tokio::test]
 async fn tables_that_were_never_written_are_empty() {
     let project = Project::new().await;
-    for table in ["logins", "alerts", "actions", "cases", "late_events", "dead_letters"] {
+    for table in ["logins", "alerts", "actions", "cases", "coverage", "late_events", "dead_letters"] {
         assert_eq!(project.csv(&format!("SELECT count(*) AS n FROM {table}"), &[]).await, "n\n0\n", "{table}");
     }
     for (stream, columns) in [

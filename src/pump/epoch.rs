@@ -13,7 +13,9 @@ use weir_detections::alert::{Quarantined, quarantine_alert};
 use weir_detections::compile::Compiled;
 use weir_engine::{EventTime, Scope, TableVersion, Uid};
 
+use super::Setup;
 use super::chain::Chains;
+use super::coverage::CoverageLedger;
 use super::quarantine::{Wards, bytes_of, in_words};
 use super::retry::Retry;
 use super::shard::Part;
@@ -24,6 +26,8 @@ pub(super) const ALERTS: &str = "alerts";
 pub(super) const LATE_EVENTS: &str = "late_events";
 /// Rejected records as they go to the dead-letter topic, one JSON object per line.
 pub(super) const DEAD_LETTERS: &str = "dead_letters";
+/// Rows of coverage, one JSON object per line.
+pub(super) const COVERAGE: &str = "coverage";
 /// Partitions that were announced in the epoch, and where each begins, one JSON object per line.
 pub(super) const BEGUN: &str = "begun";
 
@@ -75,11 +79,20 @@ pub(super) struct Epochs {
     tables: BTreeMap<String, Uid>,
     detections: BTreeMap<String, String>,
     chains: Chains,
+    coverage: CoverageLedger,
+}
+
+/// An epoch that has happened.
+pub(super) struct Committed {
+    pub(super) manifest: Manifest,
+    /// The rows of coverage that it told.
+    pub(super) coverage: Vec<Vec<u8>>,
 }
 
 impl Epochs {
-    pub(super) fn new(last: Option<Manifest>, detections: &BTreeMap<String, String>, tables: &[TableVersion]) -> Self {
-        let Manifest { epoch: last, positions, ledger: base, nulled, .. } = last.unwrap_or_else(|| Manifest::new(0));
+    pub(super) fn new(last: Option<Manifest>, setup: &Setup, tables: &[TableVersion]) -> Self {
+        let Manifest { epoch: last, positions, ledger: base, nulled, quarantined, coverage, .. } =
+            last.unwrap_or_else(|| Manifest::new(0));
         Self {
             last,
             barrier: last,
@@ -87,8 +100,13 @@ impl Epochs {
             base,
             nulled,
             tables: tables.iter().map(|table| (table.name.to_string(), table.version)).collect(),
-            detections: detections.clone(),
+            detections: setup.digests.clone(),
             chains: Chains::default(),
+            coverage: CoverageLedger::new(
+                (coverage, quarantined.into_keys().collect()),
+                &setup.rules,
+                setup.silent_after,
+            ),
         }
     }
 
@@ -103,6 +121,11 @@ impl Epochs {
         self.last + 1
     }
 
+    /// Whether an epoch in which nothing came has something to tell all the same.
+    pub(super) fn is_due(&self, is_last: bool) -> bool {
+        self.coverage.is_due(chrono::Utc::now().timestamp(), is_last)
+    }
+
     /// A table was swapped.
     pub(super) fn table(&mut self, version: &TableVersion) {
         self.tables.insert(version.name.to_string(), version.version);
@@ -114,9 +137,9 @@ impl Epochs {
         &mut self,
         state: &StateStore,
         rules: &Compiled,
-        (parts, (wards, gone)): (Vec<Part>, (&Wards, &[String])),
+        (parts, (wards, gone), is_last): (Vec<Part>, (&Wards, &[String]), bool),
         retry: &mut Retry,
-    ) -> anyhow::Result<Manifest> {
+    ) -> anyhow::Result<Committed> {
         let mut manifest = Manifest::new(self.number());
         let epoch = manifest.epoch;
         for part in &parts {
@@ -129,8 +152,13 @@ impl Epochs {
         manifest.nulled = self.nulled.clone();
         parts.iter().for_each(|part| manifest.nulled.add(&part.nulled));
         manifest.quarantined = wards.by_id().clone();
+        let now = chrono::Utc::now();
+        self.coverage.note_fired(&parts, rules, now.timestamp_micros());
+        self.coverage.quarantine(wards.by_id().keys().cloned().collect());
+        let coverage = self.coverage.close(now.timestamp(), &parts, is_last);
+        manifest.coverage = self.coverage.kept().clone();
         let new = gone.iter().filter_map(|id| wards.by_id().get_key_value(id));
-        let outputs = outputs(rules, &parts, new)?;
+        let outputs = outputs(rules, &parts, new, &coverage)?;
         manifest.outputs = retry.until_done(epoch, || state.write_outputs(epoch, outputs.clone())).await?;
         failpoint::reach("epoch.outputs_written");
         let snapshots = parts.into_iter().filter_map(|part| part.snapshot).collect();
@@ -141,7 +169,7 @@ impl Epochs {
         self.chains.join(state, epoch);
         self.last = epoch;
         tracing::debug!(epoch, "epoch committed");
-        Ok(manifest)
+        Ok(Committed { manifest, coverage })
     }
 
     fn ledger(&self, parts: &[Part]) -> BTreeMap<String, Ledger> {
@@ -161,11 +189,14 @@ fn outputs<'w>(
     rules: &Compiled,
     parts: &[Part],
     gone: impl Iterator<Item = (&'w String, &'w Quarantine)>,
+    coverage: &[Vec<u8>],
 ) -> anyhow::Result<Vec<Output>> {
     let mut alerts = Lines::default();
     let mut late = Lines::default();
     let mut dead = Lines::default();
     let mut begun = Lines::default();
+    let mut covered = Lines::default();
+    coverage.iter().for_each(|row| covered.push_raw(row));
     let now = EventTime(chrono::Utc::now().timestamp_micros());
     for part in parts {
         for hit in &part.hits {
@@ -186,8 +217,8 @@ fn outputs<'w>(
         for rejected in &part.rejected {
             dead.push_raw(&rejected.record(&"".into(), now).payload);
         }
-        for (key, next) in &part.begun {
-            begun.push(&BegunLine { key: key.clone(), next: *next })?;
+        for (key, one) in &part.begun {
+            begun.push(&BegunLine { key: key.clone(), next: one.next })?;
         }
     }
     for (id, Quarantine { epoch, reason, .. }) in gone {
@@ -195,7 +226,7 @@ fn outputs<'w>(
         let of = Quarantined { detection: id, epoch: *epoch, at: now, reason: &words, bytes: bytes_of(reason) };
         alerts.push(&quarantine_alert(&of))?;
     }
-    let named = [(ALERTS, alerts), (LATE_EVENTS, late), (DEAD_LETTERS, dead), (BEGUN, begun)];
+    let named = [(ALERTS, alerts), (LATE_EVENTS, late), (DEAD_LETTERS, dead), (BEGUN, begun), (COVERAGE, covered)];
     Ok(named.into_iter().filter(|(_, lines)| lines.records > 0).map(|(name, lines)| lines.named(name)).collect())
 }
 

@@ -59,6 +59,7 @@ pub(super) async fn spawn(
                 Table::new(Kind::Alerts(alerts(&setup.rules.published.columns))),
                 Table::new(Kind::LateEvents),
                 Table::new(Kind::DeadLetters),
+                Table::new(Kind::Coverage(TableSpec::of_own(&weir_detections::coverage()))),
             ])
             .collect(),
         archive,
@@ -106,6 +107,7 @@ enum Kind {
     Alerts(TableSpec),
     LateEvents,
     DeadLetters,
+    Coverage(TableSpec),
 }
 
 impl Table {
@@ -116,7 +118,7 @@ impl Table {
     fn spec(&self) -> TableSpec {
         match &self.kind {
             Kind::Stream(stream) => TableSpec::of_stream(stream),
-            Kind::Alerts(spec) => spec.clone(),
+            Kind::Alerts(spec) | Kind::Coverage(spec) => spec.clone(),
             Kind::LateEvents => late_events(),
             Kind::DeadLetters => dead_letters(),
         }
@@ -350,6 +352,13 @@ fn rows_of(table: &Table, outputs: &[Output], number: u64) -> anyhow::Result<Opt
         Kind::Alerts(spec) => {
             let records = epoch::alerts(outputs)?;
             if records.is_empty() { None } else { Some(alert_rows(spec, &records, number)?) }
+        }
+        Kind::Coverage(spec) => {
+            let rows = epoch::lines(outputs, epoch::COVERAGE)
+                .map(serde_json::from_slice)
+                .collect::<Result<Vec<_>, _>>()
+                .context("a row of coverage in the outputs of an epoch is damaged")?;
+            if rows.is_empty() { None } else { Some(json_rows(spec, &rows)?) }
         }
         Kind::LateEvents => {
             let lines = epoch::lines(outputs, epoch::LATE_EVENTS)

@@ -2,6 +2,8 @@
 //! them. A journal numbers its changes and keeps them as they are, so a number is a position like an offset: it is in the
 //! manifest, and after a restart the same rows come again from there.
 
+mod covered;
+
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -20,6 +22,7 @@ use weir_playbooks::journal::{Change, ChangeOf};
 use super::Setup;
 use super::shard::{Message, key_of};
 use crate::respond::Respond;
+pub(super) use covered::Covered;
 
 /// How often the journal is looked at for what other processes did (`weir case close`).
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -76,7 +79,8 @@ pub(super) async fn start(
             is_idle: false,
         };
         let streams = vec![Arc::clone(&feed.name)];
-        let begin = SourceEvent::Partition { streams, partition: PARTITION, place: feed.place.clone(), next };
+        let begin =
+            SourceEvent::Partition { streams, partition: PARTITION, place: feed.place.clone(), next, earliest: next };
         inbox.send(Message::Source(begin)).context("a shard ended before it began")?;
         feeds.push(feed);
     }

@@ -91,7 +91,7 @@ impl Wards {
 }
 
 /// What all shards remember together, by operator.
-fn of_nodes(parts: &[Part]) -> Vec<usize> {
+pub(super) fn of_nodes(parts: &[Part]) -> Vec<usize> {
     let mut sum = vec![0; parts.iter().map(|part| part.state_bytes.len()).max().unwrap_or(0)];
     for part in parts {
         sum.iter_mut().zip(&part.state_bytes).for_each(|(sum, bytes)| *sum += bytes);

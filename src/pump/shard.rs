@@ -16,9 +16,12 @@ use weir_connectors::position::TopicPartition;
 use weir_connectors::source::SourceOutput;
 use weir_connectors::state::{Ledger, Nulled, PartitionKey};
 use weir_engine::{
-    EventTime, Frame, Hit, LateEvent, OperatorFault, PartitionId, Scope, TableVersion, Worker, WorkerOutput,
-    WorkerSnapshot,
+    EventTime, Frame, Hit, LateEvent, OperatorFault, PartitionId, QueryMeter, Scope, TableVersion, Worker,
+    WorkerOutput, WorkerSnapshot,
 };
+
+use super::coverage::{Begun, Taken};
+use super::vitals::stopwatch;
 
 /// What a shard is told.
 pub(super) enum Message {
@@ -58,7 +61,11 @@ pub(super) struct Part {
     pub(super) rejected: Vec<Rejected>,
     pub(super) positions: BTreeMap<PartitionKey, i64>,
     /// Partitions announced in this epoch, and the offset at which each begins.
-    pub(super) begun: BTreeMap<PartitionKey, i64>,
+    pub(super) begun: BTreeMap<PartitionKey, Begun>,
+    /// What was taken in of each partition.
+    pub(super) taken: BTreeMap<PartitionKey, Taken>,
+    /// What the operators of each detection did since this process started.
+    pub(super) meters: Vec<QueryMeter>,
     /// What became of the records of each stream since this process started.
     pub(super) ledger: BTreeMap<String, Ledger>,
     /// Values that became NULL since this process started.
@@ -147,12 +154,13 @@ struct State {
 impl Shard {
     pub(super) fn new(
         index: u32,
-        worker: Worker,
+        mut worker: Worker,
         inbox: Receiver<Message>,
         peers: Vec<Sender<Message>>,
         reports: UnboundedSender<Report>,
         saved: Arc<Vec<ShardSnapshot>>,
     ) -> Self {
+        worker.time_by(stopwatch);
         Self { index, worker, inbox, peers, reports, saved, state: State::default() }
     }
 
@@ -187,9 +195,9 @@ impl Shard {
 
     fn source(&mut self, event: SourceEvent, output: &mut WorkerOutput) -> anyhow::Result<()> {
         match event {
-            SourceEvent::Partition { streams, partition, place, next } => {
+            SourceEvent::Partition { streams, partition, place, next, earliest } => {
                 for stream in streams {
-                    self.announce(&stream, partition, &place, next)?;
+                    self.announce(&stream, partition, &place, Begun { next, earliest })?;
                 }
             }
             SourceEvent::Batch { outputs, permit } => {
@@ -215,7 +223,7 @@ impl Shard {
         stream: &str,
         partition: PartitionId,
         place: &TopicPartition,
-        next: i64,
+        begun: Begun,
     ) -> anyhow::Result<()> {
         let key = key_of(stream, place);
         let saved = self.saved.iter().find_map(|part| {
@@ -230,18 +238,21 @@ impl Shard {
             Some((part, number)) => self.worker.resume_partition(stream, partition, (&part.worker, number))?,
             None => {
                 self.worker.add_partition(stream, partition);
-                self.part().begun.insert(key.clone(), next);
+                self.part().begun.insert(key.clone(), begun);
                 self.part().is_dirty = true;
             }
         }
         self.state.places.insert((stream.to_lowercase(), partition), place.clone());
-        self.state.positions.insert(key, next);
+        self.state.positions.insert(key, begun.next);
         Ok(())
     }
 
     fn batch(&mut self, batch: SourceOutput, output: &mut WorkerOutput) -> anyhow::Result<()> {
         let stream = Arc::clone(&batch.batch.stream);
-        self.state.positions.insert(key_of(&stream, &batch.partition), batch.next);
+        let key = key_of(&stream, &batch.partition);
+        let first = self.state.positions.insert(key.clone(), batch.next);
+        let taken = self.part().taken.entry(key).or_default();
+        taken.add(first.unwrap_or(batch.next), &batch);
         *self.state.rejected_total.entry(stream.to_string()).or_default() += batch.rejected.len() as u64;
         self.count_misfits(&stream, &batch.misfits);
         let part = self.part();
@@ -342,6 +353,7 @@ impl Shard {
         });
         let snapshot = ShardSnapshot { partitions: partitions.collect(), worker };
         let mut part = std::mem::take(&mut self.state.open);
+        part.meters = self.worker.meters().collect();
         self.state.open = std::mem::take(&mut self.state.next);
         self.state.barriers += 1;
         self.state.is_at_barrier = false;

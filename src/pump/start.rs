@@ -19,7 +19,7 @@ use weir_engine::{EngineError, Worker};
 use super::epoch::Epochs;
 use super::quarantine::Wards;
 use super::shard::{Message, Shard, ShardSnapshot};
-use super::{PATIENCE, Progress, Running, Setup, chain, deliver, edited, follow, keep, own, protocol};
+use super::{PATIENCE, Progress, Running, Setup, Vitals, chain, deliver, edited, follow, keep, own, protocol};
 
 /// What the last process left.
 pub(super) struct Resumed {
@@ -134,6 +134,7 @@ pub(super) async fn start(
     }
     let budget = Budget::new(setup.queue_bytes);
     let own = own::start(setup, resumed.manifest.as_ref(), &inboxes[0], &budget).await?;
+    let mut covered = own::Covered::start(setup, resumed.manifest.as_ref(), &inboxes[0], &budget).await?;
     let sources = start_sources(setup, resumed.manifest.as_ref(), &inboxes, &budget).await?;
     let (stop_followers, stopping) = watch::channel(false);
     let mut followers = JoinSet::new();
@@ -141,7 +142,12 @@ pub(super) async fn start(
     let cursors = deliver::spawn(setup, resumed.sink, resumed.delivered, &progress, &stopping, &mut followers).await?;
     let cursors = keep::spawn(setup, &progress, &stopping, &mut followers, cursors).await?;
     follow::spawn_retention(setup.state.clone(), cursors, &progress, &stopping, &mut followers);
-    let epochs = Epochs::new(resumed.manifest, &setup.digests, &versions);
+    if let Some(covered) = &mut covered {
+        covered.tell_left()?;
+    }
+    let fired = resumed.manifest.as_ref().map(|manifest| manifest.coverage.fired.clone()).unwrap_or_default();
+    let vitals = Vitals { fired, ..Vitals::default() };
+    let epochs = Epochs::new(resumed.manifest, setup, &versions);
     Ok(Running {
         setup: Arc::clone(setup),
         epochs,
@@ -151,6 +157,8 @@ pub(super) async fn start(
         sources,
         own,
         budget,
+        covered,
+        vitals,
         threads,
         tables,
         followers,

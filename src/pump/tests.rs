@@ -61,6 +61,13 @@ const MISTYPED: &str = "\
 SELECT time, who, 6 / tries AS share, unmapped FROM signin WHERE who = 'zed'
 ";
 
+const COVERED: &str = "\
+--! id = \"weir.covered\"
+--! title = \"C\"
+--! severity = \"low\"
+SELECT time, detection, events FROM coverage WHERE status = 'covered'
+";
+
 /// A project, its broker, and the journal as another process would write it.
 struct House {
     folder: tempfile::TempDir,
@@ -293,4 +300,23 @@ async fn a_value_that_does_not_fit_is_null_kept_and_counted_over_a_restart() {
         rows,
         [(&null, Some(r#"{"tries":"6x"}"#)), (&three, None), (&null, Some(r#"{"tries":[1]}"#)), (&null, None),]
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_evaluated_comes_back_once_over_a_restart() {
+    let house = House::new();
+    fs::write(house.folder.path().join("detections/covered.sql"), COVERED).unwrap();
+    house.send(1, "ann");
+    house.send(2, "bob");
+    house.run(2).await;
+    // The stop ends the minute: one row for each of the two detections that read the stream, which the next start reads.
+    house.run(4).await;
+    let alerts = house.alerts("weir.covered");
+    let mut events = BTreeMap::new();
+    for row in alerts.iter().map(data) {
+        *events.entry(row["detection"].as_str().unwrap()).or_insert(0) += row["events"].as_i64().unwrap();
+    }
+    assert_eq!(events, [("response.back_again", 2), ("signin.mistyped", 2)].into());
+    house.run(4).await;
+    assert_eq!(house.alerts("weir.covered"), alerts, "a start without news tells nothing");
 }

@@ -88,6 +88,7 @@ impl Ready {
             queue_bytes: config.engine.queue_bytes,
             idle: config.engine.idle,
             budget: StateBudget { of_each: config.engine.detection_memory_bytes, of_all: config.engine.memory_bytes },
+            silent_after: config.engine.silent_after,
         })
     }
 

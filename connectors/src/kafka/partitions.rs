@@ -92,7 +92,7 @@ impl Router {
     }
 }
 
-/// Where reading of a partition begins.
+/// The first offset that the broker has of a partition, and where reading of it begins.
 ///
 /// A partition that came into being while Weir was running begins at its first record, wherever `start` says: everything
 /// in it is new.
@@ -101,7 +101,7 @@ pub(super) fn first_offset(
     place: &TopicPartition,
     options: &SourceOptions,
     is_newborn: bool,
-) -> Result<i64, KafkaError> {
+) -> Result<(i64, i64), KafkaError> {
     let failed = |source: ClientError| {
         let trouble = format!("{place} does not say where it begins ({source})");
         KafkaError::Read { trouble, source }
@@ -112,21 +112,22 @@ pub(super) fn first_offset(
     if let Some(wanted) = options.positions.next(place) {
         let is_kept = (low..=high).contains(&wanted);
         let lost = || KafkaError::PositionLost { partition: place.clone(), wanted, low, high };
-        return is_kept.then_some(wanted).ok_or_else(lost);
+        return is_kept.then_some((low, wanted)).ok_or_else(lost);
     }
-    match options.start {
-        _ if is_newborn => Ok(low),
-        Start::Earliest => Ok(low),
-        Start::Latest => Ok(high),
+    let begin = match options.start {
+        _ if is_newborn => low,
+        Start::Earliest => low,
+        Start::Latest => high,
         Start::Time(time) => {
             let mut wanted = TopicPartitionList::new();
             let millis = time.0.div_euclid(1000) + i64::from(time.0.rem_euclid(1000) > 0);
             wanted.add_partition_offset(&place.topic, place.partition, Offset::Offset(millis)).map_err(failed)?;
             let found = consumer.offsets_for_times(wanted, ANSWER_TIMEOUT).map_err(failed)?;
             let offset = found.find_partition(&place.topic, place.partition).map(|found| found.offset());
-            Ok(if let Some(Offset::Offset(offset)) = offset { offset } else { high })
+            if let Some(Offset::Offset(offset)) = offset { offset } else { high }
         }
-    }
+    };
+    Ok((low, begin))
 }
 
 fn watermarks(

@@ -1,9 +1,9 @@
 //! The thread behind a [`KafkaSource`](super::KafkaSource): poll, decode, close batches, look for what is new.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -103,32 +103,32 @@ impl Reader {
                 if self.is_assigned(&place) || !self.options.share.contains(&place) {
                     continue;
                 }
-                let next = first_offset(&self.consumer, &place, &self.options, is_newborn)?;
+                let (earliest, next) = first_offset(&self.consumer, &place, &self.options, is_newborn)?;
                 let number = (self.assigned.len() + fresh.len()) as u32;
                 let id = PartitionId(number * self.options.share.of + self.options.share.index);
                 list.add_partition_offset(&name, partition, Offset::Offset(next)).map_err(KafkaError::Client)?;
-                fresh.push(Assigned::new(place, id, next, &streams, &self.options)?);
+                fresh.push((Assigned::new(place, id, next, &streams, &self.options)?, earliest));
             }
         }
         if fresh.is_empty() {
             return Ok(());
         }
         self.consumer.incremental_assign(&list).map_err(KafkaError::Client)?;
-        for assigned in fresh {
+        for (assigned, earliest) in fresh {
             let TopicPartition { topic, partition } = &assigned.place;
             tracing::info!(target: "weir::kafka", %topic, partition, offset = assigned.next(), "reading");
             self.places.entry(topic.to_string()).or_default().insert(*partition, self.assigned.len());
-            self.announce(&assigned);
+            self.announce(&assigned, earliest);
             self.assigned.push(assigned);
         }
         self.counts.partitions.store(self.assigned.len() as u64, Ordering::Relaxed);
         Ok(())
     }
 
-    fn announce(&self, assigned: &Assigned) {
+    fn announce(&self, assigned: &Assigned, earliest: i64) {
         let streams = assigned.streams().cloned().collect();
         let (partition, place, next) = (assigned.id, assigned.place.clone(), assigned.next());
-        if self.events.send(SourceEvent::Partition { streams, partition, place, next }).is_err() {
+        if self.events.send(SourceEvent::Partition { streams, partition, place, next, earliest }).is_err() {
             self.is_stopping.store(true, Ordering::Relaxed);
         }
     }
@@ -241,12 +241,14 @@ impl Reader {
             self.assigned.iter_mut().for_each(|assigned| assigned.last_record = Instant::now());
         }
         let mut lag = 0;
+        let mut lags = Vec::with_capacity(self.assigned.len());
         let mut silent = Vec::new();
         for (at, assigned) in self.assigned.iter_mut().enumerate() {
             let Some(reading) = heard.partitions.get(&assigned.place) else {
                 continue;
             };
             lag += reading.lag;
+            lags.push((assigned.place.clone(), reading.lag.max(0) as u64));
             // Statistics from before the last record say nothing about what came after it.
             let is_current = heard.rounds >= assigned.rounds_then + 2;
             let is_silent = assigned.last_record.elapsed() >= self.options.idle_after;
@@ -263,6 +265,7 @@ impl Reader {
         }
         drop(heard);
         self.counts.lag.store(lag.max(0) as u64, Ordering::Relaxed);
+        *self.counts.lags.lock().unwrap_or_else(PoisonError::into_inner) = lags;
         if self.is_cut_off && !is_cut_off {
             self.is_cut_off = false;
             tracing::info!(target: "weir::kafka", "a broker answers again");

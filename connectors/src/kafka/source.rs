@@ -4,9 +4,9 @@
 //! ([`Budget`]); when they are used up, the thread stops polling and then pauses the partitions, so that neither the
 //! client's queues nor ours grow. Brokers that go away are waited for; only what cannot mend itself ends the thread.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -107,6 +107,8 @@ pub enum SourceEvent {
         place: TopicPartition,
         /// The first offset to be read.
         next: i64,
+        /// The first offset that the broker still has.
+        earliest: i64,
     },
     /// A stretch of one partition: one output per stream that reads it, to be taken together or not at all.
     Batch {
@@ -143,6 +145,8 @@ pub struct Counts {
     pub pauses: AtomicU64,
     /// Records that the brokers have and that were not read yet, as of the last statistics.
     pub lag: AtomicU64,
+    /// The same by partition.
+    pub lags: Mutex<Vec<(TopicPartition, u64)>>,
     /// Partitions that are read.
     pub partitions: AtomicU64,
 }

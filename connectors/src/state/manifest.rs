@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use weir_engine::Uid;
 
+use super::Coverage;
+
 /// The format of manifests that this version writes.
 pub const FORMAT_VERSION: u32 = 2;
 
@@ -56,6 +58,9 @@ pub struct Manifest {
     /// The detections that see no more events, by id.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub quarantined: BTreeMap<String, Quarantine>,
+    /// What was evaluated and is not told yet.
+    #[serde(default)]
+    pub coverage: Coverage,
 }
 
 /// Why and since when a detection sees no more events.
@@ -241,6 +246,7 @@ impl Manifest {
             ledger: BTreeMap::new(),
             nulled: Nulled::default(),
             quarantined: BTreeMap::new(),
+            coverage: Coverage::default(),
         }
     }
 

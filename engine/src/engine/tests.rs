@@ -19,6 +19,7 @@ mod formats;
 mod golden;
 mod ids;
 mod joins;
+mod meters;
 mod oracle;
 mod over;
 mod quarantine;

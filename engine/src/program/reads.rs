@@ -74,6 +74,11 @@ pub(super) struct Reads {
 }
 
 impl Reads {
+    /// Name and columns.
+    pub(super) fn parts(&self) -> (&str, &[String]) {
+        (&self.name, &self.columns)
+    }
+
     /// Name and columns, for people.
     pub(super) fn in_words(&self) -> String {
         match &self.columns[..] {
