@@ -11,28 +11,19 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it has measured")]
 
-use std::collections::BTreeMap;
+#[path = "one_detection.rs"]
+mod one_detection;
+
 use std::env;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::array::{
-    ArrayRef, BinaryViewArray, RecordBatch, StringViewBuilder, TimestampMicrosecondArray, new_null_array,
-};
-use arrow::datatypes::{DataType, Field, Schema};
-use weir_engine::catalog::TIME_TYPE;
-use weir_engine::{
-    Engine, PartitionId, Place, Program, Published, Query, Scope, SourceBatch, WorkerSnapshot, parse_catalog,
-};
+use one_detection::{engine, program};
+use weir_engine::{Engine, Program, Scope, SourceBatch, WorkerSnapshot};
 
-const STREAM: &str = "
-CREATE STREAM signin (time TIMESTAMP, user_name STRING) WITH (event_time = 'time', lateness = '1 second');";
 const ROWS: usize = 8192;
 const EPOCHS: usize = 5;
 const SECOND: Duration = Duration::from_secs(1);
-/// A whole hour, so that everything happens in one pane.
-const BEGIN_US: i64 = 1_767_225_600_000_000;
-
 const KINDS: [(&str, &str); 3] = [
     (
         "tumble",
@@ -63,7 +54,7 @@ fn main() {
 }
 
 fn measure(name: &str, sql: &str, keys: usize) {
-    let program = program(sql);
+    let program = program(sql.to_owned());
     let mut engine = engine(&program);
     let mut source = Source { program: Arc::clone(&program), keys, at: 0, seed: 7 };
     while source.at < keys {
@@ -136,32 +127,6 @@ fn check(name: &str, program: &Arc<Program>, mut on: Engine, state: &WorkerSnaps
     assert_eq!((found[0], length(one)), (found[1], length(other)), "{name}: what was saved is what is remembered");
 }
 
-fn engine(program: &Arc<Program>) -> Engine {
-    let mut engine = Engine::new(Arc::clone(program), 1, &[]).expect("no tables are needed");
-    engine.add_partition("signin", PartitionId(0));
-    engine.start();
-    engine
-}
-
-fn program(sql: &str) -> Arc<Program> {
-    let (catalog, diagnostics) = parse_catalog(&[("keys.sql".to_owned(), STREAM.to_owned())]);
-    assert_eq!(diagnostics, []);
-    let query = Query {
-        id: "keys".into(),
-        sql: sql.to_owned(),
-        start: Place::START,
-        params: BTreeMap::new(),
-        allowed_lateness_us: 0,
-        cooldown_us: None,
-        cooldown_keys: vec![],
-        exceptions: vec![],
-        publish: vec![],
-    };
-    let (program, faults) = Program::compile(&catalog, &Published::default(), vec![query]);
-    assert_eq!(faults, []);
-    Arc::new(program)
-}
-
 /// Events a microsecond apart.
 struct Source {
     program: Arc<Program>,
@@ -172,41 +137,22 @@ struct Source {
 
 impl Source {
     fn in_turn(&mut self) -> SourceBatch {
-        let first = self.at;
-        self.batch((first..first + ROWS).map(|at| at % self.keys).collect())
+        let keys = self.keys;
+        self.batch(|_, at| at % keys)
     }
 
     fn at_random(&mut self) -> SourceBatch {
-        let keys = (0..ROWS).map(|_| {
+        let keys = self.keys;
+        self.batch(|seed, _| {
             // A linear congruential generator (Knuth's MMIX); its high bits are even enough.
-            self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (self.seed >> 33) as usize % self.keys
-        });
-        let keys = keys.collect();
-        self.batch(keys)
+            *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (*seed >> 33) as usize % keys
+        })
     }
 
-    fn batch(&mut self, keys: Vec<usize>) -> SourceBatch {
-        let (_, set) = self.program.columns("signin").expect("the query reads it");
-        let range = self.at..self.at + keys.len();
+    fn batch(&mut self, key: impl Fn(&mut u64, usize) -> usize) -> SourceBatch {
+        let range = self.at..self.at + ROWS;
         self.at = range.end;
-        let times: ArrayRef =
-            Arc::new(range.clone().map(|at| Some(BEGIN_US + at as i64)).collect::<TimestampMicrosecondArray>());
-        let mut users = StringViewBuilder::new();
-        keys.iter().for_each(|key| users.append_value(format!("user{key}@example.com")));
-        let users: ArrayRef = Arc::new(users.finish());
-        let raw: BinaryViewArray = range.map(|at| Some(at.to_le_bytes())).collect();
-        let of_name = |name: &str| if name == "time" { Arc::clone(&times) } else { Arc::clone(&users) };
-        let mut fields: Vec<Field> = set.columns.iter().map(|field| field.as_ref().clone()).collect();
-        let mut columns: Vec<ArrayRef> = fields.iter().map(|field| of_name(field.name())).collect();
-        fields.extend([
-            Field::new("_time", TIME_TYPE, false),
-            Field::new("_raw", DataType::BinaryView, false),
-            Field::new("_arrival", TIME_TYPE, true),
-        ]);
-        let arrival = new_null_array(&TIME_TYPE, keys.len());
-        columns.extend([times, Arc::new(raw), arrival]);
-        let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("columns of one length");
-        SourceBatch { stream: "signin".into(), partition: PartitionId(0), rows, late_us: None }
+        one_detection::batch(&self.program, range, |at| key(&mut self.seed, at))
     }
 }

@@ -11,27 +11,18 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it has measured")]
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+#[path = "one_detection.rs"]
+mod one_detection;
+
 use std::time::{Duration, Instant};
 use std::{env, fs, process};
 
-use arrow::array::{
-    ArrayRef, BinaryViewArray, RecordBatch, StringViewBuilder, TimestampMicrosecondArray, new_null_array,
-};
-use arrow::datatypes::{DataType, Field, Schema};
-use weir_engine::catalog::TIME_TYPE;
-use weir_engine::{Engine, PartitionId, Place, Program, Published, Query, SourceBatch, parse_catalog};
+use one_detection::{batch, engine, program};
 
-const STREAM: &str = "
-CREATE STREAM signin (time TIMESTAMP, user_name STRING) WITH (event_time = 'time', lateness = '1 second');";
 const ROWS: usize = 8192;
 const EVENTS: usize = 4_000_000;
 /// Keys that get one event more than all others.
 const LOUD: usize = 3;
-/// A whole hour, so that everything happens in one pane.
-const BEGIN_US: i64 = 1_767_225_600_000_000;
-
 /// What is measured.
 struct Kind {
     name: &'static str,
@@ -143,13 +134,11 @@ fn measure(kind: usize, keys: usize) -> Measured {
     let each = EVENTS.div_ceil(keys);
     let events = each * keys + LOUD;
     let program = program(sql(each));
-    let mut engine = Engine::new(Arc::clone(&program), 1, &[]).expect("no tables are needed");
-    engine.add_partition("signin", PartitionId(0));
-    engine.start();
+    let mut engine = engine(&program);
     let before = resident();
     let (mut spent, mut found) = (Duration::ZERO, 0);
     for from in (0..events).step_by(ROWS) {
-        let batch = batch(&program, keys, from..events.min(from + ROWS));
+        let batch = batch(&program, from..events.min(from + ROWS), |at| at % keys);
         let begun = Instant::now();
         let outputs = engine.push(batch).expect("a batch of its own program");
         spent += begun.elapsed();
@@ -159,48 +148,6 @@ fn measure(kind: usize, keys: usize) -> Measured {
     found += engine.finish().expect("the end").hits.len();
     assert_eq!(found, LOUD * windows, "{name}: three keys cross the threshold in each window");
     Measured { ns_per_event: spent.as_nanos() as f64 / events as f64, bytes }
-}
-
-fn program(sql: String) -> Arc<Program> {
-    let (catalog, diagnostics) = parse_catalog(&[("keys.sql".to_owned(), STREAM.to_owned())]);
-    assert_eq!(diagnostics, []);
-    let query = Query {
-        id: "keys".into(),
-        sql,
-        start: Place::START,
-        params: BTreeMap::new(),
-        allowed_lateness_us: 0,
-        cooldown_us: None,
-        cooldown_keys: vec![],
-        exceptions: vec![],
-        publish: vec![],
-    };
-    let (program, faults) = Program::compile(&catalog, &Published::default(), vec![query]);
-    assert_eq!(faults, []);
-    Arc::new(program)
-}
-
-/// Events of the keys in turn, a microsecond apart at most, all within the hour.
-fn batch(program: &Program, keys: usize, range: std::ops::Range<usize>) -> SourceBatch {
-    let (_, set) = program.columns("signin").expect("the query reads it");
-    let rows = range.len();
-    let times: TimestampMicrosecondArray = range.clone().map(|at| Some(BEGIN_US + at as i64)).collect();
-    let times: ArrayRef = Arc::new(times);
-    let mut users = StringViewBuilder::new();
-    range.clone().for_each(|at| users.append_value(format!("user{}@example.com", at % keys)));
-    let users: ArrayRef = Arc::new(users.finish());
-    let raw: BinaryViewArray = range.map(|at| Some(at.to_le_bytes())).collect();
-    let of_name = |name: &str| if name == "time" { Arc::clone(&times) } else { Arc::clone(&users) };
-    let mut fields: Vec<Field> = set.columns.iter().map(|field| field.as_ref().clone()).collect();
-    let mut columns: Vec<ArrayRef> = fields.iter().map(|field| of_name(field.name())).collect();
-    fields.extend([
-        Field::new("_time", TIME_TYPE, false),
-        Field::new("_raw", DataType::BinaryView, false),
-        Field::new("_arrival", TIME_TYPE, true),
-    ]);
-    columns.extend([times, Arc::new(raw) as ArrayRef, new_null_array(&TIME_TYPE, rows)]);
-    let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("columns fit their fields");
-    SourceBatch { stream: "signin".into(), partition: PartitionId(0), rows, late_us: None }
 }
 
 /// Bytes of this process in memory.
