@@ -6,11 +6,13 @@ use std::path::{Component, Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use object_store::PutMode;
+use object_store::aws::AmazonS3ConfigKey;
+use object_store::azure::AzureConfigKey;
+use object_store::gcp::GoogleConfigKey;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectStore, ObjectStoreExt, ObjectStoreScheme, PutMode};
 use url::Url;
 
 use crate::failpoint;
@@ -49,12 +51,25 @@ pub enum LocationError {
     },
 }
 
+/// Whether what stands behind a URL has a setting of that name, whatever its case. Stores pass over settings that they do not
+/// know, so whoever reads them from people has to ask.
+#[must_use]
+pub fn has_setting(url: &Url, name: &str) -> bool {
+    let name = name.to_lowercase();
+    match ObjectStoreScheme::parse(url) {
+        Ok((ObjectStoreScheme::AmazonS3, _)) => name.parse::<AmazonS3ConfigKey>().is_ok(),
+        Ok((ObjectStoreScheme::GoogleCloudStorage, _)) => name.parse::<GoogleConfigKey>().is_ok(),
+        Ok((ObjectStoreScheme::MicrosoftAzure, _)) => name.parse::<AzureConfigKey>().is_ok(),
+        _ => false,
+    }
+}
+
 impl Location {
     /// Opens a location; nothing is created, read or written by that.
     ///
     /// `text` is `file:FOLDER` or a plain folder (relative ones start at `base`), `memory:`, `s3://`, `gs://` or
     /// `az://`. `options` are settings of the cloud store by their usual names (`aws_region`, `AWS_ENDPOINT`,
-    /// `google_service_account`, `azure_storage_account_name`), whatever their case; others are ignored.
+    /// `google_service_account`, `azure_storage_account_name`), whatever their case; see [`has_setting`] for those there are.
     ///
     /// # Errors
     /// The text is not a location, or the store refuses its settings.
@@ -249,6 +264,14 @@ mod tests {
         assert_eq!(url("file:../state"), "file:///project/state");
         assert_eq!(url("file:/var/weir"), "file:///var/weir");
         assert_eq!(url("file:///var/weir"), "file:///var/weir");
+    }
+
+    #[test]
+    fn a_setting_is_known_by_its_store_whatever_its_case() {
+        let has = |url: &str, name: &str| has_setting(&Url::parse(url).unwrap(), name);
+        assert!(has("s3://b/p", "aws_region") && has("s3://b/p", "AWS_ENDPOINT") && has("s3://b/p", "aws_allow_http"));
+        assert!(has("gs://b/p", "google_service_account") && has("az://c/p", "azure_storage_account_name"));
+        assert!(!has("s3://b/p", "aws_regoin") && !has("gs://b/p", "aws_region") && !has("file:///p", "aws_region"));
     }
 
     #[tokio::test]

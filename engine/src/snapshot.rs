@@ -68,6 +68,12 @@ impl WorkerSnapshot {
         self.nodes.values().any(|saved| !saved.is_whole && !saved.is_nothing())
     }
 
+    /// The clocks alone: what is still needed once operators have taken up their state.
+    #[must_use]
+    pub fn without_state(self) -> Self {
+        Self { nodes: BTreeMap::new(), ..self }
+    }
+
     /// The partitions whose clocks were saved.
     pub fn partitions(&self) -> impl Iterator<Item = (&str, PartitionId)> {
         self.clocks.iter().flat_map(|(stream, clocks)| clocks.keys().map(|partition| (stream.as_str(), *partition)))

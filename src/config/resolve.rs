@@ -10,6 +10,7 @@ use std::time::Duration;
 use chrono::DateTime;
 use url::Url;
 use weir_connectors::kafka::{KafkaSettings, SettingProblem, Start};
+use weir_connectors::location::has_setting;
 use weir_engine::error::nearest;
 use weir_engine::{Diagnostic, EventTime};
 use weir_playbooks::guard::{Network, NotANetwork, Rules};
@@ -41,18 +42,20 @@ pub(super) fn resolve(
         let span = raw.dead_letters.topic.as_ref().or(raw.alerts.topic.as_ref()).map(At::span);
         resolver.refuse(codes::BAD_VALUE, "alerts and dead letters cannot share a topic", "name another topic", span);
     }
+    let archive = resolver.store_url(raw.archive.url.as_ref(), "archive");
+    let state = resolver.store_url(raw.state.url.as_ref(), "state");
     Config {
         kafka: raw.kafka.as_ref().map(|kafka| resolver.kafka(kafka)),
         alerts_topic,
         dead_letters_topic,
         archive: ArchiveConfig {
-            url: resolver.store_url(raw.archive.url.as_ref(), "archive"),
+            options: resolver.options(&archive, &raw.archive.options),
+            url: archive,
             raw: raw.archive.raw.unwrap_or(false),
-            options: resolver.secrets(&raw.archive.options),
         },
         state: StateConfig {
-            url: resolver.store_url(raw.state.url.as_ref(), "state"),
-            options: resolver.secrets(&raw.state.options),
+            options: resolver.options(&state, &raw.state.options),
+            url: state,
             journal: resolver.path(raw.state.journal.as_ref(), "weir.db"),
         },
         engine: resolver.engine(&raw.engine),
@@ -278,6 +281,16 @@ impl Resolver<'_> {
             self.bad_value(message, "for example `https://edr.example.com`", written);
         }
         url
+    }
+
+    /// Settings of the store behind a URL. One that it does not have would be passed over.
+    fn options(&mut self, url: &Url, raw: &BTreeMap<String, At<String>>) -> BTreeMap<String, Secret> {
+        for (key, value) in raw.iter().filter(|(key, _)| !has_setting(url, key)) {
+            let hint = "settings are called as in object_store, such as aws_region, aws_endpoint, google_service_account \
+                        and azure_storage_account_name; a folder has none";
+            self.bad_value(format!("`{key}` is no setting of the store at {url}"), hint, value);
+        }
+        self.secrets(raw)
     }
 
     fn secrets<'a>(&mut self, raw: impl IntoIterator<Item = (&'a String, &'a At<String>)>) -> BTreeMap<String, Secret> {

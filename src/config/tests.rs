@@ -161,6 +161,21 @@ fn responder_settings_beyond_the_known_keys_are_kept() {
 }
 
 #[test]
+fn a_setting_that_a_store_does_not_have_is_refused_at_its_place() {
+    let text = "[archive]\nurl = \"s3://a/x\"\n[archive.options]\naws_regoin = \"one\"\naws_region = \"one\"\n\
+                [state.options]\naws_region = \"two\"\n";
+    let (_, diagnostics) = read(text);
+    let begins: Vec<_> = diagnostics.iter().filter_map(|text| text.split(';').next()).collect();
+    assert_eq!(
+        begins,
+        [
+            "weir.toml:4:14: C003 `aws_regoin` is no setting of the store at s3://a/x",
+            "weir.toml:7:14: C003 `aws_region` is no setting of the store at file:///project/state/",
+        ]
+    );
+}
+
+#[test]
 fn state_and_archive_have_settings_of_their_own() {
     let text = "[archive]\nurl = \"s3://a/x\"\n[archive.options]\naws_region = \"one\"\n\
                 [state]\nurl = \"s3://b/y\"\n[state.options]\naws_region = \"two\"\naws_access_key_id = \"${ID}\"\n";

@@ -104,6 +104,11 @@ impl ShardSnapshot {
         Ok(Self { partitions, worker })
     }
 
+    /// What is still needed once workers have taken up the state.
+    pub(super) fn without_state(self) -> Self {
+        Self { worker: self.worker.without_state(), ..self }
+    }
+
     pub(super) fn to_bytes(&self) -> anyhow::Result<Vec<u8>> {
         let names = serde_json::to_vec(&self.partitions)?;
         let mut bytes = (names.len() as u64).to_le_bytes().to_vec();

@@ -24,7 +24,7 @@ use super::{PATIENCE, Progress, Running, Setup, Vitals, chain, deliver, edited, 
 /// What the last process left.
 pub(super) struct Resumed {
     manifest: Option<Manifest>,
-    snapshots: Arc<Vec<ShardSnapshot>>,
+    snapshots: Vec<ShardSnapshot>,
     pub(super) progress: Progress,
     sink: KafkaSink,
     delivered: u64,
@@ -82,7 +82,7 @@ pub(super) async fn resume(setup: &Arc<Setup>) -> anyhow::Result<Resumed> {
         "acted on",
     )?;
     let progress = manifest.as_ref().map_or_else(Progress::default, Progress::of);
-    Ok(Resumed { manifest, snapshots: Arc::new(snapshots), progress, sink, delivered })
+    Ok(Resumed { manifest, snapshots, progress, sink, delivered })
 }
 
 /// Stops where a sink is further than the state. What it would get for an epoch that it has already is left out, and a
@@ -121,14 +121,19 @@ pub(super) async fn start(
     let shards = setup.parallelism.max(1);
     let channels: Vec<_> = (0..shards).map(|_| channel::channel::<Message>()).collect();
     let inboxes: Vec<_> = channels.iter().map(|(sender, _)| sender.clone()).collect();
-    let mut threads = vec![];
-    for (index, (_, inbox)) in channels.into_iter().enumerate() {
+    let mut workers = vec![];
+    for index in 0..shards {
         let mut worker = Worker::new(Arc::clone(&setup.rules.program), index as u32, shards as u32, &versions)?;
         worker.contain_faults();
         worker.start_without(&wards.queries());
         restore(&mut worker, &resumed.snapshots)?;
-        let saved = Arc::clone(&resumed.snapshots);
-        let shard = Shard::new(index as u32, worker, inbox, inboxes.clone(), report.clone(), saved);
+        workers.push(worker);
+    }
+    // Operators have their state now, and it is not kept twice.
+    let clocks: Arc<Vec<_>> = Arc::new(resumed.snapshots.into_iter().map(ShardSnapshot::without_state).collect());
+    let mut threads = vec![];
+    for (index, (worker, (_, inbox))) in workers.into_iter().zip(channels).enumerate() {
+        let shard = Shard::new(index as u32, worker, inbox, inboxes.clone(), report.clone(), Arc::clone(&clocks));
         let thread = std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || shard.run());
         threads.push(thread.context("a shard's thread cannot be started")?);
     }
