@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::epochs::Epochs;
+use super::epochs::{Epochs, saved_rows};
 use super::*;
 use crate::graph::Spec;
 use crate::operator::{Operator, Outbox};
@@ -160,6 +160,22 @@ fn a_key_with_a_million_distinct_values_takes_its_query_away_and_changes_nothing
     assert!(*epoch < 10, "it has to go long before the million is full, and went in epoch {epoch}");
     assert_eq!((id.as_str(), *limit), ("greedy", Limit::Each));
     assert!(beside.most < 16 * MIB, "{} bytes", beside.most);
+}
+
+/// Or it would come out of quarantine with counts of long ago.
+#[test]
+fn what_goes_into_quarantine_leaves_the_saved_state() {
+    let program = compile(vec![query("greedy", GREEDY)]);
+    let held = Held { queries: vec![], budget: NO_LIMIT, parallelism: [1, 1], epochs: 0, addresses_per_epoch: 0 };
+    let mut engine = held.engine(&program, 1, &BTreeSet::new());
+    let mut saved = Epochs::default();
+    saved.end(&mut engine);
+    engine.push(flood(&program, 0, 0..100)).expect("a batch");
+    saved.end(&mut engine);
+    assert!(saved_rows(&saved.clone().state()).contains(&1), "one user of one day");
+    engine.workers.iter_mut().for_each(|worker| worker.quarantine(&BTreeSet::from([0])));
+    saved.end(&mut engine);
+    assert_eq!(saved_rows(&saved.state()).iter().sum::<usize>(), 0);
 }
 
 #[test]
