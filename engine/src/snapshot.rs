@@ -20,7 +20,7 @@ use crate::graph::StateName;
 use crate::rows::refit;
 pub(crate) use bytes::{read_batches, write_batch};
 pub use saved::Scope;
-pub(crate) use saved::{Change, Noted, Saved};
+pub(crate) use saved::{Change, Later, Noted, Saved};
 
 /// The state of one worker, or what has changed of it.
 #[derive(Debug, Clone, Default)]

@@ -28,7 +28,7 @@ use super::{Operator, Outbox};
 use crate::error::EngineError;
 use crate::graph::WindowSpec;
 use crate::rows::Rows;
-use crate::snapshot::{Change, Noted, Saved as State, Scope};
+use crate::snapshot::{Change, Later, Noted, Saved as State, Scope};
 use crate::sql::total::evaluate_predicate;
 use crate::sql::window_kind::{WindowKind, floor};
 use crate::table::TableVersion;
@@ -334,8 +334,9 @@ impl Operator for Window {
             let touched = pane.take_touched();
             let which = if scope == Scope::Whole { (0..pane.len() as u32).collect() } else { touched };
             if !which.is_empty() {
-                let rows = self.form.save(*slice, self.watermark, pane, &which, &[])?;
-                changes.push(Change::Put { section: *slice, ids: Some(pane.ids(&which)), rows });
+                let collected = self.form.collect(*slice, self.watermark, pane, &which, vec![])?;
+                let ids = collected.keys.clone();
+                changes.push(Change::PutLater { section: *slice, ids, rows: Later::new(move || collected.rows()) });
             }
         }
         // Without panes there is nothing that a watermark says anything about.

@@ -162,14 +162,8 @@ impl WorkerSnapshot {
 fn written(change: &Change) -> Result<(Kind, i64, Vec<u8>), EngineError> {
     Ok(match change {
         Change::Put { section, ids: None, rows } => (Kind::Put, *section, write_batch(rows)?),
-        Change::Put { section, ids: Some(ids), rows } => {
-            let id = Arc::new(Field::new(ID, DataType::Binary, false));
-            let fields: Vec<_> = std::iter::once(id).chain(rows.schema().fields().iter().cloned()).collect();
-            let mut columns: Vec<ArrayRef> = vec![Arc::new(ids.clone())];
-            columns.extend(rows.columns().iter().cloned());
-            let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
-            (Kind::PutById, *section, write_batch(&batch)?)
-        }
+        Change::Put { section, ids: Some(ids), rows } => (Kind::PutById, *section, write_with_ids(ids, rows)?),
+        Change::PutLater { section, ids, rows } => (Kind::PutById, *section, write_with_ids(ids, &rows.made()?)?),
         Change::Remove { section, ids } => {
             let schema = Schema::new(vec![Field::new(ID, DataType::Binary, false)]);
             let batch = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(ids.clone())])?;
@@ -179,6 +173,15 @@ fn written(change: &Change) -> Result<(Kind, i64, Vec<u8>), EngineError> {
         Change::Drop { section } => (Kind::Drop, *section, vec![]),
         Change::Watermark(watermark) => (Kind::Watermark, *watermark, vec![]),
     })
+}
+
+/// Rows with their ids as one batch.
+fn write_with_ids(ids: &BinaryArray, rows: &RecordBatch) -> Result<Vec<u8>, EngineError> {
+    let id = Arc::new(Field::new(ID, DataType::Binary, false));
+    let fields: Vec<_> = std::iter::once(id).chain(rows.schema().fields().iter().cloned()).collect();
+    let mut columns: Vec<ArrayRef> = vec![Arc::new(ids.clone())];
+    columns.extend(rows.columns().iter().cloned());
+    write_batch(&RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
 fn read(kind: &Kind, section: i64, bytes: &[u8]) -> Result<Change, EngineError> {

@@ -1,8 +1,9 @@
 //! A whole state out of an earlier one and the changes since.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
-use arrow::array::{Array, BinaryArray, RecordBatch};
+use arrow::array::{Array, BinaryArray, BinaryBuilder, RecordBatch};
 use arrow::compute::interleave_record_batch;
 
 use super::{Change, Saved, WorkerSnapshot};
@@ -48,11 +49,17 @@ struct Node {
     watermark: Option<i64>,
 }
 
-/// Rows by id: the batch each is in, and its place there.
-#[derive(Default)]
+/// Rows by id. Most are as they came first, and what has become of the others is known by their ids.
 struct Section {
     batches: Vec<RecordBatch>,
-    rows: BTreeMap<Vec<u8>, (usize, usize)>,
+    /// The ids of the first batch.
+    ids: BinaryArray,
+    /// The rows of the first batch in the order of their ids, where that is not their own, and from where on they are
+    /// remembered.
+    order: Option<Vec<usize>>,
+    first: usize,
+    /// The batch of each other row, and its place there; nothing where it is forgotten.
+    later: BTreeMap<Vec<u8>, Option<(usize, usize)>>,
 }
 
 impl Node {
@@ -69,20 +76,16 @@ impl Node {
                 Change::Put { ids: None, .. } => {
                     return Err(EngineError::Snapshot("rows without ids are no change of others".to_owned()));
                 }
-                Change::Put { section, ids: Some(ids), rows } => {
-                    self.sections.entry(section).or_default().put(&ids, rows);
-                }
+                Change::Put { section, ids: Some(ids), rows } => self.put(section, ids, rows),
+                Change::PutLater { section, ids, rows } => self.put(section, ids, rows.made()?),
                 Change::Remove { section, ids } => {
-                    let rows = self.sections.get_mut(&section).map(|section| &mut section.rows);
-                    if let Some(rows) = rows {
-                        for id in ids.iter().flatten() {
-                            rows.remove(id);
-                        }
+                    if let Some(section) = self.sections.get_mut(&section) {
+                        section.later.extend(ids.iter().flatten().map(|id| (id.to_vec(), None)));
                     }
                 }
                 Change::RemoveBelow { section, id } => {
                     if let Some(section) = self.sections.get_mut(&section) {
-                        section.rows = section.rows.split_off(&id);
+                        section.remove_below(&id);
                     }
                 }
                 Change::Drop { section } => drop(self.sections.remove(&section)),
@@ -90,6 +93,13 @@ impl Node {
             }
         }
         Ok(())
+    }
+
+    fn put(&mut self, section: i64, ids: BinaryArray, rows: RecordBatch) {
+        match self.sections.entry(section) {
+            Entry::Occupied(mut section) => section.get_mut().put(&ids, rows),
+            Entry::Vacant(section) => drop(section.insert(Section::of(ids, rows))),
+        }
     }
 
     fn folded(self) -> Result<Saved, EngineError> {
@@ -103,20 +113,81 @@ impl Node {
 }
 
 impl Section {
+    fn of(ids: BinaryArray, rows: RecordBatch) -> Self {
+        let is_in_order = (1..ids.len()).all(|row| ids.value(row - 1) < ids.value(row));
+        let order = (!is_in_order).then(|| {
+            let mut order: Vec<usize> = (0..ids.len()).collect();
+            // Of two rows with one id the later one stays.
+            order.sort_by(|one, other| ids.value(*one).cmp(ids.value(*other)).then(other.cmp(one)));
+            order.dedup_by(|later, kept| ids.value(*later) == ids.value(*kept));
+            order
+        });
+        Self { batches: vec![rows], ids, order, first: 0, later: BTreeMap::new() }
+    }
+
     fn put(&mut self, ids: &BinaryArray, rows: RecordBatch) {
         let batch = self.batches.len();
-        self.rows.extend((0..ids.len()).map(|row| (ids.value(row).to_vec(), (batch, row))));
+        self.later.extend((0..ids.len()).map(|row| (ids.value(row).to_vec(), Some((batch, row)))));
         self.batches.push(rows);
+    }
+
+    fn remove_below(&mut self, id: &[u8]) {
+        self.later = self.later.split_off(id);
+        let (mut first, mut last) = (self.first, self.len());
+        while first < last {
+            let middle = first.midpoint(last);
+            if self.ids.value(self.row(middle)) < id {
+                first = middle + 1;
+            } else {
+                last = middle;
+            }
+        }
+        self.first = first;
+    }
+
+    /// How many rows of the first batch there are.
+    fn len(&self) -> usize {
+        self.order.as_ref().map_or(self.ids.len(), Vec::len)
+    }
+
+    /// The row of the first batch that is so far in the order of ids.
+    fn row(&self, place: usize) -> usize {
+        self.order.as_ref().map_or(place, |order| order[place])
     }
 
     /// All rows in the order of their ids. There is a batch even if it is empty, so that a reader finds its place.
     fn folded(self, section: i64) -> Result<Change, EngineError> {
-        let ids: BinaryArray = self.rows.keys().map(Some).collect();
-        let places: Vec<(usize, usize)> = self.rows.into_values().collect();
-        let rows = match (self.batches.first(), places.is_empty()) {
-            (Some(first), true) => first.slice(0, 0),
-            _ => interleave_record_batch(&self.batches.iter().collect::<Vec<_>>(), &places)?,
+        if self.later.is_empty() && self.order.is_none() {
+            let kept = self.ids.len() - self.first;
+            let (ids, rows) = (self.ids.slice(self.first, kept), self.batches[0].slice(self.first, kept));
+            return Ok(Change::Put { section, ids: Some(ids), rows });
+        }
+        let mut ids = BinaryBuilder::with_capacity(self.len() + self.later.len(), self.ids.value_data().len());
+        let mut places = Vec::with_capacity(self.len() + self.later.len());
+        let mut place = self.first;
+        for (id, row) in &self.later {
+            while place < self.len() && self.ids.value(self.row(place)) < id.as_slice() {
+                ids.append_value(self.ids.value(self.row(place)));
+                places.push((0, self.row(place)));
+                place += 1;
+            }
+            if place < self.len() && self.ids.value(self.row(place)) == id.as_slice() {
+                place += 1;
+            }
+            if let Some(row) = row {
+                ids.append_value(id);
+                places.push(*row);
+            }
+        }
+        for place in place..self.len() {
+            ids.append_value(self.ids.value(self.row(place)));
+            places.push((0, self.row(place)));
+        }
+        let rows = if places.is_empty() {
+            self.batches[0].slice(0, 0)
+        } else {
+            interleave_record_batch(&self.batches.iter().collect::<Vec<_>>(), &places)?
         };
-        Ok(Change::Put { section, ids: Some(ids), rows })
+        Ok(Change::Put { section, ids: Some(ids.finish()), rows })
     }
 }

@@ -1,7 +1,11 @@
 //! What an operator saves: rows in sections, and what has become of them since.
 
+use std::fmt;
+use std::sync::Arc;
+
 use arrow::array::{BinaryArray, RecordBatch};
 
+use crate::error::EngineError;
 use crate::time::EventTime;
 
 /// How much is saved at the end of an epoch.
@@ -19,6 +23,8 @@ pub(crate) enum Change {
     /// These rows are remembered. One takes the place of an earlier one of its section and id; without ids they stand
     /// for themselves.
     Put { section: i64, ids: Option<BinaryArray>, rows: RecordBatch },
+    /// The same, of rows that are yet to be made.
+    PutLater { section: i64, ids: BinaryArray, rows: Later },
     /// The rows with these ids are forgotten.
     Remove { section: i64, ids: BinaryArray },
     /// The rows whose ids come before this one are forgotten.
@@ -27,6 +33,26 @@ pub(crate) enum Change {
     Drop { section: i64 },
     /// The operator has seen this watermark.
     Watermark(i64),
+}
+
+/// Rows that are made where they are read or written, so that the worker is held up by what it must copy and by nothing else.
+#[derive(Clone)]
+pub(crate) struct Later(Arc<dyn Fn() -> Result<RecordBatch, EngineError> + Send + Sync>);
+
+impl Later {
+    pub(crate) fn new(rows: impl Fn() -> Result<RecordBatch, EngineError> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(rows))
+    }
+
+    pub(super) fn made(&self) -> Result<RecordBatch, EngineError> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Later {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Later")
+    }
 }
 
 /// What one operator saved.
@@ -63,9 +89,10 @@ impl Saved {
     }
 
     /// The rows of a whole state.
-    pub(crate) fn rows(&self) -> Vec<RecordBatch> {
+    pub(crate) fn rows(&self) -> Result<Vec<RecordBatch>, EngineError> {
         let rows = self.changes.iter().filter_map(|change| match change {
-            Change::Put { rows, .. } => Some(rows.clone()),
+            Change::Put { rows, .. } => Some(Ok(rows.clone())),
+            Change::PutLater { rows, .. } => Some(rows.made()),
             _ => None,
         });
         rows.collect()

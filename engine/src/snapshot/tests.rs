@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -32,7 +33,9 @@ fn through_bytes(snapshot: &WorkerSnapshot) -> WorkerSnapshot {
 fn folded(chain: &[WorkerSnapshot]) -> Vec<Vec<i64>> {
     let whole = WorkerSnapshot::fold(chain.iter().map(through_bytes)).expect("a whole state and its changes");
     let values = |rows: &RecordBatch| rows.column(0).as_primitive::<Int64Type>().values().to_vec();
-    through_bytes(&whole).state_of(&name()).map(Saved::rows).unwrap_or_default().iter().map(values).collect()
+    let whole = through_bytes(&whole);
+    let rows = whole.state_of(&name()).map(|saved| saved.rows().expect("rows"));
+    rows.unwrap_or_default().iter().map(values).collect()
 }
 
 #[test]
@@ -108,4 +111,82 @@ fn torn_bytes_and_other_formats_are_refused() {
     newer[8] = 9;
     let error = WorkerSnapshot::from_bytes(&newer).expect_err("a format of the future").to_string();
     assert!(error.contains("format 9") && error.contains("reads 2"), "{error}");
+}
+
+/// What has become of sections by a map of ids, row by row.
+#[derive(Default)]
+struct Plain(BTreeMap<i64, BTreeMap<String, i64>>);
+
+impl Plain {
+    fn apply(&mut self, change: &Step) {
+        match change {
+            Step::Put(section, entries) => {
+                let section = self.0.entry(*section).or_default();
+                section.extend(entries.iter().map(|(id, value)| (id.clone(), *value)));
+            }
+            Step::Remove(section, ids) => {
+                if let Some(section) = self.0.get_mut(section) {
+                    section.retain(|id, _| !ids.contains(id));
+                }
+            }
+            Step::RemoveBelow(section, below) => {
+                if let Some(section) = self.0.get_mut(section) {
+                    section.retain(|id, _| id >= below);
+                }
+            }
+            Step::Drop(section) => drop(self.0.remove(section)),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Put(i64, Vec<(String, i64)>),
+    Remove(i64, Vec<String>),
+    RemoveBelow(i64, String),
+    Drop(i64),
+}
+
+impl Step {
+    fn change(&self) -> Change {
+        match self {
+            Self::Put(section, entries) => {
+                let entries: Vec<(&str, i64)> = entries.iter().map(|(id, value)| (id.as_str(), *value)).collect();
+                match put(*section, &entries) {
+                    // Rows may be made later, which changes nothing.
+                    Change::Put { section, ids: Some(ids), rows } if entries.len() % 2 == 1 => {
+                        Change::PutLater { section, ids, rows: Later::new(move || Ok(rows.clone())) }
+                    }
+                    change => change,
+                }
+            }
+            Self::Remove(section, ids) => remove(*section, &ids.iter().map(String::as_str).collect::<Vec<_>>()),
+            Self::RemoveBelow(section, id) => Change::RemoveBelow { section: *section, id: id.as_bytes().to_vec() },
+            Self::Drop(section) => Change::Drop { section: *section },
+        }
+    }
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let put = (0..3_i64, prop::collection::vec(("[a-d]{1,2}", any::<i64>()), 0..6));
+    let step = prop_oneof![
+        4 => put.prop_map(|(section, entries)| Step::Put(section, entries)),
+        2 => (0..3_i64, prop::collection::vec("[a-d]{1,2}", 0..4)).prop_map(|(section, ids)| Step::Remove(section, ids)),
+        1 => (0..3_i64, "[a-d]{1,2}").prop_map(|(section, id)| Step::RemoveBelow(section, id)),
+        1 => (0..3_i64).prop_map(Step::Drop),
+    ];
+    prop::collection::vec(step, 0..8)
+}
+
+proptest! {
+    #[test]
+    fn a_chain_says_what_its_changes_say_one_by_one(chain in prop::collection::vec(steps(), 1..5)) {
+        let mut plain = Plain::default();
+        chain.iter().flatten().for_each(|step| plain.apply(step));
+        let snapshots = chain.iter().enumerate();
+        let snapshots: Vec<_> =
+            snapshots.map(|(nth, steps)| snapshot(nth == 0, steps.iter().map(Step::change).collect())).collect();
+        let expected: Vec<Vec<i64>> = plain.0.values().map(|section| section.values().copied().collect()).collect();
+        prop_assert_eq!(folded(&snapshots), expected);
+    }
 }

@@ -106,7 +106,7 @@ impl Worker {
                 let goes_on = spec.has_state() && !self.nodes[node].is_quarantined;
                 if let Some(saved) = part.state_of(&spec.state).filter(|_| goes_on) {
                     let operator = &mut self.nodes[node].operator;
-                    operator.restore(&saved.rows(), &owns)?;
+                    operator.restore(&saved.rows()?, &owns)?;
                     saved.watermark().into_iter().for_each(|watermark| operator.resume(watermark));
                 }
             }

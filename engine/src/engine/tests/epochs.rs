@@ -40,7 +40,7 @@ impl Epochs {
 pub(super) fn saved_rows(state: &[WorkerSnapshot]) -> Vec<usize> {
     let of = |part: &WorkerSnapshot| -> Vec<usize> {
         let saved = part.names().filter_map(|name| part.state_of(name));
-        saved.map(|saved| saved.rows().iter().map(RecordBatch::num_rows).sum()).collect()
+        saved.map(|saved| saved.rows().expect("rows").iter().map(RecordBatch::num_rows).sum()).collect()
     };
     state.iter().flat_map(of).collect()
 }

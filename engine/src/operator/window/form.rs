@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, AsArray, BinaryViewArray, BooleanArray, RecordBatch, TimestampMicrosecondArray, UInt64Array,
+    Array as _, ArrayRef, AsArray, BinaryArray, BinaryViewArray, BooleanArray, RecordBatch, TimestampMicrosecondArray,
+    UInt64Array,
 };
 use arrow::compute::{filter_record_batch, take};
 use arrow::datatypes::{DataType, Field, SchemaRef, TimestampMicrosecondType};
@@ -28,8 +29,8 @@ pub(super) struct Form {
     pub(super) spec: WindowSpec,
     output: SchemaRef,
     input: SchemaRef,
-    converter: RowConverter,
-    key_types: Vec<DataType>,
+    converter: Arc<RowConverter>,
+    key_types: Arc<[DataType]>,
 }
 
 /// The rows of one slice of time.
@@ -52,6 +53,46 @@ pub(super) struct Saved {
     pub(super) states: Vec<ArrayRef>,
 }
 
+/// What is to be saved of some groups of one slice.
+pub(super) struct Collected {
+    converter: Arc<RowConverter>,
+    key_types: Arc<[DataType]>,
+    slice: i64,
+    watermark: EventTime,
+    /// Encoded keys, which tell the groups apart.
+    pub(super) keys: BinaryArray,
+    arrival: TimestampMicrosecondArray,
+    instants: Vec<(&'static str, Vec<i64>)>,
+    states: Vec<Vec<ArrayRef>>,
+}
+
+impl Collected {
+    /// All of it as one batch: some leading columns, the instants, keys and aggregates.
+    pub(super) fn rows(&self) -> Result<RecordBatch, EngineError> {
+        let count = self.keys.len();
+        let mut leading = vec![
+            Field::new(PANE, TIME_TYPE, false),
+            Field::new("watermark", TIME_TYPE, false),
+            Field::new("arrival", TIME_TYPE, true),
+        ];
+        leading.extend(self.instants.iter().map(|(name, _)| Field::new(*name, TIME_TYPE, false)));
+        leading.extend(self.key_types.iter().map(|key| Field::new("key", key.clone(), true)));
+        let schema = state_schema(&leading, &self.states);
+        let mut columns: Vec<ArrayRef> = vec![
+            Arc::new(TimestampMicrosecondArray::from(vec![self.slice; count])),
+            Arc::new(TimestampMicrosecondArray::from(vec![self.watermark.0; count])),
+            Arc::new(self.arrival.clone()),
+        ];
+        for (_, instants) in &self.instants {
+            columns.push(Arc::new(TimestampMicrosecondArray::from(instants.clone())));
+        }
+        let parser = self.converter.parser();
+        columns.extend(self.converter.convert_rows(self.keys.iter().flatten().map(|key| parser.parse(key)))?);
+        columns.extend(self.states.iter().flatten().cloned());
+        Ok(batch_of(schema, columns, count)?)
+    }
+}
+
 /// The first column of saved groups.
 const PANE: &str = "pane";
 /// How many columns of saved groups stand before further instants and keys.
@@ -60,8 +101,8 @@ const LEADING: usize = 3;
 impl Form {
     pub(super) fn new(spec: WindowSpec, output: SchemaRef, input: SchemaRef) -> Result<Self, EngineError> {
         let key_types = spec.keys.iter().map(|(expr, _)| expr.data_type(&input)).collect::<Result<Vec<_>, _>>()?;
-        let converter = RowConverter::new(key_types.iter().cloned().map(SortField::new).collect())?;
-        Ok(Self { spec, output, input, converter, key_types })
+        let converter = Arc::new(RowConverter::new(key_types.iter().cloned().map(SortField::new).collect())?);
+        Ok(Self { spec, output, input, converter, key_types: key_types.into() })
     }
 
     /// No groups yet.
@@ -170,41 +211,24 @@ impl Form {
         }
     }
 
-    /// Some groups of a slice as one batch: some leading columns, `instants` of each group, keys and aggregates.
-    pub(super) fn save(
+    /// Some groups of a slice, and `instants` of each.
+    pub(super) fn collect(
         &self,
         slice: i64,
         watermark: EventTime,
         groups: &mut Groups,
         which: &[u32],
-        instants: &[(&str, Vec<i64>)],
-    ) -> Result<RecordBatch, EngineError> {
-        let (total, count) = (groups.len(), which.len());
-        let keys = self.converter.convert_rows(which.iter().map(|group| groups.keys.row(*group as usize)))?;
+        instants: Vec<(&'static str, Vec<i64>)>,
+    ) -> Result<Collected, EngineError> {
+        let total = groups.len();
         let aggregates = groups.aggregates.iter_mut();
         let states = aggregates.map(|aggregate| aggregate.state(which, total)).collect::<Result<Vec<_>, _>>()?;
-        let mut leading = vec![
-            Field::new(PANE, TIME_TYPE, false),
-            Field::new("watermark", TIME_TYPE, false),
-            Field::new("arrival", TIME_TYPE, true),
-        ];
-        leading.extend(instants.iter().map(|(name, _)| Field::new(*name, TIME_TYPE, false)));
-        leading.extend(self.key_types.iter().map(|key| Field::new("key", key.clone(), true)));
-        let schema = state_schema(&leading, &states);
-        let mut columns: Vec<ArrayRef> = vec![
-            Arc::new(TimestampMicrosecondArray::from(vec![slice; count])),
-            Arc::new(TimestampMicrosecondArray::from(vec![watermark.0; count])),
-            Arc::new(which.iter().map(|group| groups.arrival[*group as usize]).collect::<TimestampMicrosecondArray>()),
-        ];
-        for (_, instants) in instants {
-            columns.push(Arc::new(TimestampMicrosecondArray::from(instants.clone())));
-        }
-        columns.extend(keys);
-        columns.extend(states.into_iter().flatten());
-        Ok(batch_of(schema, columns, count)?)
+        let arrival = which.iter().map(|group| groups.arrival[*group as usize]).collect();
+        let (converter, key_types) = (Arc::clone(&self.converter), Arc::clone(&self.key_types));
+        Ok(Collected { converter, key_types, slice, watermark, keys: groups.ids(which), arrival, instants, states })
     }
 
-    /// What [`Self::save`] gave with so many instants, as far as this worker owns it; `None` if it owns nothing of it.
+    /// What was [collected](Self::collect) with so many instants, as far as this worker owns it; `None` if it owns nothing of it.
     pub(super) fn saved(
         &self,
         batch: &RecordBatch,

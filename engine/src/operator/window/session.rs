@@ -329,8 +329,8 @@ impl Operator for Sessions {
             let open: Vec<(u32, &(i64, i64))> = (0..).zip(&pane.spans).filter(is_open).collect();
             let which: Vec<u32> = open.iter().map(|(group, _)| *group).collect();
             let (firsts, lasts) = open.iter().map(|(_, span)| **span).unzip();
-            let instants = [("first", firsts), ("last", lasts)];
-            saved.push(self.form.save(*slice, watermark, &mut pane.groups, &which, &instants)?);
+            let instants = vec![("first", firsts), ("last", lasts)];
+            saved.push(self.form.collect(*slice, watermark, &mut pane.groups, &which, instants)?.rows()?);
         }
         Ok(State::whole(saved))
     }
