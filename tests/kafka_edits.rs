@@ -96,11 +96,18 @@ impl House {
 
     /// Waits until a number of the metrics is this.
     fn metric(&self, name: &str, value: u64) {
-        let mut stream = TcpStream::connect(&self.http).expect("the HTTP server answers");
-        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("a request can be sent");
-        let mut text = String::new();
-        stream.read_to_string(&mut text).expect("an answer of text");
-        assert!(text.contains(&format!("{name} {value}\n")), "{name} is not {value}:\n{text}");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut stream = TcpStream::connect(&self.http).expect("the HTTP server answers");
+            stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("a request can be sent");
+            let mut text = String::new();
+            stream.read_to_string(&mut text).expect("an answer of text");
+            if text.contains(&format!("{name} {value}\n")) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{name} is not {value}:\n{text}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 }
 
