@@ -29,6 +29,8 @@ mod coverage;
 mod damage;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod formats;
 mod manifest;
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,7 @@ use arrow::error::ArrowError;
 use deltalake_core::DeltaTableError;
 use deltalake_core::datafile::writer::{DeltaWriter, WriterConfig};
 use deltalake_core::kernel::Add;
+use deltalake_core::operations::vacuum::VacuumMode;
 use deltalake_core::table::config::TablePropertiesExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -149,8 +150,9 @@ impl ArchiveTable {
         Err(self.busy())
     }
 
-    /// Joins the small files of each day, and deletes files that were replaced longer ago than the table's retention (a
-    /// week). Rows, cursor and what others read stay as they are.
+    /// Joins the small files of each day, and deletes what is older than the table's retention (a week): files that were
+    /// replaced, and files that no commit came for, since a process died between the two. Rows, cursor and what others
+    /// read stay as they are.
     ///
     /// # Errors
     /// The store refuses, or others changed the same files; nothing is lost by it.
@@ -163,7 +165,8 @@ impl ArchiveTable {
         let joining = joining.with_target_size(target).with_writer_properties(layout::properties(&stored, usize::MAX));
         let (table, metrics) = joining.await.map_err(|source| self.failure("compact", source))?;
         failpoint::reach("archive.compacted");
-        table.vacuum().await.map_err(|source| self.failure("clean up", source))?;
+        let cleaning = table.vacuum().with_mode(VacuumMode::Full);
+        cleaning.await.map_err(|source| self.failure("clean up", source))?;
         failpoint::reach("archive.cleaned_up");
         self.reload().await?;
         Ok(Compacted { removed: metrics.num_files_removed, added: metrics.num_files_added })

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use arrow::array::{
     ArrayRef, AsArray, BinaryViewArray, FixedSizeBinaryArray, Int64Array, RecordBatch, StringViewArray, StructArray,
@@ -184,11 +185,19 @@ async fn files_without_a_commit_are_not_rows() {
     let stream = stream(columns());
     let mut table = archive.stream_writer(&stream).await.unwrap();
     table.append(1, &[events(&[1])]).await.unwrap();
-    // A process died between its files and its commit.
+    // A process died between its files and its commit, a long time ago and just now.
     let file = parquet_files(folder.path()).pop().unwrap();
-    std::fs::copy(&file, file.with_file_name("part-orphan.parquet")).unwrap();
+    let (old, new) = (file.with_file_name("part-old.parquet"), file.with_file_name("part-new.parquet"));
+    std::fs::copy(&file, &old).unwrap();
+    std::fs::copy(&file, &new).unwrap();
+    let month = Duration::from_secs(30 * 24 * 60 * 60);
+    std::fs::File::open(&old).unwrap().set_modified(SystemTime::now() - month).unwrap();
     assert_eq!(count(&archive, &stream).await, 1);
     table.append(2, &[events(&[2])]).await.unwrap();
+    assert_eq!(count(&archive, &stream).await, 2);
+    // Another process may be about to commit what is new.
+    table.compact().await.unwrap();
+    assert!(!old.exists() && new.exists(), "only what is old is cleaned up");
     assert_eq!(count(&archive, &stream).await, 2);
 }
 

@@ -1,6 +1,7 @@
 //! Claims about the SQLite journal.
 
 use weir_playbooks::audit::{self, Note, WEIR};
+use weir_playbooks::case::Verdict;
 use weir_playbooks::facts::Moment;
 use weir_playbooks::journal::conformance;
 
@@ -82,4 +83,33 @@ fn audit_trail_cannot_be_edited_through_sql() {
     journal.write(&[note("a")]).unwrap();
     assert!(journal.connection.execute("DELETE FROM audit", []).is_err());
     assert!(journal.connection.execute("UPDATE audit SET text = 'b'", []).is_err());
+}
+
+/// Journals that earlier versions left behind. `connectors/fixtures/journal-N.db` was written in format N; it is never changed.
+#[test]
+fn journals_of_every_format_are_read_and_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    if let Ok(format) = std::env::var("WEIR_WRITE_FIXTURES") {
+        let path = fixtures.join(format!("journal-{format}.db"));
+        let mut journal = SqliteJournal::open(&path).unwrap();
+        conformance::changes_are_kept_as_they_were(&mut journal);
+        // One file, without the log beside it.
+        journal.connection.execute_batch("PRAGMA journal_mode = DELETE").unwrap();
+    }
+    // Format 1 knew no changes; their numbers go on where the audit trail is.
+    for (format, actions, last) in [(1, 0, 2), (2, 2, 4)] {
+        let path = dir.path().join(format!("{format}.db"));
+        std::fs::copy(fixtures.join(format!("journal-{format}.db")), &path).unwrap();
+        let mut journal = SqliteJournal::open(&path).unwrap();
+        let cases = journal.cases(&CaseFilter::default()).unwrap();
+        assert_eq!(cases.iter().map(|case| case.verdict).collect::<Vec<_>>(), [Some(Verdict::TruePositive)]);
+        let runs = journal.runs(&RunFilter::default()).unwrap();
+        assert_eq!(runs.iter().map(|run| run.steps.len()).collect::<Vec<_>>(), [1], "format {format}");
+        assert_eq!(journal.changes(ChangeOf::Actions, 0, 10).unwrap().len(), actions, "format {format}");
+        assert_eq!(journal.last_change().unwrap(), last, "format {format}");
+        journal.write(&[note("c")]).unwrap();
+        let entries = journal.audit(&AuditFilter::default()).unwrap();
+        assert_eq!((entries.len(), audit::verify(&entries)), (3, Ok(())), "format {format}");
+    }
 }
