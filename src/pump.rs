@@ -122,6 +122,8 @@ pub(crate) struct Progress {
     pub(crate) nulled: Nulled,
     /// Further numbers. They change in between too, and nobody is woken by that.
     pub(crate) vitals: Vitals,
+    /// Why nothing is read at present, as for [`Self::vitals`].
+    pub(crate) waiting: Option<String>,
 }
 
 impl Progress {
@@ -131,6 +133,7 @@ impl Progress {
             ledger: manifest.ledger.clone(),
             nulled: manifest.nulled.clone(),
             vitals: Vitals::default(),
+            waiting: None,
         }
     }
 }
@@ -210,7 +213,8 @@ impl Running {
     async fn keep_time(&mut self, stopping: &mut watch::Receiver<bool>) -> anyhow::Result<()> {
         let mut ticks = tokio::time::interval(self.setup.epoch);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut retry = Retry::new(self.budget.clone(), self.setup.queue_bytes, stopping.clone());
+        let mut retry =
+            Retry::new(self.budget.clone(), self.setup.queue_bytes, stopping.clone(), self.committed.clone());
         loop {
             tokio::select! {
                 _ = ticks.tick() => {

@@ -133,7 +133,8 @@ mod tests {
     async fn epoch(chains: &mut Chains, state: &StateStore, number: u64) -> Manifest {
         let mut manifest = Manifest::new(number);
         let (_stop, stopping) = tokio::sync::watch::channel(false);
-        let mut retry = Retry::new(weir_connectors::kafka::Budget::new(1), 1, stopping);
+        let budget = weir_connectors::kafka::Budget::new(1);
+        let mut retry = Retry::new(budget, 1, stopping, tokio::sync::watch::Sender::default());
         let snapshots = vec![snapshot(number as u32), snapshot(0)];
         chains.extend(state, &mut manifest, snapshots, &mut retry).await.unwrap();
         state.commit(&manifest).await.unwrap();

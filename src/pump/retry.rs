@@ -9,6 +9,8 @@ use tokio::sync::watch;
 use weir_connectors::kafka::Budget;
 use weir_connectors::state::StateError;
 
+use super::Progress;
+
 /// How long to wait before the state is written again: at first, and at most.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 /// How long the state may fail before the process is given up; whoever watches over it hears of that.
@@ -20,12 +22,26 @@ pub(super) struct Retry {
     /// More than sources may have on the way, so that they read nothing while it is taken.
     all: usize,
     stopping: watch::Receiver<bool>,
+    progress: watch::Sender<Progress>,
     patience: Duration,
 }
 
 impl Retry {
-    pub(super) fn new(budget: Budget, all: usize, stopping: watch::Receiver<bool>) -> Self {
-        Self { budget, all, stopping, patience: STATE_PATIENCE }
+    pub(super) fn new(
+        budget: Budget,
+        all: usize,
+        stopping: watch::Receiver<bool>,
+        progress: watch::Sender<Progress>,
+    ) -> Self {
+        Self { budget, all, stopping, progress, patience: STATE_PATIENCE }
+    }
+
+    /// Lets whoever asks know why nothing is read; nobody is woken by it.
+    fn tell(&self, waiting: Option<String>) {
+        self.progress.send_if_modified(|progress| {
+            progress.waiting = waiting;
+            false
+        });
     }
 
     /// Does `work` until it succeeds, unless trying again cannot help, the pipeline stops, or it takes too long.
@@ -44,6 +60,7 @@ impl Retry {
                 Ok(done) => {
                     if paused.is_some() {
                         tracing::info!(epoch, "the state can be written again; reading goes on");
+                        self.tell(None);
                     }
                     return Ok(done);
                 }
@@ -52,6 +69,7 @@ impl Retry {
                 Err(error) => {
                     let wait_ms = wait.as_millis() as u64;
                     tracing::warn!(epoch, wait_ms, %error, "the state cannot be written; nothing is read until it can");
+                    self.tell(Some(format!("the state cannot be written: {error}")));
                 }
             }
             paused.get_or_insert_with(|| self.budget.take(self.all));
@@ -83,25 +101,27 @@ mod tests {
     async fn what_fails_is_tried_again_and_nothing_is_read_meanwhile() {
         let budget = Budget::new(100);
         let (_stop, stopping) = watch::channel(false);
-        let mut retry = Retry::new(budget.clone(), 100, stopping);
+        let progress = watch::Sender::new(Progress::default());
+        let mut retry = Retry::new(budget.clone(), 100, stopping, progress.clone());
         let tries = Cell::new(0);
         let had_room = Cell::new(vec![]);
         let done = retry.until_done(1, || {
             tries.set(tries.get() + 1);
             let mut seen = had_room.take();
-            seen.push(budget.has_room());
+            seen.push((budget.has_room(), progress.borrow().waiting.is_none()));
             had_room.set(seen);
             std::future::ready(if tries.get() < 3 { Err(failure()) } else { Ok("done") })
         });
         assert_eq!(done.await.unwrap(), "done");
-        assert_eq!(had_room.take(), [true, false, false], "reading pauses with the first failure");
-        assert!(budget.has_room(), "and goes on when the state does");
+        let waiting = (false, false);
+        assert_eq!(had_room.take(), [(true, true), waiting, waiting], "reading pauses with the first failure");
+        assert!(budget.has_room() && progress.borrow().waiting.is_none(), "and goes on when the state does");
     }
 
     #[tokio::test]
     async fn a_stop_and_the_end_of_patience_give_the_error_back() {
         let (stop, stopping) = watch::channel(true);
-        let mut retry = Retry::new(Budget::new(100), 100, stopping);
+        let mut retry = Retry::new(Budget::new(100), 100, stopping, watch::Sender::default());
         let failed = retry.until_done(1, || std::future::ready(Err::<(), _>(failure()))).await;
         assert!(failed.unwrap_err().is_retriable());
         stop.send_replace(false);
@@ -116,7 +136,7 @@ mod tests {
         let (one, two) = (StateStore::new(&place), StateStore::new(&place));
         two.commit(&Manifest::new(1)).await.unwrap();
         let (_stop, stopping) = watch::channel(false);
-        let mut retry = Retry::new(Budget::new(100), 100, stopping);
+        let mut retry = Retry::new(Budget::new(100), 100, stopping, watch::Sender::default());
         let manifest = Manifest::new(1);
         let tries = Cell::new(0);
         let failed = retry.until_done(1, || {

@@ -131,7 +131,7 @@ mod tests {
         let misfits = [("proxy".to_owned(), [("a \"b\"".to_owned(), 5)].into())].into();
         let nulled = Nulled { misfits, failures: 6 };
         let ledger = [("proxy".to_owned(), ledger)].into();
-        let text = told(&Progress { epoch: 3, ledger, nulled, vitals: Vitals::default() });
+        let text = told(&Progress { epoch: 3, ledger, nulled, ..Progress::default() });
         assert!(text.contains("weir_epoch 3\n"));
         assert!(text.contains("weir_records_total{stream=\"proxy\",outcome=\"late\"} 2\n"), "{text}");
         assert!(text.contains("weir_misfits_total{stream=\"proxy\",column=\"a \\\"b\\\"\"} 5\n"), "{text}");
