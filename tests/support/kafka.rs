@@ -103,6 +103,19 @@ impl Tail {
         Self { consumer: reader(address, topic), records: Vec::new() }
     }
 
+    /// Shows each record as it comes, for so long.
+    pub(crate) fn watch(&mut self, during: Duration, mut see: impl FnMut(&Stored)) {
+        let deadline = Instant::now() + during;
+        while let Some(left) = deadline.checked_duration_since(Instant::now()) {
+            match self.consumer.poll(left) {
+                Some(Ok(message)) => see(&stored(&message)),
+                Some(Err(KafkaError::PartitionEOF(_))) | None => {}
+                Some(Err(KafkaError::MessageConsumption(error))) if is_passing(error) => {}
+                Some(Err(error)) => panic!("reading the topic: {error}"),
+            }
+        }
+    }
+
     /// Reads until what was read so far is `enough`, which is asked whenever nothing more is there to read; false where
     /// it never was.
     pub(crate) fn wait_until(&mut self, patience: Duration, enough: impl Fn(&[Stored]) -> bool) -> bool {

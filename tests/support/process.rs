@@ -58,6 +58,11 @@ impl Running {
         }
     }
 
+    /// The number by which the system knows it.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// True while the process has not ended.
     pub(crate) fn is_alive(&mut self) -> bool {
         self.child.try_wait().expect("the process can be asked").is_none()
