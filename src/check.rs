@@ -27,6 +27,7 @@ pub(crate) fn run(globals: &Globals, _args: &CheckArgs) -> CommandResult {
     diagnostics.extend(found);
     let (response, found) = compile::response(&project, &rules);
     diagnostics.extend(found);
+    diagnostics.extend(compile::without_fast_topic(&rules, &project.config));
     // A row of a table that does not fit is found here and not at the start of the pipeline.
     let (_, found) = compile::tables(rules.catalog.tables().map(|table| table.name.as_str()), &rules, &project.dir);
     diagnostics.extend(found);

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use chrono::Utc;
+use weir_detections::Delivery;
 use weir_detections::codes as rule_codes;
 use weir_detections::compile::{self, Compiled, Texts};
 use weir_detections::rule_test::{self, RuleTest};
@@ -280,6 +281,21 @@ fn missed_playbooks(rules: &Compiled, playbooks: &BTreeSet<&str>) -> Vec<Diagnos
     named
         .filter(|(_, name)| !playbooks.contains(name))
         .map(|(detection, name)| missed(name).at(detection.place("playbook")).in_file(&detection.file))
+        .collect()
+}
+
+/// Detections that ask for fast delivery where no topic for it can be told.
+pub(crate) fn without_fast_topic(rules: &Compiled, config: &Config) -> Vec<Diagnostic> {
+    if config.fast_topic.is_some() {
+        return Vec::new();
+    }
+    let message = format!("there is no topic for fast alerts: `{}.fast` is too long for one", config.alerts_topic);
+    let hint = "name one in weir.toml: `fast_topic` under `[alerts]`";
+    let mistake = Diagnostic::error(config::codes::NO_FAST_TOPIC, message).hint(hint);
+    let detections = rules.detections.iter().chain(&rules.drafts);
+    detections
+        .filter(|detection| detection.delivery == Delivery::Fast)
+        .map(|detection| mistake.clone().at(detection.place("delivery")).in_file(&detection.file))
         .collect()
 }
 

@@ -47,6 +47,8 @@ pub(crate) mod codes {
     pub(crate) const UNKNOWN_PLAYBOOK: &str = "C012";
     /// A section for a responder that does not exist.
     pub(crate) const UNKNOWN_RESPONDER: &str = "C013";
+    /// A detection whose alerts have no topic to go to.
+    pub(crate) const NO_FAST_TOPIC: &str = "C014";
     /// A folder that is not a project.
     pub(crate) const NOT_A_PROJECT: &str = "C011";
 }
@@ -67,6 +69,8 @@ pub(crate) struct Config {
     pub(crate) kafka: Option<KafkaConfig>,
     /// Topic of the alerts.
     pub(crate) alerts_topic: String,
+    /// Topic of fast alerts; `None` where none is named and none can be made of that of the alerts.
+    pub(crate) fast_topic: Option<String>,
     /// Topic of the rejected records.
     pub(crate) dead_letters_topic: String,
     /// The Parquet tables.

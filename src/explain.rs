@@ -3,10 +3,12 @@
 
 mod alert;
 
+use weir_detections::{Delivery, Detection};
+
 use crate::check;
 use crate::cli::{ExplainArgs, Globals};
 use crate::compile;
-use crate::config::Need;
+use crate::config::{Config, Need};
 use crate::exit::{CommandError, CommandResult, Outcome};
 use crate::print::Format;
 use crate::project::Project;
@@ -50,18 +52,33 @@ fn detection(globals: &Globals, wanted: &str) -> CommandResult {
         check::stop_on_errors(&project, found)?;
         return Err(CommandError::usage(anyhow::anyhow!("{} does not compile", detection.id)));
     };
+    let delivery = delivery(detection, &project.config);
     // A text for people is the default, whether or not it is piped; a program asks for JSON.
     if globals.format == Some(Format::Json) {
         let whole = serde_json::json!({
             "id": &*detection.id,
             "title": detection.title,
             "file": detection.file,
+            "delivery": detection.delivery.as_str(),
             "explained": explained.trim_end(),
         });
         stdout::print(&whole.to_string())?;
         return Ok(Outcome::Done);
     }
-    let text = format!("{}: {}\n{}\n\n{}", detection.id, detection.title, detection.file, explained.trim_end());
-    stdout::print(&text)?;
+    let (id, title, file) = (&detection.id, &detection.title, &detection.file);
+    stdout::print(&format!("{id}: {title}\n{file}\n\n{}{delivery}", explained.trim_end()))?;
     Ok(Outcome::Done)
+}
+
+/// How alerts leave, where that is not as usual.
+fn delivery(detection: &Detection, config: &Config) -> String {
+    let topic = config.fast_topic.as_deref().filter(|_| detection.delivery == Delivery::Fast);
+    let said = topic.map(|topic| {
+        let alerts = &config.alerts_topic;
+        format!(
+            "\n\nDelivery: fast. In `weir run` a copy of each alert record goes to `{topic}` at once, at least once; {alerts} \
+             has the record itself, once, with its epoch"
+        )
+    });
+    said.unwrap_or_default()
 }

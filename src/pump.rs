@@ -7,7 +7,7 @@
 //! Reading order: [`start`] (what the last process left), [`edited`] (what that means for edited detections), [`own`]
 //! (response as a source), [`shard`] (rows to hits), [`epoch`] (parts to a manifest), [`chain`] (state as changes),
 //! [`retry`] (a state that fails), [`follow`] (manifests to a sink),
-//! [`deliver`] (to Kafka and to response), [`keep`] (to the archive); beside it [`quarantine`] (which detections see no
+//! [`deliver`] (to Kafka and to response), [`keep`] (to the archive); beside it [`fast`] (alerts before their epoch ends), [`quarantine`] (which detections see no
 //! more events), [`coverage`] (what was evaluated) and [`vitals`] (numbers for whoever watches).
 
 mod chain;
@@ -15,6 +15,7 @@ mod coverage;
 mod deliver;
 mod edited;
 mod epoch;
+mod fast;
 mod follow;
 mod keep;
 mod own;
@@ -45,6 +46,7 @@ use weir_engine::StateBudget;
 
 use crate::respond::Respond;
 use epoch::{Committed, Epochs};
+use fast::Fast;
 use own::{Covered, OwnSource};
 use quarantine::Wards;
 use retry::Retry;
@@ -100,6 +102,8 @@ pub(crate) struct Setup {
 pub(crate) struct Topics {
     /// One JSON record per alert record, key = alert id.
     pub(crate) alerts: Arc<str>,
+    /// Copies of those of detections with fast delivery; `None` where no topic can be told.
+    pub(crate) fast: Option<Arc<str>>,
     /// One JSON record per rejected record.
     pub(crate) dead_letters: Arc<str>,
 }
@@ -188,6 +192,7 @@ struct Running {
     epochs: Epochs,
     wards: Wards,
     inboxes: Vec<channel::Sender<Message>>,
+    fast: Option<Fast>,
     reports: mpsc::UnboundedReceiver<Report>,
     sources: Vec<KafkaSource>,
     own: Option<OwnSource>,
@@ -276,6 +281,10 @@ impl Running {
         let gone = self.wards.judge(&self.setup, &parts, self.epochs.number());
         self.vitals.note(&parts, &self.setup.rules, &self.wards);
         self.vitals.note_sources(&self.sources);
+        if let Some(fast) = &mut self.fast {
+            self.vitals.fast = fast.counts(&self.setup.rules);
+            fast.tell();
+        }
         if gone.is_empty() && !parts.iter().any(|part| part.is_dirty) && !self.epochs.is_due(is_last) {
             self.committed.send_if_modified(|progress| {
                 progress.vitals = self.vitals.clone();
@@ -293,6 +302,7 @@ impl Running {
             }
             _ => error,
         })?;
+        self.fast.iter().for_each(|fast| fast.committed(&manifest));
         self.commit_to_group(&manifest);
         failpoint::reach("epoch.told_to_group");
         self.vitals.fired.clone_from(&manifest.coverage.fired);
@@ -389,9 +399,11 @@ impl Running {
         } else {
             self.followers.shutdown().await;
         }
-        let threads = std::mem::take(&mut self.threads);
+        let (threads, fast) = (std::mem::take(&mut self.threads), self.fast.take());
         let joined = tokio::task::spawn_blocking(move || {
-            threads.into_iter().map(std::thread::JoinHandle::join).all(|joined| joined.is_ok())
+            let joined = threads.into_iter().map(std::thread::JoinHandle::join).all(|joined| joined.is_ok());
+            // Shards have ended by now, so nothing more comes.
+            fast.is_none_or(|fast| fast.end().is_ok()) && joined
         });
         if !joined.await.context("waiting for shards panicked")? {
             bail!("a shard panicked");

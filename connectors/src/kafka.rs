@@ -1,15 +1,17 @@
 //! Apache Kafka: records in, records out exactly once, and stretches of a partition read again.
 //!
 //! [`KafkaSource`] reads by `assign` with explicit positions and never by `subscribe`: a twin that was fenced must not be
-//! able to take partitions. [`KafkaSink`] writes the records of an epoch and its own cursor in one transaction.
+//! able to take partitions. [`KafkaSink`] writes the records of an epoch and its own cursor in one transaction;
+//! [`Courier`] sends copies before that, and nobody waits for them.
 //! [`RangeReader`] reads exactly the offsets it is told, for the archive. All of them block and belong on threads of their
 //! own; none of them knows what records mean.
 //!
 //! Reading order: `settings` and `security` (what an administrator writes), `context` (what the client tells), `source`
-//! with `partitions` and `budget`, `sink` with `cursors`, `range`.
+//! with `partitions` and `budget`, `sink` with `cursors`, `courier`, `range`.
 
 mod budget;
 mod context;
+mod courier;
 mod cursors;
 mod known;
 mod oauth;
@@ -38,6 +40,7 @@ use crate::decode::DecodeError;
 use crate::position::TopicPartition;
 
 pub use self::budget::{Budget, Permit};
+pub use self::courier::{Courier, Left, LeftReason, Settle};
 pub use self::cursors::{TopicSpec, create_topics};
 pub use self::range::RangeReader;
 pub use self::settings::{KafkaSettings, SettingProblem, Start};

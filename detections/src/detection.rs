@@ -59,6 +59,8 @@ pub struct Detection {
     pub allowed_lateness_us: Option<i64>,
     /// How long repeats about the same entities are folded into the first hit, in microseconds.
     pub cooldown_us: Option<i64>,
+    /// When its alerts leave.
+    pub delivery: Delivery,
     /// The playbook that its alerts start.
     pub playbook: Option<String>,
     /// Values of `$name` in the SQL.
@@ -104,6 +106,17 @@ pub enum Status {
     Experimental,
     /// Kept for its ids; to be replaced.
     Deprecated,
+}
+
+/// When the alerts of a detection leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Delivery {
+    /// With their epoch, exactly once.
+    #[default]
+    Exact,
+    /// That, and before it a copy at once, at least once, to a topic of its own.
+    Fast,
 }
 
 /// How sure a hit is, from 0 to 100.
@@ -249,6 +262,26 @@ impl Status {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == text)
+    }
+}
+
+impl Delivery {
+    /// Every delivery.
+    pub const ALL: [Self; 2] = [Self::Exact, Self::Fast];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Fast => "fast",
+        }
+    }
+
+    /// The delivery of that word.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|delivery| delivery.as_str() == text)
     }
 }
 

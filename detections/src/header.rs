@@ -14,12 +14,12 @@ use weir_engine::sql::parse_duration_us;
 use weir_engine::{Diagnostic, Place, Span};
 
 use crate::codes;
-use crate::detection::{Confidence, Detection, MAX_RISK_SCORE, Param, Severity, Status};
+use crate::detection::{Confidence, Delivery, Detection, MAX_RISK_SCORE, Param, Severity, Status};
 use crate::document::{At, Codes, Entry, Fields, Report, Value, parse_toml};
 use crate::entity::EntityKind;
 
 /// Every key of a header, in the order in which the documentation lists them.
-pub(crate) const KEYS: [&str; 22] = [
+pub(crate) const KEYS: [&str; 23] = [
     "id",
     "title",
     "severity",
@@ -41,6 +41,7 @@ pub(crate) const KEYS: [&str; 22] = [
     "entities",
     "cooldown",
     "allowed_lateness",
+    "delivery",
     "playbook",
 ];
 
@@ -199,6 +200,7 @@ impl Reader<'_> {
             entities: self.entities(),
             allowed_lateness_us: self.duration("allowed_lateness"),
             cooldown_us: self.duration("cooldown"),
+            delivery: self.delivery(),
             playbook: self.text("playbook"),
             params: self.params(),
             runbook: self.text("runbook"),
@@ -255,6 +257,10 @@ impl Reader<'_> {
             self.fields.missing("severity", &one_of(&Severity::ALL.map(Severity::as_str)), self.report);
         }
         self.word("severity", &Severity::ALL.map(Severity::as_str), Severity::parse)
+    }
+
+    fn delivery(&mut self) -> Delivery {
+        self.word("delivery", &Delivery::ALL.map(Delivery::as_str), Delivery::parse).unwrap_or_default()
     }
 
     /// A word of a closed set.

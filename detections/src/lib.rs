@@ -22,7 +22,7 @@ pub mod schema;
 
 pub use alert::ocsf;
 pub use compile::{Compiled, Texts, compile};
-pub use detection::{Confidence, Detection, Param, Severity, Status};
+pub use detection::{Confidence, Delivery, Detection, Param, Severity, Status};
 pub use entity::EntityKind;
 pub use exceptions::Exception;
 pub use header::parse;

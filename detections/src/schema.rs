@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::detection::{Param, Severity, Status};
+use crate::detection::{Delivery, Param, Severity, Status};
 use crate::entity::EntityKind;
 
 /// The formats with a schema: the TOML of a detection's header, a file of exceptions, a rule test.
@@ -75,6 +75,8 @@ struct Header {
     allowed_lateness: Option<String>,
     /// How long repeats about the same entities are folded into the first hit: `1 hour`.
     cooldown: Option<String>,
+    /// When its alerts leave: with their epoch, or a copy of them at once too.
+    delivery: Option<Delivery>,
     /// The playbook that its alerts start.
     playbook: Option<String>,
     /// Values of `$name` in the SQL.

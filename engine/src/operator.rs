@@ -67,8 +67,9 @@ pub(crate) trait Operator: Send {
         Ok(())
     }
 
-    /// The epoch ends: what is put out now is the last of it. [`Self::save`] follows.
-    fn end_epoch(&mut self, _out: &mut Outbox) -> Result<(), EngineError> {
+    /// Tells what still waits as it looks by now: at the end of an epoch, whose last rows these are, and before that where
+    /// somebody wants to hear of it at once.
+    fn tell_what_waits(&mut self, _out: &mut Outbox) -> Result<(), EngineError> {
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 //! order. An operator with several inputs or senders holds back what comes behind a barrier until all have sent it.
 
 mod epoch;
+mod hurry;
 mod idle;
 mod late;
 mod meter;
@@ -87,6 +88,8 @@ struct NodeState {
     is_quarantined: bool,
     /// Whether its operator has another past than what was saved.
     is_renewed: bool,
+    /// Whether its operator tells what waits as soon as it waits.
+    is_in_a_hurry: bool,
 }
 
 /// One input of a node: a channel per sender.
@@ -145,6 +148,7 @@ impl Worker {
                 barriers: 0,
                 is_quarantined: false,
                 is_renewed: false,
+                is_in_a_hurry: false,
             });
         }
         for name in program.tables() {
@@ -439,7 +443,7 @@ impl Worker {
                     return Ok(());
                 }
                 self.meters.count(node, input, rows.len());
-                let out = self.work(node, |operator, out| operator.rows(input, *rows, out), output)?;
+                let out = self.take(node, input, *rows, output)?;
                 self.leave((node, input), out, None, output)
             }
             Item::Watermark(watermark) => {

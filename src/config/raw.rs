@@ -101,6 +101,9 @@ impl RawSetting {
 pub(super) struct RawAlerts {
     /// Kafka topic: one JSON record per alert record, the alert's id as its key. Default: `weir.alerts`.
     pub(super) topic: Option<At<String>>,
+    /// Kafka topic: copies of the records of detections with `delivery = "fast"`, at once and at least once. Default: the
+    /// name of `topic` and `.fast`.
+    pub(super) fast_topic: Option<At<String>>,
 }
 
 /// Where rejected records go.

@@ -25,6 +25,8 @@ use super::{
 };
 
 const MIB: u64 = 1 << 20;
+/// Characters that the name of a topic may have.
+const TOPIC_MAX: usize = 249;
 const STORE_SCHEMES: [&str; 8] = ["file", "s3", "s3a", "gs", "az", "azure", "abfs", "abfss"];
 
 /// Gives every value its type; what does not fit is noted and replaced by its default.
@@ -42,11 +44,13 @@ pub(super) fn resolve(
         let span = raw.dead_letters.topic.as_ref().or(raw.alerts.topic.as_ref()).map(At::span);
         resolver.refuse(codes::BAD_VALUE, "alerts and dead letters cannot share a topic", "name another topic", span);
     }
+    let fast_topic = resolver.fast_topic(raw, [&alerts_topic, &dead_letters_topic]);
     let archive = resolver.store_url(raw.archive.url.as_ref(), "archive");
     let state = resolver.store_url(raw.state.url.as_ref(), "state");
     Config {
         kafka: raw.kafka.as_ref().map(|kafka| resolver.kafka(kafka)),
         alerts_topic,
+        fast_topic,
         dead_letters_topic,
         archive: ArchiveConfig {
             options: resolver.options(&archive, &raw.archive.options),
@@ -109,12 +113,25 @@ impl Resolver<'_> {
         let Some(value) = value else { return default.to_owned() };
         let name = value.value();
         let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-        if (1..=249).contains(&name.len()) && name.chars().all(fits) && name != "." && name != ".." {
+        if (1..=TOPIC_MAX).contains(&name.len()) && name.chars().all(fits) && name != "." && name != ".." {
             return name.clone();
         }
         let hint = "1 to 249 letters, digits, `.`, `_` and `-`";
         self.bad_value(format!("`{name}` is not a topic name"), hint, value);
         default.to_owned()
+    }
+
+    /// The alerts topic has each record once, so copies need another.
+    fn fast_topic(&mut self, raw: &RawConfig, others: [&String; 2]) -> Option<String> {
+        let written = raw.alerts.fast_topic.as_ref();
+        let default = format!("{}.fast", others[0]);
+        let topic = self.topic(written, &default);
+        if others.contains(&&topic) {
+            let span = written.or(raw.dead_letters.topic.as_ref()).map(At::span);
+            let message = "fast alerts cannot share a topic with alerts or dead letters";
+            self.refuse(codes::BAD_VALUE, message, "name another topic", span);
+        }
+        (topic.len() <= TOPIC_MAX).then_some(topic)
     }
 
     fn kafka(&mut self, raw: &RawKafka) -> KafkaConfig {

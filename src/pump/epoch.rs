@@ -1,6 +1,7 @@
 //! Parts of shards to one manifest, and the outputs that sinks will find in it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use weir_engine::{EventTime, Scope, TableVersion, Uid};
 use super::Setup;
 use super::chain::Chains;
 use super::coverage::CoverageLedger;
+use super::fast::Book;
 use super::quarantine::{Wards, bytes_of, in_words};
 use super::retry::Retry;
 use super::shard::Part;
@@ -80,6 +82,8 @@ pub(super) struct Epochs {
     detections: BTreeMap<String, String>,
     chains: Chains,
     coverage: CoverageLedger,
+    /// Where there are fast alerts.
+    fast: Option<Arc<Book>>,
 }
 
 /// An epoch that has happened.
@@ -90,7 +94,12 @@ pub(super) struct Committed {
 }
 
 impl Epochs {
-    pub(super) fn new(last: Option<Manifest>, setup: &Setup, tables: &[TableVersion]) -> Self {
+    pub(super) fn new(
+        last: Option<Manifest>,
+        setup: &Setup,
+        tables: &[TableVersion],
+        fast: Option<Arc<Book>>,
+    ) -> Self {
         let Manifest { epoch: last, positions, ledger: base, nulled, quarantined, coverage, .. } =
             last.unwrap_or_else(|| Manifest::new(0));
         Self {
@@ -107,6 +116,7 @@ impl Epochs {
                 &setup.rules,
                 setup.silent_after,
             ),
+            fast,
         }
     }
 
@@ -142,6 +152,7 @@ impl Epochs {
     ) -> anyhow::Result<Committed> {
         let mut manifest = Manifest::new(self.number());
         let epoch = manifest.epoch;
+        self.fast.iter().for_each(|fast| fast.close(epoch));
         for part in &parts {
             self.positions.extend(part.positions.iter().map(|(key, next)| (key.clone(), *next)));
         }
@@ -163,6 +174,8 @@ impl Epochs {
         failpoint::reach("epoch.outputs_written");
         let snapshots = parts.into_iter().filter_map(|part| part.snapshot).collect();
         self.chains.extend(state, &mut manifest, snapshots, retry).await?;
+        // Asked as late as can be: while the state was written, most have arrived.
+        manifest.fast_from = self.fast.as_ref().and_then(|fast| fast.unsettled_from());
         failpoint::reach("epoch.before_manifest");
         retry.until_done(epoch, || state.commit(&manifest)).await?;
         failpoint::reach("epoch.after_manifest");

@@ -21,6 +21,7 @@ use weir_engine::{
 };
 
 use super::coverage::{Begun, Taken};
+use super::fast::Lane;
 use super::vitals::stopwatch;
 
 /// What a shard is told.
@@ -136,6 +137,8 @@ pub(super) struct Shard {
     pub(super) reports: UnboundedSender<Report>,
     /// What the partitions of this shard had as clocks when the state was saved.
     pub(super) saved: Arc<Vec<ShardSnapshot>>,
+    /// Where hits leave early, where any do.
+    fast: Option<Lane>,
     state: State,
 }
 
@@ -164,9 +167,11 @@ impl Shard {
         peers: Vec<Sender<Message>>,
         reports: UnboundedSender<Report>,
         saved: Arc<Vec<ShardSnapshot>>,
+        fast: Option<Lane>,
     ) -> Self {
         worker.time_by(stopwatch);
-        Self { index, worker, inbox, peers, reports, saved, state: State::default() }
+        fast.iter().for_each(|fast| worker.hurry(fast.queries()));
+        Self { index, worker, inbox, peers, reports, saved, fast, state: State::default() }
     }
 
     /// Works until told to stop.
@@ -328,6 +333,7 @@ impl Shard {
         }
         let passed = self.state.barriers;
         for (barriers, hit) in output.hits {
+            self.fast.iter().for_each(|fast| fast.offer(&hit));
             let part = if barriers > passed { &mut self.state.next } else { &mut self.state.open };
             part.is_dirty = true;
             part.hits.push(hit);

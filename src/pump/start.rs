@@ -17,6 +17,7 @@ use weir_connectors::table::TableFile;
 use weir_engine::{EngineError, Worker};
 
 use super::epoch::Epochs;
+use super::fast::Fast;
 use super::quarantine::Wards;
 use super::shard::{Message, Shard, ShardSnapshot};
 use super::{PATIENCE, Progress, Running, Setup, Vitals, chain, deliver, edited, follow, keep, own, protocol};
@@ -117,6 +118,7 @@ pub(super) async fn start(
         tables.push(file);
     }
     let wards = Wards::resume(setup, resumed.manifest.as_ref());
+    let fast = Fast::start(setup, resumed.manifest.as_ref()).await?;
     let (report, reports) = mpsc::unbounded_channel();
     let shards = setup.parallelism.max(1);
     let channels: Vec<_> = (0..shards).map(|_| channel::channel::<Message>()).collect();
@@ -133,7 +135,8 @@ pub(super) async fn start(
     let clocks: Arc<Vec<_>> = Arc::new(resumed.snapshots.into_iter().map(ShardSnapshot::without_state).collect());
     let mut threads = vec![];
     for (index, (worker, (_, inbox))) in workers.into_iter().zip(channels).enumerate() {
-        let shard = Shard::new(index as u32, worker, inbox, inboxes.clone(), report.clone(), Arc::clone(&clocks));
+        let lane = fast.as_ref().map(Fast::lane);
+        let shard = Shard::new(index as u32, worker, inbox, inboxes.clone(), report.clone(), Arc::clone(&clocks), lane);
         let thread = std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || shard.run());
         threads.push(thread.context("a shard's thread cannot be started")?);
     }
@@ -145,19 +148,21 @@ pub(super) async fn start(
     let mut followers = JoinSet::new();
     let progress = committed.subscribe();
     let cursors = deliver::spawn(setup, resumed.sink, resumed.delivered, &progress, &stopping, &mut followers).await?;
-    let cursors = keep::spawn(setup, &progress, &stopping, &mut followers, cursors).await?;
+    let mut cursors = keep::spawn(setup, &progress, &stopping, &mut followers, cursors).await?;
+    cursors.extend(fast.as_ref().map(Fast::cursor));
     follow::spawn_retention(setup.state.clone(), cursors, &progress, &stopping, &mut followers);
     if let Some(covered) = &mut covered {
         covered.tell_left()?;
     }
     let fired = resumed.manifest.as_ref().map(|manifest| manifest.coverage.fired.clone()).unwrap_or_default();
     let vitals = Vitals { fired, ..Vitals::default() };
-    let epochs = Epochs::new(resumed.manifest, setup, &versions);
+    let epochs = Epochs::new(resumed.manifest, setup, &versions, fast.as_ref().map(Fast::book));
     Ok(Running {
         setup: Arc::clone(setup),
         epochs,
         wards,
         inboxes,
+        fast,
         reports,
         sources,
         own,

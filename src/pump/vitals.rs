@@ -11,6 +11,7 @@ use weir_connectors::state::Fired;
 use weir_detections::compile::Compiled;
 use weir_engine::{Activity, EventTime, QueryMeter};
 
+pub(crate) use super::fast::FastCounts;
 use super::quarantine::{Wards, of_nodes};
 use super::shard::Part;
 
@@ -25,6 +26,8 @@ pub(crate) struct Vitals {
     pub(crate) watermarks: BTreeMap<String, EventTime>,
     /// Records that the brokers have and that were not read yet, by partition.
     pub(crate) lags: BTreeMap<TopicPartition, u64>,
+    /// What became of fast alerts, by detection.
+    pub(crate) fast: BTreeMap<String, FastCounts>,
     /// Records and bytes that were read.
     pub(crate) records_read: u64,
     pub(crate) bytes_read: u64,

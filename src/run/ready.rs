@@ -46,6 +46,7 @@ impl Ready {
         diagnostics.extend(rules.diagnostics.iter().cloned());
         let (response, found) = compile::response(&project, &rules);
         diagnostics.extend(found);
+        diagnostics.extend(compile::without_fast_topic(&rules, &project.config));
         if project.config.playbooks.mode == Mode::Live {
             diagnostics.extend(compile::unset(&response, &project.config));
         }
@@ -77,6 +78,7 @@ impl Ready {
             start: config.kafka.as_ref().map_or(Start::Earliest, |kafka| kafka.start),
             topics: Topics {
                 alerts: config.alerts_topic.as_str().into(),
+                fast: config.fast_topic.as_deref().map(Into::into),
                 dead_letters: config.dead_letters_topic.as_str().into(),
             },
             state: StateStore::new(&state),

@@ -5,6 +5,7 @@
 
 use std::fmt::Display;
 
+use weir_connectors::kafka::LeftReason;
 use weir_engine::EventTime;
 
 use crate::pump::Progress;
@@ -74,6 +75,13 @@ fn detections(progress: &Progress, text: &mut Exposition) {
         let activities = [("create", matches.created), ("update", matches.updated), ("withdraw", matches.withdrawn)];
         activities.iter().for_each(|(activity, n)| text.line(&[("detection", id), ("activity", activity)], n));
     }
+    let what = "Alert records of detections with fast delivery: sent before their epoch, or why they were left to it.";
+    text.metric("weir_fast_alerts_total", "counter", what);
+    for (id, counts) in &progress.vitals.fast {
+        let left = LeftReason::ALL.iter().zip(counts.left).map(|(reason, count)| (reason.as_str(), count));
+        let outcomes = std::iter::once(("sent", counts.sent)).chain(left);
+        outcomes.for_each(|(outcome, n)| text.line(&[("detection", id), ("outcome", outcome)], n));
+    }
     let what = "Time that the operators of a detection took; what several share is split evenly among them.";
     text.metric("weir_detection_seconds_total", "counter", what);
     of_each.iter().for_each(|(id, one)| text.line(&[("detection", id)], one.meter.nanos as f64 / 1e9));
@@ -119,7 +127,7 @@ mod tests {
     use weir_engine::QueryMeter;
 
     use super::*;
-    use crate::pump::vitals::{DetectionVitals, Matches, Vitals};
+    use crate::pump::vitals::{DetectionVitals, FastCounts, Matches, Vitals};
 
     fn told(progress: &Progress) -> String {
         exposition(progress, EditCounts { taken: 8, refused: 9 }, EventTime(70_500_000))
@@ -152,6 +160,7 @@ mod tests {
             fired: [("a.b".to_owned(), fired)].into(),
             watermarks: [("proxy".to_owned(), EventTime(60_000_000))].into(),
             lags: [(place, 12)].into(),
+            fast: [("a.b".to_owned(), FastCounts { sent: 3, left: [4, 5, 6, 7] })].into(),
             records_read: 11,
             bytes_read: 1100,
         };
@@ -161,6 +170,11 @@ mod tests {
             "weir_detection_rows_total{detection=\"a.b\"} 4",
             "weir_detection_matches_total{detection=\"a.b\",activity=\"create\"} 2",
             "weir_detection_matches_total{detection=\"a.b\",activity=\"withdraw\"} 0",
+            "weir_fast_alerts_total{detection=\"a.b\",outcome=\"sent\"} 3",
+            "weir_fast_alerts_total{detection=\"a.b\",outcome=\"queue_full\"} 4",
+            "weir_fast_alerts_total{detection=\"a.b\",outcome=\"no_answer\"} 5",
+            "weir_fast_alerts_total{detection=\"a.b\",outcome=\"too_large\"} 6",
+            "weir_fast_alerts_total{detection=\"a.b\",outcome=\"refused\"} 7",
             "weir_detection_seconds_total{detection=\"a.b\"} 1.5",
             "weir_detection_state_bytes{detection=\"a.b\"} 96",
             "weir_detection_fired_timestamp_seconds{detection=\"a.b\"} 61.25",

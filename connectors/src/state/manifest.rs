@@ -61,6 +61,9 @@ pub struct Manifest {
     /// What was evaluated and is not told yet.
     #[serde(default)]
     pub coverage: Coverage,
+    /// The first epoch of which fast alerts were still on their way when this was written; `None` if none were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fast_from: Option<u64>,
 }
 
 /// Why and since when a detection sees no more events.
@@ -247,6 +250,7 @@ impl Manifest {
             nulled: Nulled::default(),
             quarantined: BTreeMap::new(),
             coverage: Coverage::default(),
+            fast_from: None,
         }
     }
 

@@ -1,5 +1,5 @@
 use super::parse;
-use crate::detection::{Confidence, Param, Severity, Status};
+use crate::detection::{Confidence, Delivery, Param, Severity, Status};
 use crate::entity::EntityKind;
 
 const GOOD: &str = "\
@@ -68,6 +68,14 @@ fn every_key_of_a_good_header_is_understood() {
 }
 
 #[test]
+fn alerts_leave_with_their_epoch_unless_the_header_says_otherwise() {
+    let delivery = |line: &str| parse("x.sql", &with(line)).expect("a good header").delivery;
+    assert_eq!(delivery("owner = \"me\""), Delivery::Exact);
+    assert_eq!(delivery("delivery = \"exact\""), Delivery::Exact);
+    assert_eq!(delivery("delivery = \"fast\""), Delivery::Fast);
+}
+
+#[test]
 fn the_sql_begins_below_the_last_header_line() {
     let detection = parse("x.sql", GOOD).expect("a good header");
     assert_eq!(detection.sql_start.line, 21);
@@ -116,6 +124,8 @@ fn what_every_detection_needs_is_missed() {
 fn a_wrong_value_is_refused_with_a_way_out() {
     let cases = [
         ("status = \"stabel\"", "4:14: D104 `stabel` is not a status; did you mean `stable`?"),
+        ("delivery = \"fats\"", "4:16: D104 `fats` is not a delivery; did you mean `fast`?"),
+        ("delivery = \"soon\"", "4:16: D104 `soon` is not a delivery; one of exact, fast"),
         ("confidence = 101", "D104 `confidence` is a whole number from 0 to 100, or `low`, `medium` or `high`"),
         ("risk_score = -1", "D104 `risk_score` is a whole number from 0 to 10000, not -1"),
         ("attack = [\"t1110.001\"]", "D104 `t1110.001` is not an ATT&CK id; did you mean `T1110.001`?"),

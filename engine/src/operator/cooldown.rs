@@ -348,7 +348,7 @@ impl Operator for Cooldown {
         self.tell(self.pending.values().cloned().collect(), Standing::Leads, out)
     }
 
-    fn end_epoch(&mut self, out: &mut Outbox) -> Result<(), EngineError> {
+    fn tell_what_waits(&mut self, out: &mut Outbox) -> Result<(), EngineError> {
         let keys = self.news.iter().filter_map(|at| self.pending.get(at)).cloned().collect();
         self.tell(keys, Standing::Provisional, out)
     }

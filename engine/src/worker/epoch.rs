@@ -38,7 +38,7 @@ impl Worker {
     /// All senders have ended the epoch: let the operator end it and save it, hand the barrier on, take up what was held
     /// back.
     pub(super) fn pass_barrier(&mut self, node: NodeId, output: &mut WorkerOutput) -> Result<(), EngineError> {
-        let out = self.work(node, |operator, out| operator.end_epoch(out), output)?;
+        let out = self.work(node, |operator, out| operator.tell_what_waits(out), output)?;
         self.leave((node, 0), out, None, output)?;
         if self.is_to_go(node) {
             self.retire(node)?;

@@ -48,7 +48,16 @@ fn in_order() -> Vec<Value> {
 
 /// All records of a run; `epoch` is how many batches one has.
 fn records(program: &Arc<Program>, events: &[Value], parallelism: usize, cut: usize, epoch: Option<usize>) -> Vec<Hit> {
-    let mut engine = engine(program, parallelism);
+    records_of(engine(program, parallelism), program, events, cut, epoch)
+}
+
+fn records_of(
+    mut engine: Engine,
+    program: &Arc<Program>,
+    events: &[Value],
+    cut: usize,
+    epoch: Option<usize>,
+) -> Vec<Hit> {
     let mut hits = vec![];
     for (at, events) in events.chunks(cut).enumerate() {
         hits.extend(engine.push(batch(program, 0, events)).expect("a batch of its own program").hits);
@@ -81,6 +90,58 @@ fn check_leads(events: &[Value]) {
             first.values().all(|activity| *activity == Activity::Create),
             "the first record of an alert creates it"
         );
+    }
+}
+
+/// An engine whose only query is in a hurry.
+fn hurried(program: &Arc<Program>, parallelism: usize) -> Engine {
+    let mut engine = engine(program, parallelism);
+    engine.workers.iter_mut().for_each(|worker| worker.hurry(&[0].into()));
+    engine
+}
+
+#[test]
+fn a_query_in_a_hurry_tells_what_waits_at_once_and_not_again_with_the_epoch() {
+    let program = compile(vec![cooling(EVERY_FAILURE, 10)]);
+    let mut engine = hurried(&program, 2);
+    let mut push = |events: &[Value]| {
+        let mut said = told(&engine.push(batch(&program, 0, events)).expect("a batch of its own program").hits);
+        said.sort();
+        said
+    };
+    let first = [
+        "Create 1970-01-01T00:00:05|ann|1.1.1.1 x1 provisional",
+        "Create 1970-01-01T00:00:08|ann|1.1.1.1 x1 suppressed",
+    ];
+    assert_eq!(push(&[failure(5, "ann", "1.1.1.1"), failure(8, "ann", "1.1.1.1")]), first);
+    let earlier = ["Create 1970-01-01T00:00:00|ann|1.1.1.1 x1 provisional"];
+    assert_eq!(push(&[failure(0, "ann", "1.1.1.1")]), earlier);
+    let settled = [
+        "Create 1970-01-01T00:00:39|bob|1.1.1.1 x1 provisional",
+        "Update 1970-01-01T00:00:00|ann|1.1.1.1 x3 new",
+        "Update 1970-01-01T00:00:05|ann|1.1.1.1 x1 suppressed",
+        "Update 1970-01-01T00:00:08|ann|1.1.1.1 x1 suppressed",
+    ];
+    assert_eq!(push(&[failure(39, "bob", "1.1.1.1")]), settled);
+    let (ended, _) = engine.snapshot().expect("operators can be saved");
+    assert_eq!(told(&ended.hits), [] as [&str; 0], "the epoch has nothing left to tell");
+}
+
+#[test]
+fn a_hurry_changes_no_last_record() {
+    let program = compile(vec![cooling(EVERY_FAILURE, 10)]);
+    let mut events = in_order();
+    events.sort_by_key(|event| (event["src_ip"].to_string(), event["time"].as_i64().map(|time| time * 7 % 32)));
+    let last = |hits: Vec<Hit>| -> BTreeMap<Uid, String> {
+        let said = |hit: &Hit| format!("{} {:?} {}", show(hit), hit.suppressed_by, hit.provisional);
+        hits.iter().map(|hit| (hit.uid, said(hit))).collect()
+    };
+    let expected = last(records(&program, &events, 1, events.len(), None));
+    for (parallelism, cut, epoch) in [(1, 1, Some(3)), (2, 5, Some(2)), (4, 1, None), (4, 96, Some(1))] {
+        let hits = records_of(hurried(&program, parallelism), &program, &events, cut, epoch);
+        let ever: BTreeSet<Uid> = hits.iter().filter(|hit| is_new(hit)).map(|hit| hit.uid).collect();
+        assert_eq!(ever.len(), 18, "told as new at parallelism {parallelism}, cut by {cut}");
+        assert_eq!(last(hits), expected, "at parallelism {parallelism}, cut by {cut}, epochs of {epoch:?}");
     }
 }
 
