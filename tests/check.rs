@@ -320,3 +320,25 @@ fn rows_of_a_table_are_told_and_those_that_are_too_many_are_counted() {
     assert!(run.stderr.contains("tables/staff.csv:3:1: error L001"), "{}", run.stderr);
     assert!(run.stderr.contains("the project has errors (21 errors)"), "{}", run.stderr);
 }
+
+#[test]
+fn a_detection_that_asks_for_fast_delivery_needs_a_topic_for_it() {
+    let fast = REFUSED.replace("SELECT", "--! delivery = \"fast\"\nSELECT");
+    let topic = "a".repeat(245);
+    let config = format!("[alerts]\ntopic = \"{topic}\"\n");
+    let project = project(&[("weir.toml", &config), ("detections/refused.sql", &fast)]);
+    let checked = project.weir(&["check"]).expect_code(1);
+    let told = format!(
+        "detections/refused.sql:4:5: error C014: there is no topic for fast alerts: `{topic}.fast` is too long for one\n"
+    );
+    assert!(checked.stdout.starts_with(&told), "{}", checked.stdout);
+    let hint = "    4 | --! delivery = \"fast\"\n      |     ^^^^^^^^\n      = name one in weir.toml: `fast_topic` under `[alerts]`\n";
+    assert!(checked.stdout.contains(hint), "{}", checked.stdout);
+
+    project.write("weir.toml", format!("{config}fast_topic = \"early\"\n"));
+    project.weir(&["check"]).expect_code(0);
+    // Nobody is bothered who does not ask for it.
+    project.write("weir.toml", config);
+    project.write("detections/refused.sql", REFUSED);
+    project.weir(&["check"]).expect_code(0);
+}

@@ -289,7 +289,7 @@ fn explain_in_json_is_one_object() {
     let explained: Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(
         explained.as_object().map(|fields| fields.keys().map(String::as_str).collect::<Vec<_>>()),
-        Some(vec!["id", "title", "file", "explained"])
+        Some(vec!["id", "title", "file", "delivery", "explained"])
     );
     assert_eq!(
         (&explained["id"], &explained["title"], &explained["file"]),

@@ -2,14 +2,13 @@
 //! that was sent once, over a stop and a start, and a detection that comes later has a gap that others are told of.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::support::archive;
 use crate::support::broker;
+use crate::support::http::{self, Metrics};
 use crate::support::kafka::{self, Tail};
 use crate::support::pipeline::Pipeline;
 use crate::support::process::Running;
@@ -32,32 +31,9 @@ const GAPS: &str = r#"--! id       = "test.gaps"
 SELECT time, detection, stream, partition, first_offset, last_offset FROM coverage WHERE status = 'gap'
 "#;
 
-/// The text of the metrics.
-fn metrics(http: &str) -> String {
-    let mut stream = TcpStream::connect(http).expect("the HTTP server answers");
-    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("a request can be sent");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).expect("an answer of text");
-    text
-}
-
-/// The value of one line of the metrics.
-fn value(text: &str, line: &str) -> Option<f64> {
-    let rest = text.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(' '));
-    rest.and_then(|number| number.parse().ok())
-}
-
-/// Waits until a line of the metrics has a value; gives the text of that moment.
-fn wait_for(weir: &mut Running, http: &str, line: &str, wanted: f64) -> String {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let text = metrics(http);
-        if value(&text, line) == Some(wanted) {
-            return text;
-        }
-        assert!(Instant::now() < deadline, "{line} is not {wanted}:\n{text}\n{}", weir.printed());
-        std::thread::sleep(Duration::from_millis(100));
-    }
+/// Waits until a line of the metrics has a value; gives the metrics of that moment.
+fn wait_for(weir: &mut Running, address: &str, line: &str, wanted: f64) -> Metrics {
+    http::wait_for(weir, address, PATIENCE, |metrics| metrics.value(line) == Some(wanted))
 }
 
 fn send(address: &str, topic: &str, partitions: &[Vec<Entry>], half: usize) {
@@ -114,17 +90,15 @@ fn what_was_evaluated_adds_up_to_what_was_sent() {
 
     let pipeline = Pipeline::new(&address);
     pipeline.create_topics(&address, PARTITIONS);
-    let probe = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    let http = probe.local_addr().expect("a bound port has an address").to_string();
-    pipeline.configure("127.0.0.1:0", &http);
-    drop(probe);
+    let listen = http::free_address();
+    pipeline.configure("127.0.0.1:0", &listen);
     let project = &pipeline.project;
 
     send(&address, &pipeline.topic, &partitions, 0);
     let mut weir = project.start(&["run"]);
     weir.wait_for_line("running", PATIENCE);
     let read = half.iter().sum::<i64>() as f64;
-    wait_for(&mut weir, &http, "weir_read_records_total", read);
+    wait_for(&mut weir, &listen, "weir_read_records_total", read);
     assert!(weir.terminate(PATIENCE).success(), "SIGTERM ends the process well:\n{}", weir.printed());
 
     // Two detections come later: one that reads the stream, and one that reads what is told of that.
@@ -147,27 +121,27 @@ fn what_was_evaluated_adds_up_to_what_was_sent() {
     assert!(tail.wait_until(PATIENCE, |records| gaps_of(records) == gaps), "no alert of the gaps:\n{}", weir.printed());
 
     send(&address, &pipeline.topic, &partitions, 1);
-    let text = wait_for(&mut weir, &http, "weir_read_records_total", total as f64 - read);
+    let text = wait_for(&mut weir, &listen, "weir_read_records_total", total as f64 - read);
     let events = |detection: &str| format!("weir_detection_events_total{{detection=\"{detection}\"}}");
     let counted = total as f64 - read - later_dead(&expected.dead, &half);
-    let text = match value(&text, &events("test.locked")) == Some(counted) {
+    let text = match text.value(&events("test.locked")) == Some(counted) {
         true => text,
-        false => wait_for(&mut weir, &http, &events("test.locked"), counted),
+        false => wait_for(&mut weir, &listen, &events("test.locked"), counted),
     };
-    assert_eq!(value(&text, &events("test.success")), Some(counted), "{text}");
-    assert_eq!(value(&text, &events("test.gaps")), Some(PARTITIONS as f64), "one row per partition:\n{text}");
+    assert_eq!(text.value(&events("test.success")), Some(counted), "{text}");
+    assert_eq!(text.value(&events("test.gaps")), Some(PARTITIONS as f64), "one row per partition:\n{text}");
     for (metric, detection) in [
         ("weir_detection_seconds_total", "test.guessing"),
         ("weir_detection_rows_total", "test.guessing"),
         ("weir_detection_state_bytes", "test.locked"),
         ("weir_detection_fired_timestamp_seconds", "test.locked"),
     ] {
-        let found = value(&text, &format!("{metric}{{detection=\"{detection}\"}}"));
+        let found = text.value(&format!("{metric}{{detection=\"{detection}\"}}"));
         assert!(found > Some(0.0), "{metric} of {detection} is {found:?}:\n{text}");
     }
     let lag = format!("weir_consumer_lag_records{{topic=\"{}\",partition=\"1\"}}", pipeline.topic);
-    wait_for(&mut weir, &http, &lag, 0.0);
-    assert!(value(&text, "weir_watermark_lag_seconds{stream=\"signin\"}") > Some(86_400.0), "of 2024:\n{text}");
+    wait_for(&mut weir, &listen, &lag, 0.0);
+    assert!(text.value("weir_watermark_lag_seconds{stream=\"signin\"}") > Some(86_400.0), "of 2024:\n{text}");
     assert!(weir.terminate(PATIENCE).success(), "SIGTERM ends the process well:\n{}", weir.printed());
 
     let rows = archive::rows(&project.join("archive/coverage"));

@@ -14,6 +14,7 @@ mod kafka; // the real process on a real broker
 mod kafka_bounds; // a detection that remembers too much
 mod kafka_coverage; // what was evaluated, and the metrics
 mod kafka_edits; // a project that is edited while it runs
+mod kafka_fast; // alerts before their epoch ends
 mod kafka_faults; // a broker that is not there, or goes away
 mod kill; // sudden deaths of the real process, at any moment and at every named point
 mod panther; // correlations of others, written as detections

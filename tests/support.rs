@@ -4,6 +4,7 @@ pub(crate) mod archive; // the archive, read without Weir
 pub(crate) mod broker; // real Kafka brokers
 pub(crate) mod disk; // a disk that gets full
 pub(crate) mod events; // seeded numbers and times
+pub(crate) mod http; // metrics of a process that runs
 pub(crate) mod kafka; // topics: made, filled, read
 pub(crate) mod pipeline; // the project of the Kafka and replay tests
 pub(crate) mod process; // `weir` running beside the test

@@ -12,7 +12,7 @@ use std::time::Duration;
 pub const VARIABLE: &str = "WEIR_FAILPOINTS";
 
 /// Every point. The kill test ends a process once at each, and fails where one is never reached.
-pub const POINTS: [&str; 36] = [
+pub const POINTS: [&str; 38] = [
     // Taking over from the last process.
     "resume.taken_over",
     "resume.restored",
@@ -34,6 +34,9 @@ pub const POINTS: [&str; 36] = [
     "kafka.before_commit",
     "kafka.committed",
     "kafka.delivered",
+    // A copy of an alert leaves before its epoch.
+    "fast.before_send",
+    "fast.sent",
     // Alerts are handed to response.
     "playbooks.before_alert",
     "playbooks.journaled",
@@ -59,8 +62,9 @@ pub const POINTS: [&str; 36] = [
     "retention.done",
 ];
 
-/// Spans and limits that a test may make smaller.
-const SETTINGS: [&str; 4] = ["archive.period_ms", "archive.files_max", "epoch.parts_max", "retention.period_ms"];
+/// Spans and limits that a test may change.
+const SETTINGS: [&str; 5] =
+    ["archive.period_ms", "archive.files_max", "epoch.parts_max", "fast.timeout_ms", "retention.period_ms"];
 
 static ARMED: OnceLock<Mutex<BTreeMap<String, u64>>> = OnceLock::new();
 

@@ -24,6 +24,24 @@ fn empty_file_means_defaults() {
 }
 
 #[test]
+fn fast_alerts_have_a_topic_of_their_own() {
+    let topic = |text: &str| {
+        let (config, diagnostics) = read(text);
+        assert_eq!(diagnostics, Vec::<String>::new());
+        config.fast_topic
+    };
+    assert_eq!(topic("").as_deref(), Some("weir.alerts.fast"));
+    assert_eq!(topic("[alerts]\ntopic = \"soc\"\n").as_deref(), Some("soc.fast"));
+    assert_eq!(topic("[alerts]\nfast_topic = \"early\"\n").as_deref(), Some("early"));
+    assert_eq!(topic(&format!("[alerts]\ntopic = \"{}\"\n", "a".repeat(245))), None);
+    let shared = "C003 fast alerts cannot share a topic with alerts or dead letters; name another topic";
+    let (_, told) = read("[alerts]\ntopic = \"soc\"\nfast_topic = \"soc\"\n");
+    assert_eq!(told, [format!("weir.toml:3:14: {shared}")]);
+    let (_, told) = read("[dead_letters]\ntopic = \"weir.alerts.fast\"\n");
+    assert_eq!(told, [format!("weir.toml:2:9: {shared}")]);
+}
+
+#[test]
 fn every_mistake_of_a_file_is_reported_with_its_place() {
     let (_, diagnostics) = read(
         "[kafka]\nbootstrap_server = \"a:1\"\ngrupo = \"x\"\nstart = \"yesterday\"\n[engine]\nepoch_ms = \"1s\"\n\

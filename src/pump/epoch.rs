@@ -94,12 +94,7 @@ pub(super) struct Committed {
 }
 
 impl Epochs {
-    pub(super) fn new(
-        last: Option<Manifest>,
-        setup: &Setup,
-        tables: &[TableVersion],
-        fast: Option<Arc<Book>>,
-    ) -> Self {
+    pub(super) fn new(last: Option<Manifest>, setup: &Setup, tables: &[TableVersion], fast: Option<Arc<Book>>) -> Self {
         let Manifest { epoch: last, positions, ledger: base, nulled, quarantined, coverage, .. } =
             last.unwrap_or_else(|| Manifest::new(0));
         Self {

@@ -19,6 +19,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::watch;
+use weir_connectors::failpoint;
 use weir_connectors::kafka::{Courier, Left, LeftReason, Settle, SinkRecord, TopicSpec, create_topics};
 use weir_connectors::state::{Manifest, StateError, StateStore};
 use weir_detections::compile::Compiled;
@@ -186,7 +187,8 @@ impl Sender {
             Ok(courier) => courier,
             Err(error) => {
                 let said = error.to_string();
-                let left = |number| self.book.settle(number, Err(Left { reason: LeftReason::Refused, said: said.clone() }));
+                let left =
+                    |number| self.book.settle(number, Err(Left { reason: LeftReason::Refused, said: said.clone() }));
                 owed.iter().for_each(|(number, _)| left(*number));
                 waiting.iter().for_each(|waiting| left(waiting.number));
                 return;
@@ -194,6 +196,7 @@ impl Sender {
         };
         owed.iter().for_each(|(number, record)| courier.send(*number, record));
         for Waiting { number, hit } in waiting {
+            failpoint::reach("fast.before_send");
             let alert = ocsf(&self.setup.rules.detections[hit.query], &hit);
             courier.send(number, &record(&self.topic, &hit.uid.to_string(), alert.to_string().into()));
         }

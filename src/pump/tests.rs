@@ -22,7 +22,10 @@ use weir_playbooks::run::{Mode, Phase, Run, RunStatus, StepRecord, StepStatus};
 use super::*;
 use crate::cli::Globals;
 
+mod fast; // alerts before their epoch
+
 const ALERTS: &str = "weir.alerts";
+const FAST: &str = "weir.alerts.fast";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const STREAM: &str = "\
@@ -84,7 +87,7 @@ fn at(seconds: i64) -> Moment {
 impl House {
     fn new() -> Self {
         let cluster = MockCluster::new(1).unwrap();
-        for topic in ["signin", ALERTS, "weir.dead-letters", "weir.cursors"] {
+        for topic in ["signin", ALERTS, FAST, "weir.dead-letters", "weir.cursors"] {
             cluster.create_topic(topic, 1, 1).unwrap();
         }
         let servers = cluster.bootstrap_servers();
@@ -142,8 +145,7 @@ impl House {
         self.journal.write(&writes).unwrap();
     }
 
-    /// Runs the pipeline until it has taken in so many records in all; says what it has counted.
-    async fn run(&self, records: u64) -> Progress {
+    async fn setup(&self) -> Setup {
         let globals = Globals {
             dir: self.folder.path().to_owned(),
             format: None,
@@ -155,6 +157,12 @@ impl House {
         setup.is_transactional = false;
         // So little that every batch waits for the one before.
         setup.queue_bytes = 1;
+        setup
+    }
+
+    /// Runs the pipeline until it has taken in so many records in all; says what it has counted.
+    async fn run(&self, records: u64) -> Progress {
+        let setup = self.setup().await;
         let respond = setup.respond.clone().unwrap();
         let pump = Pump::start(setup).await.unwrap();
         let deadline = Instant::now() + PATIENCE;
@@ -171,12 +179,17 @@ impl House {
 
     /// Every record of the alerts topic about one detection.
     fn alerts(&self, detection: &str) -> Vec<Value> {
+        self.told(ALERTS, detection)
+    }
+
+    /// Every record of a topic about one detection.
+    fn told(&self, topic: &str, detection: &str) -> Vec<Value> {
         let consumer: BaseConsumer =
             ClientConfig::new().set("bootstrap.servers", &self.servers).set("group.id", "test").create().unwrap();
         let mut partitions = TopicPartitionList::new();
-        partitions.add_partition_offset(ALERTS, 0, Offset::Beginning).unwrap();
+        partitions.add_partition_offset(topic, 0, Offset::Beginning).unwrap();
         consumer.assign(&partitions).unwrap();
-        let (_, end) = consumer.fetch_watermarks(ALERTS, 0, PATIENCE).unwrap();
+        let (_, end) = consumer.fetch_watermarks(topic, 0, PATIENCE).unwrap();
         let read = (0..end).map(|_| consumer.poll(PATIENCE).unwrap().unwrap());
         let alerts = read.map(|message| serde_json::from_slice::<Value>(message.payload().unwrap()).unwrap());
         alerts.filter(|alert| alert["finding_info"]["analytic"]["uid"] == detection).collect()

@@ -30,12 +30,29 @@ pub(crate) fn unique(name: &str) -> String {
 }
 
 pub(crate) fn create_topic(address: &str, topic: &str, partitions: i32) {
+    create_topic_with(address, topic, partitions, &[]);
+}
+
+/// The same with settings of the topic.
+pub(crate) fn create_topic_with(address: &str, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
     let admin: AdminClient<DefaultClientContext> = config(address).create().expect("an admin client");
-    let topic = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+    let mut topic = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+    for (key, value) in settings {
+        topic = topic.set(key, value);
+    }
     let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
     let results = futures::executor::block_on(admin.create_topics([&topic], &options)).expect("topics can be created");
     for result in results {
         result.expect("the topic can be created");
+    }
+}
+
+pub(crate) fn delete_topic(address: &str, topic: &str) {
+    let admin: AdminClient<DefaultClientContext> = config(address).create().expect("an admin client");
+    let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
+    let results = futures::executor::block_on(admin.delete_topics(&[topic], &options)).expect("topics can be deleted");
+    for result in results {
+        result.expect("the topic can be deleted");
     }
 }
 

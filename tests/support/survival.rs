@@ -24,7 +24,7 @@ CREATE STREAM unlock (
 const DETECTIONS: [(&str, &str, &str); 5] = [
     (
         "takeover",
-        "",
+        "--! delivery = \"fast\"\n",
         "SELECT time, user_name, failures FROM signin MATCH_RECOGNIZE (
            PARTITION BY user_name ORDER BY time
            MEASURES s.time AS time, count(f.*) AS failures
@@ -48,7 +48,11 @@ const DETECTIONS: [(&str, &str, &str); 5] = [
          WHERE s.status = 'Locked' AND NOT EXISTS (SELECT 1 FROM unlock u
            WHERE u.user_name = s.user_name AND u.time BETWEEN s.time AND s.time + INTERVAL '60 seconds')",
     ),
-    ("blocked", "--! cooldown = \"1 minute\"\n", "SELECT time, user_name, seq FROM signin WHERE status = 'Blocked'"),
+    (
+        "blocked",
+        "--! cooldown = \"1 minute\"\n--! delivery = \"fast\"\n",
+        "SELECT time, user_name, seq FROM signin WHERE status = 'Blocked'",
+    ),
     ("acted", "", "SELECT time, alert, status FROM actions WHERE status = 'succeeded'"),
 ];
 

@@ -4,7 +4,7 @@
 //! another way for what matters.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
@@ -16,9 +16,12 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use super::context::Context;
 use super::oauth::Oauth;
 use super::{KafkaError, KafkaSettings, SinkRecord};
+use crate::failpoint;
 
 /// How long a copy may be on its way. Later it is of no use: the transaction with the record itself is long over.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a client that cannot go on is replaced at most.
+const REMAKE_EVERY: Duration = Duration::from_secs(10);
 /// Bytes of copies that may wait for the brokers.
 const QUEUE_KIB: u32 = 64 << 10;
 
@@ -91,6 +94,8 @@ pub struct Courier {
     settings: KafkaSettings,
     settle: Settle,
     producer: ThreadedProducer<Ear>,
+    /// When the client was made anew.
+    remade: Option<Instant>,
 }
 
 impl Courier {
@@ -100,25 +105,23 @@ impl Courier {
     /// Settings that the client refuses.
     pub fn open(settings: &KafkaSettings, settle: Settle) -> Result<Self, KafkaError> {
         let producer = producer(settings, &settle)?;
-        Ok(Self { settings: settings.clone(), settle, producer })
+        Ok(Self { settings: settings.clone(), settle, producer, remade: None })
     }
 
     /// Puts a copy on its way. Does not block; what becomes of it is told to [`Settle`].
     pub fn send(&mut self, number: usize, record: &SinkRecord) {
         let mut sent = self.put(number, record);
-        if sent.as_ref().err().and_then(ClientError::rdkafka_error_code) == Some(Code::Fatal) {
-            // A client that cannot keep the order of its records any more sends none. Another one can.
-            tracing::warn!(target: "weir::kafka", "the client for fast alerts is made anew");
+        // A client that cannot keep the order of its records any more sends none. Another one can.
+        let is_over = sent.as_ref().err().and_then(ClientError::rdkafka_error_code) == Some(Code::Fatal);
+        if is_over && self.remade.is_none_or(|remade| remade.elapsed() >= REMAKE_EVERY) {
+            self.remade = Some(Instant::now());
             sent = match producer(&self.settings, &self.settle) {
                 Ok(producer) => {
+                    tracing::warn!(target: "weir::kafka", "the client for fast alerts was made anew");
                     self.producer = producer;
                     self.put(number, record)
                 }
-                Err(error) => {
-                    let left = Left { reason: LeftReason::Refused, said: error.to_string() };
-                    (self.settle)(number, Err(left));
-                    return;
-                }
+                Err(_) => sent,
             };
         }
         if let Err(error) = sent {
@@ -153,7 +156,7 @@ fn producer(settings: &KafkaSettings, settle: &Settle) -> Result<ThreadedProduce
     }
     config
         .set("linger.ms", "0")
-        .set("message.timeout.ms", TIMEOUT.as_millis().to_string())
+        .set("message.timeout.ms", failpoint::span("fast.timeout_ms", TIMEOUT).as_millis().to_string())
         .set("queue.buffering.max.kbytes", QUEUE_KIB.to_string());
     let ear = Ear { context: Context::new(Oauth::of(settings)), settle: Arc::clone(settle) };
     config.create_with_context(ear).map_err(KafkaError::Client)
@@ -186,9 +189,15 @@ impl ProducerContext for Ear {
 
     fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
         let settled = match result {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                failpoint::reach("fast.sent");
+                Ok(())
+            }
             Err((error, _)) => Err(Left::of(error)),
         };
         (self.settle)(number, settled);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,9 @@ use crate::support::kafka::{self, Stored};
 use crate::support::rows::Alert;
 use crate::support::signins::assert_maps;
 
+/// The detections that ask for fast delivery.
+const FAST: [&str; 2] = ["test.takeover", "test.blocked"];
+
 /// What the last record of each alert says.
 pub(crate) fn alerts(records: &[Stored]) -> Facts {
     let mut last: BTreeMap<String, Value> = BTreeMap::new();
@@ -71,6 +74,7 @@ impl Trial {
         let found = self.found(address, &records);
         assert_maps("alerts", &found.alerts, &expected.alerts);
         assert_each_record_is_there_once(&records);
+        self.assert_copies(address, &records);
         self.assert_archived_alerts(&records);
         assert_maps("dead letters", &found.dead, &expected.dead);
         assert_maps("archived dead letters", &self.archived_dead_letters(), &expected.dead);
@@ -155,6 +159,20 @@ impl Trial {
         let requests = self.vendor.requests();
         assert!(requests.iter().all(|request| !request.key.is_empty()), "each request has its key");
         assert_eq!(requests.iter().map(|request| &request.key).collect::<BTreeSet<_>>().len(), runs, "requests by key");
+    }
+
+    /// Each record of the detections with fast delivery has left early too, at least once, and there is no other alert.
+    fn assert_copies(&self, address: &str, records: &[Stored]) {
+        let copies = kafka::read_committed(address, &format!("{}.fast", self.pipeline.alerts));
+        let read = |record: &Stored| Alert::read(&serde_json::from_slice(&record.payload).expect("an alert is JSON"));
+        let is_fast = |record: &&Stored| FAST.contains(&read(record).detection.as_str());
+        let exact: Vec<&Stored> = records.iter().filter(is_fast).collect();
+        let uids = |records: &[&Stored]| records.iter().map(|record| read(record).uid).collect::<BTreeSet<_>>();
+        assert_eq!(uids(&copies.iter().collect::<Vec<_>>()), uids(&exact), "fast alerts");
+        let sent: BTreeSet<&[u8]> = copies.iter().map(|record| record.payload.as_slice()).collect();
+        for record in exact {
+            assert!(sent.contains(record.payload.as_slice()), "a record never left early: {:?}", read(record));
+        }
     }
 
     /// The table `alerts` holds what the topic holds.
