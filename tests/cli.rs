@@ -283,6 +283,18 @@ fn explain_shows_plan_operators_and_what_is_read() {
 }
 
 #[test]
+fn explain_says_where_fast_alerts_go() {
+    let project = door();
+    let said =
+        "goes to `weir.alerts.fast` at once, at least once; weir.alerts has the record itself, once, with its epoch";
+    assert!(!project.weir(&["explain", "door.refused"]).expect_code(0).stdout.contains("Delivery"));
+    let text = project.read("detections/refused.sql").replace("SELECT", "--! delivery = \"fast\"\nSELECT");
+    project.write("detections/refused.sql", text);
+    let explained = project.weir(&["explain", "door.refused"]).expect_code(0).stdout;
+    assert!(explained.contains(said), "{said:?} is not in\n{explained}");
+}
+
+#[test]
 fn explain_in_json_is_one_object() {
     let project = door();
     let json = project.weir(&["explain", "door.refused", "--format", "json"]).expect_code(0).stdout;

@@ -18,6 +18,15 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// 2024-03-01: long past, so that no clock of a machine takes it for the future.
 const BASE_US: i64 = 1_709_251_200_000_000;
 
+const BLOCKED: &str = r#"--! id       = "test.blocked"
+--! title    = "Account blocked"
+--! severity = "low"
+--! entities = { user = "user_name" }
+--! cooldown = "1 minute"
+--! delivery = "fast"
+SELECT time, user_name, seq FROM signin WHERE status = 'Blocked'
+"#;
+
 /// The project, and the topic of its fast alerts.
 struct Trial {
     address: String,
@@ -31,11 +40,27 @@ impl Trial {
         let pipeline = Pipeline::new(&address);
         pipeline.create_topics(&address, 2);
         pipeline.configure("epoch_ms = 200", &format!("epoch_ms = {epoch_ms}\nidle_ms = 3600000"));
-        let text = pipeline.project.read("detections/locked.sql");
-        let text = text.replace("--! owner", "--! delivery = \"fast\"\n--! owner");
-        pipeline.project.write("detections/locked.sql", text);
         let fast = format!("{}.fast", pipeline.alerts);
-        Some(Self { address, pipeline, fast })
+        let trial = Self { address, pipeline, fast };
+        trial.deliver("fast");
+        Some(trial)
+    }
+
+    /// Says how the alerts of locked accounts are delivered.
+    fn deliver(&self, delivery: &str) {
+        let text = self.pipeline.project.read("detections/locked.sql");
+        let other: String = text
+            .lines()
+            .filter(|line| !line.starts_with("--! delivery"))
+            .map(|line| {
+                if line.starts_with("--! owner") {
+                    format!("--! delivery = \"{delivery}\"\n{line}\n")
+                } else {
+                    format!("{line}\n")
+                }
+            })
+            .collect();
+        self.pipeline.project.write("detections/locked.sql", other);
     }
 
     /// A process whose first epoch, in which its partitions begin, is over; the next ends with a stop.
@@ -60,12 +85,17 @@ impl Trial {
 
     /// Locked accounts with these numbers, over both partitions.
     fn lock(&self, numbers: Range<i64>) {
-        let record = |seq: i64| {
+        self.produce(numbers.map(|seq| (seq, format!("user{seq}"), "Locked", (seq % 2) as i32)));
+    }
+
+    /// Events with a number, a user, a status and a partition; the number is their second too.
+    fn produce(&self, events: impl Iterator<Item = (i64, String, &'static str, i32)>) {
+        let record = |(seq, user, status, partition): (i64, String, &str, i32)| {
             let time = rfc3339(BASE_US + seq * 1_000_000);
-            let json = format!(r#"{{"time":"{time}","seq":{seq},"user_name":"user{seq}","status":"Locked"}}"#);
-            ((seq % 2) as i32, json.into_bytes())
+            let json = format!(r#"{{"time":"{time}","seq":{seq},"user_name":"{user}","status":"{status}"}}"#);
+            (partition, json.into_bytes())
         };
-        let records: Vec<_> = numbers.map(record).collect();
+        let records: Vec<_> = events.map(record).collect();
         let records = records.iter().map(|(partition, payload)| (*partition, payload.as_slice()));
         kafka::produce(&self.address, &self.pipeline.topic, records);
     }
@@ -95,6 +125,8 @@ fn a_fast_alert_is_there_before_its_epoch_is_committed_and_the_exact_one_follows
     let Some(trial) = Trial::new(name, 600_000) else { return };
     let mut weir = trial.start();
     let begun = trial.epochs();
+    // The process makes the topic by itself.
+    weir.wait_for_line(&trial.fast, PATIENCE);
     trial.lock(0..20);
     let mut tail = Tail::new(&trial.address, &trial.fast);
     let arrived = tail.wait_until(PATIENCE, |records| told(records).len() == 20);
@@ -116,12 +148,69 @@ fn a_fast_alert_is_there_before_its_epoch_is_committed_and_the_exact_one_follows
 }
 
 #[test]
+fn a_cooldown_holds_back_no_fast_alert_and_tells_what_it_looks_like() {
+    let name = "kafka_fast::a_cooldown_holds_back_no_fast_alert_and_tells_what_it_looks_like";
+    let Some(trial) = Trial::new(name, 600_000) else { return };
+    trial.pipeline.project.write("detections/blocked.sql", BLOCKED);
+    let mut weir = trial.start();
+    weir.wait_for_line(&trial.fast, PATIENCE);
+    // Nothing comes behind them, so that their order is not certain as long as the process runs.
+    trial.produce([30, 31].map(|seq| (seq, "ann".to_owned(), "Blocked", 0)).into_iter());
+    let mut tail = Tail::new(&trial.address, &trial.fast);
+    assert!(tail.wait_until(PATIENCE, |records| records.len() == 2), "no fast alerts:\n{}", weir.printed());
+    assert_eq!(trial.exact(), [], "the exact ones are not there yet");
+    let copies: Vec<Value> = trial
+        .copies()
+        .iter()
+        .map(|record| serde_json::from_slice(&record.payload).expect("an alert is JSON"))
+        .collect();
+    let seconds = |json: &Value| field(json, "/evidences/0/data/seq").as_i64();
+    let of = |seq: i64| copies.iter().find(|json| seconds(json) == Some(seq)).expect("each has a copy");
+    assert_eq!(field(of(30), "/status"), "Provisional");
+    assert_eq!(field(of(31), "/status"), "Suppressed");
+    assert_eq!(field(of(31), "/unmapped/weir/suppressed_by"), field(of(30), "/finding_info/uid"));
+    assert!(weir.terminate(PATIENCE).success(), "{}", weir.printed());
+    assert_eq!(told(&trial.exact()), told(&trial.copies()), "the exact ones are the same records");
+}
+
+#[test]
+fn delivery_is_edited_while_the_pipeline_runs() {
+    let Some(trial) = Trial::new("kafka_fast::delivery_is_edited_while_the_pipeline_runs", 200) else { return };
+    trial.deliver("exact");
+    let mut exact = Tail::new(&trial.address, &trial.pipeline.alerts);
+    let mut weir = trial.start();
+    let mut lock = |weir: &mut Running, numbers: Range<i64>| {
+        let until = numbers.end as usize;
+        trial.lock(numbers);
+        let arrived = exact.wait_until(PATIENCE, |records| told(records).len() == until);
+        assert!(arrived, "no {until} exact alerts:\n{}", weir.printed());
+    };
+    lock(&mut weir, 0..10);
+    for (edits, delivery) in [(1, "fast"), (2, "exact")] {
+        trial.deliver(delivery);
+        weir.hang_up();
+        weir.wait_for_lines("running with what was edited", edits, PATIENCE);
+        lock(&mut weir, edits as i64 * 10..(edits as i64 + 1) * 10);
+    }
+    assert!(weir.terminate(PATIENCE).success(), "{}", weir.printed());
+    let records = trial.exact();
+    assert_eq!(records.len(), 30, "each alert is there once");
+    let is_second = |record: &&Stored| {
+        let json: Value = serde_json::from_slice(&record.payload).expect("an alert is JSON");
+        (10..20).contains(&field(&json, "/evidences/0/data/seq").as_i64().expect("a number"))
+    };
+    let second: Vec<Stored> = records.iter().filter(is_second).cloned().collect();
+    assert_eq!(told(&trial.copies()), told(&second), "only those in between left early");
+}
+
+#[test]
 fn a_death_before_the_commit_repeats_fast_alerts_and_no_exact_one() {
     let Some(trial) = Trial::new("kafka_fast::a_death_before_the_commit_repeats_fast_alerts_and_no_exact_one", 600_000)
     else {
         return;
     };
     let mut weir = trial.start();
+    weir.wait_for_line(&trial.fast, PATIENCE);
     trial.lock(0..20);
     let mut tail = Tail::new(&trial.address, &trial.fast);
     assert!(tail.wait_until(PATIENCE, |records| told(records).len() == 20), "{}", weir.printed());

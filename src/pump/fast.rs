@@ -26,7 +26,7 @@ use weir_detections::compile::Compiled;
 use weir_detections::{Delivery, ocsf};
 use weir_engine::Hit;
 
-use super::{PATIENCE, Setup, epoch};
+use super::{Setup, epoch};
 pub(super) use book::Book;
 pub(crate) use book::FastCounts;
 
@@ -34,6 +34,8 @@ pub(crate) use book::FastCounts;
 const WAITING_MAX: usize = 65_536;
 /// How long the last copies have to leave when the pipeline ends.
 const LAST_PATIENCE: Duration = Duration::from_secs(2);
+/// How long the brokers may take to make the topic.
+const TOPIC_PATIENCE: Duration = Duration::from_secs(10);
 /// How often it is told at most that copies were left.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
@@ -207,7 +209,7 @@ impl Sender {
     fn create_topic(&self) {
         let topic =
             TopicSpec { name: self.topic.to_string(), partitions: None, replication: None, is_compacted: false };
-        if let Err(error) = create_topics(&self.setup.kafka, &[topic], PATIENCE) {
+        if let Err(error) = create_topics(&self.setup.kafka, &[topic], TOPIC_PATIENCE) {
             tracing::warn!(topic = &*self.topic, %error, "the topic for fast alerts cannot be made");
         }
     }
