@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::kafka::{alert, assert_each_alert_is_created_once, dead_letter, produce, read_archive};
 use crate::support::archive;
