@@ -1,10 +1,9 @@
-//! The real process on a real broker: how soon an alert is there, how soon one is there after a sudden death, what epochs cost
-//! beside the work, and whether memory stays what it is.
+//! The real process on a real broker: how soon an alert is there, how soon one is there after a sudden death, and whether
+//! memory stays what it is.
 //!
 //! ```text
 //! WEIR_TEST_BROKER=1 cargo bench --bench live -- latency               # 1 s epochs, 100 ms epochs, and `delivery = "fast"`
 //! WEIR_TEST_BROKER=1 cargo bench --bench live -- recovery 10000000     # with so many keys in memory
-//! WEIR_TEST_BROKER=1 cargo bench --bench live -- checkpoint 10000000   # epochs of a second against epochs of ten minutes
 //! WEIR_TEST_BROKER=1 cargo bench --bench live -- sustained 30          # so many minutes
 //! ```
 //!
@@ -12,8 +11,6 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it has measured")]
 
-#[path = "live/checkpoint.rs"]
-mod checkpoint; // throughput with epochs and without
 #[path = "live/latency.rs"]
 mod latency; // from a record in Kafka to an alert in Kafka
 #[path = "live/load.rs"]
@@ -35,7 +32,7 @@ use support::broker::{self, Broker};
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let (what, number) = match arguments.as_slice() {
-        [] => panic!("say what to measure: latency, recovery, checkpoint or sustained"),
+        [] => panic!("say what to measure: latency, recovery or sustained"),
         [what] => (what.as_str(), None),
         [what, number, ..] => (what.as_str(), Some(number.parse().expect("a number"))),
     };
@@ -53,9 +50,8 @@ fn main() {
     match what {
         "latency" => latency::measure(&address),
         "recovery" => recovery::measure(&address, number.unwrap_or(1_000_000)),
-        "checkpoint" => checkpoint::measure(&address, number.unwrap_or(10_000_000)),
         "sustained" => sustained::measure(&address, number.unwrap_or(30)),
-        other => panic!("{other} is none of latency, recovery, checkpoint and sustained"),
+        other => panic!("{other} is none of latency, recovery and sustained"),
     }
     drop(own);
 }
