@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::load::{LOCKED_EACH, Paced};
 use super::support::kafka::Tail;
-use super::weir::{PATIENCE, Weir, detection, seq_of};
+use super::weir::{PATIENCE, Weir, detection, seq_of, watch};
 
 const PER_SECOND: usize = 5_000;
 const USERS: usize = 10_000;
@@ -36,8 +36,8 @@ fn of_one(address: &str, name: &str, epoch_ms: u64, is_fast: bool) {
     std::thread::sleep(WARM_UP);
     let (cpu, _) = weir.usage();
     let mut arrived: BTreeMap<usize, Instant> = BTreeMap::new();
-    let mut tail = Tail::new(address, &topic);
-    tail.watch(MEASURED, |record| {
+    let tail = Tail::new(address, &topic);
+    watch(&tail, MEASURED, |record| {
         if let Some(seq) = seq_of(record) {
             arrived.entry(seq).or_insert_with(Instant::now);
         }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::load::{self, Paced};
 use super::support::kafka::Tail;
-use super::weir::{Weir, detection, seq_of};
+use super::weir::{Weir, detection, seq_of, watch};
 
 const PER_SECOND: usize = 2_000;
 const ROUNDS: usize = 3;
@@ -24,18 +24,18 @@ pub(crate) fn measure(address: &str, keys: usize) {
     let load = Paced::start(address, &weir.pipeline.topic, 1, PER_SECOND, keys);
     for round in 1..=ROUNDS {
         std::thread::sleep(Duration::from_secs(10));
-        let mut tail = Tail::new(address, &weir.pipeline.alerts);
+        let tail = Tail::new(address, &weir.pipeline.alerts);
         let mut before = 0;
-        tail.watch(Duration::from_secs(2), |record| before = before.max(seq_of(record).unwrap_or(0)));
+        watch(&tail, Duration::from_secs(2), |record| before = before.max(seq_of(record).unwrap_or(0)));
         weir.kill();
         let killed = Instant::now();
         // What was committed before the death may still come; what is new was not alerted of before.
-        tail.watch(Duration::from_millis(500), |record| before = before.max(seq_of(record).unwrap_or(0)));
+        watch(&tail, Duration::from_millis(500), |record| before = before.max(seq_of(record).unwrap_or(0)));
         weir.start();
         let running = killed.elapsed();
         let mut first = None;
         while first.is_none() {
-            tail.watch(Duration::from_millis(50), |record| {
+            watch(&tail, Duration::from_millis(50), |record| {
                 if seq_of(record).is_some_and(|seq| seq > before) {
                     first.get_or_insert_with(Instant::now);
                 }

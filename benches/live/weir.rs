@@ -98,6 +98,16 @@ impl Weir {
     }
 }
 
+/// Shows each record as it comes, for so long.
+pub(crate) fn watch(tail: &kafka::Tail, during: Duration, mut see: impl FnMut(&kafka::Stored)) {
+    let deadline = Instant::now() + during;
+    while let Some(left) = deadline.checked_duration_since(Instant::now()) {
+        if let Some(record) = tail.next(left) {
+            see(&record);
+        }
+    }
+}
+
 /// A detection with a header.
 pub(crate) fn detection(id: &str, more: &str, sql: &str) -> String {
     format!("--! id = \"bench.{id}\"\n--! title = \"{id}\"\n--! severity = \"low\"\n{more}{sql}\n")

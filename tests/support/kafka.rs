@@ -120,16 +120,14 @@ impl Tail {
         Self { consumer: reader(address, topic), records: Vec::new() }
     }
 
-    /// Shows each record as it comes, for so long.
-    pub(crate) fn watch(&mut self, during: Duration, mut see: impl FnMut(&Stored)) {
-        let deadline = Instant::now() + during;
-        while let Some(left) = deadline.checked_duration_since(Instant::now()) {
-            match self.consumer.poll(left) {
-                Some(Ok(message)) => see(&stored(&message)),
-                Some(Err(KafkaError::PartitionEOF(_))) | None => {}
-                Some(Err(KafkaError::MessageConsumption(error))) if is_passing(error) => {}
-                Some(Err(error)) => panic!("reading the topic: {error}"),
-            }
+    /// The next record, if it comes within a time and nothing else is told before.
+    pub(crate) fn next(&self, within: Duration) -> Option<Stored> {
+        match self.consumer.poll(within)? {
+            Ok(message) => Some(stored(&message)),
+            Err(KafkaError::PartitionEOF(_)) => None,
+            // A broker that is away comes back in the tests that send it away.
+            Err(KafkaError::MessageConsumption(error)) if is_passing(error) => None,
+            Err(error) => panic!("reading the topic: {error}"),
         }
     }
 
@@ -139,15 +137,11 @@ impl Tail {
         let deadline = Instant::now() + patience;
         let mut unseen = true;
         loop {
-            match self.consumer.poll(Duration::from_millis(100)) {
-                Some(Ok(message)) => {
-                    self.records.push(stored(&message));
+            match self.next(Duration::from_millis(100)) {
+                Some(record) => {
+                    self.records.push(record);
                     unseen = true;
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) => {}
-                // A broker that is away comes back in the tests that send it away.
-                Some(Err(KafkaError::MessageConsumption(error))) if is_passing(error) => {}
-                Some(Err(error)) => panic!("reading the topic: {error}"),
                 None => {
                     if std::mem::take(&mut unseen) && enough(&self.records) {
                         return true;

@@ -70,13 +70,13 @@ impl Running {
 
     /// Sends SIGHUP.
     pub(crate) fn hang_up(&self) {
-        signal("HUP", self.child.id());
+        signal("HUP", self.id());
     }
 
     /// Sends SIGTERM and waits for the end; panics when the process does not heed it.
     #[track_caller]
     pub(crate) fn terminate(&mut self, within: Duration) -> ExitStatus {
-        signal("TERM", self.child.id());
+        signal("TERM", self.id());
         self.wait(within)
     }
 

@@ -85,13 +85,13 @@ fn audit_trail_cannot_be_edited_through_sql() {
     assert!(journal.connection.execute("UPDATE audit SET text = 'b'", []).is_err());
 }
 
-/// Journals that earlier versions left behind. `connectors/fixtures/journal-N.db` was written in format N; it is never changed.
+/// Journals that earlier versions left behind. `connectors/fixtures/journal-N.sqlite` was written in format N; it is never changed.
 #[test]
 fn journals_of_every_format_are_read_and_go_on() {
     let dir = tempfile::tempdir().unwrap();
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
     if let Ok(format) = std::env::var("WEIR_WRITE_FIXTURES") {
-        let path = fixtures.join(format!("journal-{format}.db"));
+        let path = fixtures.join(format!("journal-{format}.sqlite"));
         let mut journal = SqliteJournal::open(&path).unwrap();
         conformance::changes_are_kept_as_they_were(&mut journal);
         // One file, without the log beside it.
@@ -100,7 +100,7 @@ fn journals_of_every_format_are_read_and_go_on() {
     // Format 1 knew no changes; their numbers go on where the audit trail is.
     for (format, actions, last) in [(1, 0, 2), (2, 2, 4)] {
         let path = dir.path().join(format!("{format}.db"));
-        std::fs::copy(fixtures.join(format!("journal-{format}.db")), &path).unwrap();
+        std::fs::copy(fixtures.join(format!("journal-{format}.sqlite")), &path).unwrap();
         let mut journal = SqliteJournal::open(&path).unwrap();
         let cases = journal.cases(&CaseFilter::default()).unwrap();
         assert_eq!(cases.iter().map(|case| case.verdict).collect::<Vec<_>>(), [Some(Verdict::TruePositive)]);
